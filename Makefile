@@ -1,0 +1,1 @@
+.PHONY: setup demo test check bench

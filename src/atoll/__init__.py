@@ -1,0 +1,1 @@
+"""Atoll: one file describes a system of microservices; one command makes it true."""

@@ -1,0 +1,1 @@
+"""One module per verb, thin: parse words, ask the client, print, exit."""

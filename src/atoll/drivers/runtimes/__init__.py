@@ -1,0 +1,1 @@
+"""Where instances run. Each module meets `ports.Runtime`; runtimes do not know each other."""

@@ -1,0 +1,162 @@
+"""
+The declared types: what the file says, frozen and checked, nothing decided yet.
+
+Durations are seconds (float), memory is bytes, cpu is thousandths of a core, shares are 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from atoll.kit.policy import Breaker, Bulkhead, Retry
+
+
+class RuntimeKind(StrEnum):
+    """How an instance is run."""
+
+    PROCESS = "process"
+    SANDBOX = "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """
+    One health check. With a `path` it is an HTTP GET that must answer 2xx or 3xx, without one a TCP connect.
+
+    `interval` and `timeout` are seconds; `failures` in a row make it failing.
+    """
+
+    path: str | None = None
+    interval: float = 2.0
+    timeout: float = 1.0
+    failures: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """When an instance may get traffic (`ready`), must be restarted (`live`), and is given up (`startup` seconds)."""
+
+    ready: Check = Check()
+    live: Check | None = None
+    startup: float = 60.0
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The most an instance may use. None is no limit of ours."""
+
+    cpu: int | None = None
+    memory: int | None = None
+    pids: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class CallPolicy:
+    """
+    How one callee is called. Acts in Envoy; every default is bounded.
+
+    `timeout` bounds the whole call with all its tries, `per_try` a single one. Calls that stream
+    (server-sent events, gRPC streams, upgrades) are bounded by `idle` instead.
+    """
+
+    timeout: float = 10.0
+    per_try: float | None = None
+    idle: float = 300.0
+    retry: Retry = Retry()
+    bulkhead: Bulkhead = Bulkhead()
+    breaker: Breaker = Breaker()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Permission for, route to, and policy towards one other service."""
+
+    service: str
+    policy: CallPolicy = CallPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """Permission to reach one host outside the system."""
+
+    scheme: str
+    host: str
+    port: int
+    policy: CallPolicy = CallPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Requests from outside whose path begins with `path` (whole segments) on one of `hosts` (empty: any)."""
+
+    path: str
+    hosts: tuple[str, ...] = ()
+    policy: CallPolicy = CallPolicy(timeout=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """
+    How a new release replaces the old one. `surge` instances more than declared run at the same time.
+
+    `drain` is how long open requests and streams may go on once nothing new is sent; `grace` is the time between
+    SIGTERM and SIGKILL.
+    """
+
+    strategy: str = "rolling"
+    surge: int = 1
+    drain: float = 10.0
+    grace: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One microservice. `source` is relative to the file's directory."""
+
+    name: str
+    source: str | None = None
+    run: str | None = None
+    runtime: RuntimeKind = RuntimeKind.SANDBOX
+    instances: int = 1
+    resources: Resources = Resources()
+    health: Health = Health()
+    env: Mapping[str, str] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    calls: tuple[Call, ...] = ()
+    egress: tuple[Egress, ...] = ()
+    rollout: Rollout = Rollout()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The only door from outside. `host` is the address it listens on."""
+
+    listen: int = 8080
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from: a place in the file (`line` > 0) or a default with its reason."""
+
+    line: int = 0
+    column: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """
+    Everything the file says. `origins` maps a dotted field path (`services.orders.instances`) to where its
+    value came from; `warnings` are problems that do not make the file wrong.
+    """
+
+    name: str
+    gateway: Gateway
+    services: Mapping[str, Service]
+    directory: str
+    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)

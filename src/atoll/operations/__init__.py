@@ -1,0 +1,1 @@
+"""What people may ask for, and (in views) what they may look at. Writes intent, never acts."""

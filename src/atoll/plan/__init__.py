@@ -1,0 +1,1 @@
+"""Pure: what is wanted, what is seen, the target, the difference. No clock, no I/O, no randomness."""

@@ -1,0 +1,104 @@
+"""
+The target, fully resolved: every name, address, port and number is chosen here, nothing is left to choose.
+
+A Blueprint is a mapping of Workloads, one per service. A workload that did not change is the same object in the
+next blueprint, so that everything below can skip it by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from atoll.model.system import Call, Egress, Gateway, Health, Resources, Route, RuntimeKind
+
+
+class Stage(StrEnum):
+    """What an instance is for right now."""
+
+    START = "start"  # runs, gets no traffic: not ready yet, or ready no more
+    SERVE = "serve"  # ready: is an endpoint
+    DRAIN = "drain"  # is finishing: an endpoint that gets nothing new
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IPv4 address and a port."""
+
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """
+    Where an instance finds the services that it may call.
+
+    In a sandbox there is one, on 127.0.0.1:80 of its own network namespace, and the Host header names the callee
+    (`callee` is None); `netns` is the path of that namespace. A plain process has one loopback port per callee.
+    """
+
+    address: Address
+    callee: str | None = None
+    netns: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one release of a service is run; shared by its instances. `artifact` is a digest, `argv` runs in it."""
+
+    service: str
+    release: int
+    artifact: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    runtime: RuntimeKind
+    resources: Resources
+    health: Health
+    drain: float
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """
+    One incarnation of one slot of one release. `name` is unique for ever: a replacement has another one.
+
+    `network` numbers its link to the fabric (0 for a plain process); `address` is where it must listen, as seen by
+    the proxies; `outlets` is where it may call from.
+    """
+
+    name: str
+    recipe: Recipe
+    slot: int
+    incarnation: int
+    network: int
+    address: Address
+    outlets: tuple[Outlet, ...]
+    stage: Stage
+    since: float  # when this stage began, seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One service in the target. `basis` is what it was derived from: same basis, same workload."""
+
+    service: str
+    runtime: RuntimeKind
+    instances: tuple[Instance, ...]
+    routes: tuple[Route, ...]
+    calls: tuple[Call, ...]
+    egress: tuple[Egress, ...]
+    health: Health
+    basis: object = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """The whole target. `generation` grows by one with every change and fences every port call."""
+
+    system: str
+    generation: int
+    gateway: Gateway
+    workloads: Mapping[str, Workload]

@@ -1,0 +1,79 @@
+"""What reality looked like a moment ago. It may be out of date and it may be incomplete, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where an instance is in its life, as its runtime sees it."""
+
+    CREATED = "created"  # its place exists, no process yet
+    RUNNING = "running"
+    STOPPING = "stopping"  # SIGTERM was sent
+    EXITED = "exited"  # no process left; its namespace and log may still be there
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How an instance ended. `code` and `signal` are None where nobody could know (it ended unwatched)."""
+
+    at: float
+    code: int | None = None
+    signal: int | None = None
+    oom: bool = False
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One instance as its runtime reports it. `altered` says in words what somebody changed behind our back."""
+
+    name: str
+    service: str
+    phase: Phase
+    pid: int
+    started_at: float
+    exit: Exit | None = None
+    altered: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The latest word of the health checks on one instance. `reason` is a sentence when it is not ready."""
+
+    ready: bool
+    since: float
+    reason: str = ""
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSeen:
+    """
+    What the proxies have accepted. `accepted` maps an instance's name to the stage the proxies know it in;
+    `outlets` holds instances whose outlet is open; `active` counts the open requests of draining instances.
+    """
+
+    generation: int = 0
+    accepted: Mapping[str, str] = field(default_factory=dict)
+    outlets: frozenset[str] = frozenset()
+    active: Mapping[str, int] = field(default_factory=dict)
+    rejected: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """
+    One immutable snapshot. `answered` names the sources that answered ("runtime", "probes", "mesh"): what a silent
+    source does not show may still be there, so nothing may be stopped because of it.
+    """
+
+    at: float
+    instances: Mapping[str, Mapping[str, Seen]] = field(default_factory=dict)  # by service, by name
+    readiness: Mapping[str, Mapping[str, Readiness]] = field(default_factory=dict)  # by service, by name
+    mesh: MeshSeen = MeshSeen()
+    busy_ports: frozenset[int] = frozenset()
+    answered: frozenset[str] = frozenset()

@@ -1,0 +1,145 @@
+"""
+Everything this platform can do to the outside world, on one page.
+
+Every method may be called twice with the same effect. Methods that act carry the generation of the blueprint they
+belong to, and refuse with `errors.Conflict` when they have seen a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from atoll.model.system import Check
+from atoll.plan.blueprint import Address, Blueprint, Instance
+from atoll.plan.observed import MeshSeen, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """
+    A built release: immutable and content-addressed. `argv` runs in the artifact's own directory; `env` are variables
+    the build asks for; `mounts` are host directories outside the base system that it needs, read-only (a Python
+    installation).
+    """
+
+    digest: str
+    path: str
+    kind: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[str, ...] = ()
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an instance has used. Cpu in seconds since its start, memory in bytes now; None where nobody counts."""
+
+    cpu: float | None
+    memory: int | None
+    pids: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Counters and latencies of one service since Envoy started, as the mesh counts them; milliseconds."""
+
+    requests: int
+    errors: int
+    p50: float | None
+    p99: float | None
+
+
+class Builder(Protocol):
+    """Turns a source directory into an artifact."""
+
+    def digest(self, source: Path, run: str | None) -> str:
+        """The digest the artifact would have; reads the source, builds nothing."""
+        ...
+
+    async def build(self, source: Path, run: str | None, *, progress: Callable[[str], None]) -> Artifact:
+        """Build, or find in the cache. Raises `errors.Failed` with the tool's last lines."""
+        ...
+
+    def find(self, digest: str) -> Artifact | None:
+        """The artifact of that digest where it is still there."""
+        ...
+
+
+class Runtime(Protocol):
+    """A place where instances run. They survive the control plane and are found again by `observe`."""
+
+    async def prepare(self, changed: Callable[[], None]) -> None:
+        """Make ready and adopt what still runs; `changed` is called (on the loop) whenever an instance ends."""
+        ...
+
+    async def create(self, instance: Instance, generation: int) -> None:
+        """Make the place it will run in (its network namespace), so that the mesh can open its outlets there."""
+        ...
+
+    async def start(self, instance: Instance, artifact: Artifact, generation: int) -> None:
+        """Run it in its place. Returns once its process exists; raises `errors.Failed` with the reason if it cannot."""
+        ...
+
+    async def stop(self, name: str, grace: float, generation: int) -> None:
+        """Ask it to end (SIGTERM) and make it end after `grace` seconds. Returns at once; `observe` shows the rest."""
+        ...
+
+    async def remove(self, name: str, generation: int) -> None:
+        """Forget an instance that has ended: its namespace, cgroup and record. Its log stays for a while."""
+        ...
+
+    async def observe(self) -> Mapping[str, Seen]:
+        """Every instance this runtime knows, by name, ended ones included until they are removed."""
+        ...
+
+    async def usage(self) -> Mapping[str, Usage]:
+        """What each running instance uses."""
+        ...
+
+    def log(self, name: str) -> Path:
+        """Where the instance's output goes (the newest file; older ones carry .1, .2)."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything without stopping any instance."""
+        ...
+
+
+class Mesh(Protocol):
+    """The proxies, as one thing."""
+
+    async def prepare(self, changed: Callable[[], None]) -> None:
+        """Start or adopt the proxies; `changed` is called when they accept, reject, die or come back."""
+        ...
+
+    async def publish(self, blueprint: Blueprint) -> None:
+        """Offer this configuration; returns when it is sent. Acceptance shows in `observe`."""
+        ...
+
+    async def observe(self) -> MeshSeen:
+        """What the proxies have accepted and how busy the draining instances are."""
+        ...
+
+    async def traffic(self) -> Mapping[str, Traffic]:
+        """Per service, requests that reached it, from outside and from other services."""
+        ...
+
+    async def stop(self) -> None:
+        """End the proxies. Traffic ends."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the proxies; they go on with what they have."""
+        ...
+
+
+class Prober(Protocol):
+    """Asks an instance how it is, from where the proxies would."""
+
+    async def probe(self, address: Address, check: Check) -> str:
+        """Empty when it passes, else a sentence: what was asked, what came back, what is likely wrong."""
+        ...

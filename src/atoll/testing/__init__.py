@@ -1,0 +1,1 @@
+"""Public: fakes that meet the ports, and the simulator."""

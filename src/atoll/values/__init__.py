@@ -1,0 +1,1 @@
+"""Names, quantities, instants, hashing: values that know nothing of the platform. No clock, no I/O."""

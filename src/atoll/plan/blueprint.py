@@ -20,6 +20,7 @@ class Stage(StrEnum):
     START = "start"  # runs, gets no traffic: not ready yet, or ready no more
     SERVE = "serve"  # ready: is an endpoint
     DRAIN = "drain"  # is finishing: an endpoint that gets nothing new
+    STOP = "stop"  # is told to end: no endpoint, but its outlet stays open for what it still has to say
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +64,26 @@ class Recipe:
 @dataclass(frozen=True, slots=True)
 class Instance:
     """
-    One incarnation of one slot of one release. `name` is unique for ever: a replacement has another one.
+    One run of one release, from its place being made to its end. `name` is unique for ever: a replacement has another.
 
     `network` numbers its link to the fabric (0 for a plain process); `address` is where it must listen, as seen by
-    the proxies; `outlets` is where it may call from.
+    the proxies; `outlets` is where it may call from; `env` comes on top of the recipe's. `crashes` counts the failed
+    runs in a row before this one, and it is not started before `not_before`. `since` is when its stage began and
+    `reason` says why. Instants are seconds since the epoch.
     """
 
     name: str
     recipe: Recipe
-    slot: int
-    incarnation: int
+    serial: int
     network: int
     address: Address
     outlets: tuple[Outlet, ...]
+    env: tuple[tuple[str, str], ...]
     stage: Stage
-    since: float  # when this stage began, seconds since the epoch
+    since: float
+    reason: str = ""
+    crashes: int = 0
+    not_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class Workload:
     calls: tuple[Call, ...]
     egress: tuple[Egress, ...]
     health: Health
+    serial: int = 0  # how many instances this service has ever had
     basis: object = field(default=None, compare=False, repr=False)
 
 
@@ -102,3 +109,4 @@ class Blueprint:
     generation: int
     gateway: Gateway
     workloads: Mapping[str, Workload]
+    cursor: int = 0  # the last network number or port offset given out; numbers are reused as late as possible

@@ -47,7 +47,12 @@ class Outlet:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one release of a service is run; shared by its instances. `artifact` is a digest, `argv` runs in it."""
+    """
+    How one release of a service is run; shared by its instances.
+
+    `artifact` is a digest and `argv` runs in it; `hosts` are names that lead to the outlet inside a sandbox: all
+    services, so that an undeclared call gets the proxy's explanation and not a failed look-up.
+    """
 
     service: str
     release: int
@@ -59,6 +64,7 @@ class Recipe:
     health: Health
     drain: float
     grace: float
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Instance:
     `network` numbers its link to the fabric (0 for a plain process); `address` is where it must listen, as seen by
     the proxies; `outlets` is where it may call from; `env` comes on top of the recipe's. `crashes` counts the failed
     runs in a row before this one, and it is not started before `not_before`. `since` is when its stage began and
-    `reason` says why. Instants are seconds since the epoch.
+    `reason` says why; `served` is when it first got traffic, 0 when never. Instants are seconds since the epoch.
     """
 
     name: str
@@ -84,11 +90,17 @@ class Instance:
     reason: str = ""
     crashes: int = 0
     not_before: float = 0.0
+    served: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One service in the target. `basis` is what it was derived from: same basis, same workload."""
+    """
+    One service in the target.
+
+    `basis` is set on a settled one: what it was derived from, so that the same basis means the same workload and
+    nothing to do.
+    """
 
     service: str
     runtime: RuntimeKind

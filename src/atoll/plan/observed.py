@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from signal import Signals
 
 
 class Phase(StrEnum):
@@ -25,6 +26,24 @@ class Exit:
     signal: int | None = None
     oom: bool = False
     log: tuple[str, ...] = ()
+
+
+def describe(exit_: Exit) -> str:
+    """How it ended, as the middle of a sentence: `it exited with code 1`."""
+    if exit_.oom:
+        return "it ran out of memory and was killed (raise resources.memory, or use less)"
+    if exit_.signal is not None:
+        return f"it was killed by {_signal_name(exit_.signal)}"
+    if exit_.code is not None:
+        return f"it exited with code {exit_.code}"
+    return "it ended while nobody was watching"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +72,9 @@ class Readiness:
 @dataclass(frozen=True, slots=True)
 class MeshSeen:
     """
-    What the proxies have accepted. `accepted` maps an instance's name to the stage the proxies know it in;
+    What the proxies have accepted.
+
+    `accepted` maps an instance's name to the stage the proxies know it in;
     `outlets` holds instances whose outlet is open; `active` counts the open requests of draining instances.
     """
 
@@ -67,7 +88,9 @@ class MeshSeen:
 @dataclass(frozen=True, slots=True)
 class Observed:
     """
-    One immutable snapshot. `answered` names the sources that answered ("runtime", "probes", "mesh"): what a silent
+    One immutable snapshot.
+
+    `answered` names the sources that answered ("runtime", "probes", "mesh"): what a silent
     source does not show may still be there, so nothing may be stopped because of it.
     """
 

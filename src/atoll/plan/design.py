@@ -1,0 +1,342 @@
+"""
+From what is wanted and what is seen to the target.
+
+An instance goes START, SERVE, DRAIN, STOP and out; every step is taken on evidence (a health check passed, the
+proxies acknowledged, no request is open, the process is gone), never on hope, so that a control plane which dies
+between two steps finds the same step to take when it is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from atoll.model.system import RuntimeKind, Service, System
+from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Stage, Workload
+from atoll.plan.decisions import Pin
+from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe
+from atoll.plan.recipes import url_variable
+from atoll.plan.restarts import crashes_after, delay
+from atoll.values.network import LAST_NETWORK, instance_address
+
+SANDBOX_PORT = 8080
+FIRST_PORT = 20000
+PORTS = 12000
+LIVE = (Stage.START, Stage.SERVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the machine decides: where namespaces are kept."""
+
+    run_dir: str
+
+
+@dataclass(slots=True)
+class _Book:
+    """Gives out network numbers and ports; reuses one only after all others."""
+
+    cursor: int
+    taken: frozenset[int]
+
+    def network(self) -> int:
+        while True:
+            self.cursor = self.cursor % LAST_NETWORK + 1
+            if self.cursor not in self.taken:
+                return self.cursor
+
+    def port(self) -> int:
+        while True:
+            self.cursor = self.cursor % PORTS + 1
+            if FIRST_PORT + self.cursor not in self.taken:
+                return FIRST_PORT + self.cursor
+
+
+def design(system: System, pins: Mapping[str, Pin], observed: Observed, parent: Blueprint, host: Host) -> Blueprint:
+    """
+    Resolve intent into a target that leaves nothing to choose later.
+
+    Returns *parent* itself when nothing would change. A workload that is settled and whose inputs are the same
+    objects as last time is taken over unread: one turn over a thousand services costs what has changed.
+    """
+    book: _Book | None = None
+    workloads: dict[str, Workload] = {}
+    changed = parent.gateway != system.gateway or parent.system != system.name
+    for name in _names(system, parent):
+        service, before = system.services.get(name), parent.workloads.get(name)
+        pin = pins.get(name, _NO_PIN)
+        seen, readiness = observed.instances.get(name, _NOTHING), observed.readiness.get(name, _NO_READINESS)
+        if before is not None and _same_basis(before.basis, (service, pin, seen, readiness)):
+            workloads[name] = before
+            continue
+        book = book or _Book(parent.cursor, _taken(parent, observed))
+        turn = _Turn(service, pin, seen, readiness, observed, host, book)
+        after = turn.workload(before)
+        if after is None:
+            changed = True
+        else:
+            workloads[name] = after
+            changed = changed or after != before
+    if not changed:
+        return (
+            parent
+            if all(parent.workloads[n] is w for n, w in workloads.items())
+            else replace(parent, workloads=workloads)
+        )
+    cursor = book.cursor if book is not None else parent.cursor
+    return Blueprint(system.name, parent.generation + 1, system.gateway, workloads, cursor)
+
+
+def wake_at(blueprint: Blueprint, observed: Observed) -> float | None:
+    """When time alone will change the design: a back-off ends, a start or a drain has taken too long. None: never."""
+    times: list[float] = []
+    for workload in blueprint.workloads.values():
+        if workload.basis is not None:
+            continue
+        for instance in workload.instances:
+            seen = observed.instances.get(workload.service, {}).get(instance.name)
+            if instance.stage is Stage.DRAIN:
+                times.append(instance.since + instance.recipe.drain)
+            elif instance.stage is Stage.START and seen is not None and seen.phase is Phase.CREATED:
+                times.append(instance.not_before)
+            elif instance.stage is Stage.START and not instance.served and seen is not None:
+                times.append(seen.started_at + workload.health.startup)
+    return min((t for t in times if t > observed.at), default=None)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One service's share of one design: the inputs, named once."""
+
+    service: Service | None
+    pin: Pin
+    seen: Mapping[str, Seen]
+    readiness: Mapping[str, Readiness]
+    observed: Observed
+    host: Host
+    book: _Book
+    last_serial: int = 0
+
+    def workload(self, before: Workload | None) -> Workload | None:
+        self.last_serial = before.serial if before is not None else 0
+        past = before.instances if before is not None else ()
+        present: list[Instance] = []
+        failed: dict[int, list[tuple[int, str]]] = {}  # per release: crash counts and reasons, for the replacements
+        for instance in past:
+            after = self._advance(instance)
+            if after is not None:
+                present.append(after)
+            if instance.stage in LIVE and (after is None or after.stage is Stage.STOP):
+                seen = self.seen.get(instance.name)
+                crashes = crashes_after(instance, seen, self.observed.at)
+                failed.setdefault(instance.recipe.release, []).append((crashes, _ending(after, seen)))
+        instances = self._settle_counts(present, failed)
+        if self.service is None:
+            if not instances:
+                return None
+            assert before is not None  # noqa: S101 - instances of a removed service come from before
+            return replace(before, instances=instances, routes=(), calls=before.calls, basis=None)
+        draft = Workload(
+            service=self.service.name,
+            runtime=self.service.runtime,
+            instances=instances,
+            routes=self.service.routes,
+            calls=self.service.calls,
+            egress=self.service.egress,
+            health=self.service.health,
+            serial=self.last_serial,
+        )
+        settled = self._is_settled(instances)
+        if before == draft and (before.basis is not None) == settled and not settled:
+            return before
+        return replace(draft, basis=(self.service, self.pin, self.seen, self.readiness)) if settled else draft
+
+    # --- one instance, one step ---------------------------------------------------------------------------------
+
+    def _advance(self, instance: Instance) -> Instance | None:
+        """The instance one step on, or None when it is over."""
+        if "runtime" not in self.observed.answered:
+            return instance
+        seen = self.seen.get(instance.name)
+        if seen is None:
+            not_yet_made = instance.stage is Stage.START and not instance.served
+            return instance if not_yet_made else None
+        if seen.phase is Phase.EXITED:
+            return None
+        return self._step(instance, seen)
+
+    def _step(self, instance: Instance, seen: Seen) -> Instance:
+        if instance.stage in LIVE and seen.altered:
+            return self._to(instance, Stage.STOP, seen.altered)
+        match instance.stage:
+            case Stage.START:
+                return self._start(instance, seen)
+            case Stage.SERVE:
+                return self._serve(instance)
+            case Stage.DRAIN:
+                return self._drain(instance)
+            case Stage.STOP:
+                return instance
+
+    def _start(self, instance: Instance, seen: Seen) -> Instance:
+        if seen.phase is not Phase.RUNNING:
+            return instance
+        health = self.readiness.get(instance.name)
+        if health is not None and health.ready:
+            return self._to(instance, Stage.SERVE, "")
+        if health is not None and not health.live:
+            return self._to(instance, Stage.STOP, health.reason)
+        startup = self.service.health.startup if self.service is not None else 0.0
+        if not instance.served and self.observed.at >= seen.started_at + startup:
+            why = health.reason if health is not None and health.reason else "its health check has not passed"
+            return self._to(instance, Stage.STOP, f"not ready within {startup:g} s: {why}")
+        return instance
+
+    def _serve(self, instance: Instance) -> Instance:
+        health = self.readiness.get(instance.name)
+        if health is None or health.ready or "probes" not in self.observed.answered:
+            return instance
+        return self._to(instance, Stage.START if health.live else Stage.STOP, health.reason)
+
+    def _drain(self, instance: Instance) -> Instance:
+        mesh = self.observed.mesh
+        acknowledged = mesh.accepted.get(instance.name) == Stage.DRAIN
+        if acknowledged and mesh.active.get(instance.name) == 0:
+            return self._to(instance, Stage.STOP, instance.reason)
+        if self.observed.at >= instance.since + instance.recipe.drain:
+            return self._to(instance, Stage.STOP, f"{instance.reason}; its drain time is over")
+        return instance
+
+    def _to(self, instance: Instance, stage: Stage, reason: str) -> Instance:
+        now = self.observed.at
+        served = instance.served or (now if stage is Stage.SERVE else 0.0)
+        return replace(instance, stage=stage, since=now, reason=reason, served=served)
+
+    # --- how many of what ---------------------------------------------------------------------------------------
+
+    def _settle_counts(
+        self, present: Sequence[Instance], failed: Mapping[int, Sequence[tuple[int, str]]]
+    ) -> tuple[Instance, ...]:
+        """Retire what is too much, add what is missing. Keeps the order: oldest first."""
+        live = [i for i in present if i.stage in LIVE]
+        result = [i for i in present if i.stage not in LIVE]
+        wanted = self._wanted(live)
+        for release in sorted({i.recipe.release for i in live} | wanted.keys()):
+            recipe, count = wanted.get(release, (None, 0))
+            have = sorted(
+                (i for i in live if i.recipe.release == release), key=lambda i: (i.stage is not Stage.SERVE, i.serial)
+            )
+            result += have[:count]
+            result += [r for r in (self._retire(i) for i in have[count:]) if r is not None]
+            if recipe is not None:
+                runs = sorted(failed.get(release, ()), reverse=True)
+                result += [
+                    self._new(recipe, *(runs[n] if n < len(runs) else (0, ""))) for n in range(count - len(have))
+                ]
+        return tuple(sorted(result, key=lambda i: i.serial))
+
+    def _wanted(self, live: Iterable[Instance]) -> dict[int, tuple[Recipe, int]]:
+        """How many instances of each release. The new release grows by `surge` beyond what the proxies have taken."""
+        if self.service is None:
+            return {}
+        total, stable, target = self.service.instances, self.pin.stable, self.pin.target
+        if target is None:
+            return {} if stable is None else {stable.release: (stable, total)}
+        if stable is None:
+            return {target.release: (target, total)}
+        accepted = self.observed.mesh.accepted
+        taken = serving_old = 0
+        for instance in live:
+            if instance.stage is Stage.SERVE and accepted.get(instance.name) == Stage.SERVE:
+                taken += instance.recipe.release == target.release
+                serving_old += instance.recipe.release == stable.release
+        new = min(total, taken + max(1, self.service.rollout.surge)) if serving_old else total
+        return {stable.release: (stable, max(0, total - taken)), target.release: (target, new)}
+
+    def _retire(self, instance: Instance) -> Instance | None:
+        seen = self.seen.get(instance.name)
+        if seen is None or seen.phase is Phase.CREATED:
+            return None
+        why = "the service was removed" if self.service is None else "it is no longer wanted"
+        if self.pin.target is not None and instance.recipe.release != self.pin.target.release:
+            why = f"release {self.pin.target.release} replaces it"
+        return self._to(instance, Stage.DRAIN if instance.served else Stage.STOP, why)
+
+    def _new(self, recipe: Recipe, crashes: int, why: str) -> Instance:
+        assert self.service is not None  # noqa: S101 - nothing is added to a removed service
+        self.last_serial += 1
+        name = f"{recipe.service}-r{recipe.release}-{self.last_serial}"
+        env: tuple[tuple[str, str], ...]
+        if recipe.runtime is RuntimeKind.SANDBOX:
+            network = self.book.network()
+            address = Address(instance_address(network), SANDBOX_PORT)
+            outlets: tuple[Outlet, ...] = (Outlet(Address("127.0.0.1", 80), netns=f"{self.host.run_dir}/netns/{name}"),)
+            env = (("HOST", "0.0.0.0"), ("PORT", str(SANDBOX_PORT)))  # noqa: S104 - the whole of its own namespace
+        else:
+            network = 0
+            address = Address("127.0.0.1", self.book.port())
+            outlets = tuple(Outlet(Address("127.0.0.1", self.book.port()), c.service) for c in self.service.calls)
+            urls = [(url_variable(o.callee), f"http://127.0.0.1:{o.address.port}") for o in outlets if o.callee]
+            env = (("HOST", address.ip), ("PORT", str(address.port)), *urls)
+        now = self.observed.at
+        return Instance(
+            name=name,
+            recipe=recipe,
+            serial=self.last_serial,
+            network=network,
+            address=address,
+            outlets=outlets,
+            env=(("ATOLL_INSTANCE_NAME", name), *env),
+            stage=Stage.START,
+            since=now,
+            reason=why,
+            crashes=crashes,
+            not_before=now + delay(crashes, name),
+        )
+
+    def _is_settled(self, instances: Sequence[Instance]) -> bool:
+        """Nothing is going on and nothing is owed: the same inputs would give the same workload and no action."""
+        return (
+            self.pin.target is None
+            and len(self.seen) == len(instances)
+            and all(
+                i.stage is Stage.SERVE
+                and (s := self.seen.get(i.name)) is not None
+                and s.phase is Phase.RUNNING
+                and self.observed.mesh.accepted.get(i.name) == Stage.SERVE
+                for i in instances
+            )
+        )
+
+
+_NO_PIN = Pin()
+_NOTHING: Mapping[str, Seen] = {}
+_NO_READINESS: Mapping[str, Readiness] = {}
+
+
+def _ending(after: Instance | None, seen: Seen | None) -> str:
+    """Why an instance has to be replaced, in words."""
+    if after is not None:
+        return after.reason
+    if seen is None or seen.exit is None:
+        return "it vanished"
+    return describe(seen.exit)
+
+
+def _names(system: System, parent: Blueprint) -> Iterable[str]:
+    yield from system.services
+    yield from (name for name in parent.workloads if name not in system.services)
+
+
+def _same_basis(basis: object, inputs: tuple[object, ...]) -> bool:
+    return isinstance(basis, tuple) and all(a is b for a, b in zip(basis, inputs, strict=True))
+
+
+def _taken(parent: Blueprint, observed: Observed) -> frozenset[int]:
+    taken = set(observed.busy_ports)
+    for workload in parent.workloads.values():
+        for instance in workload.instances:
+            taken.add(instance.network or instance.address.port)
+            if not instance.network:
+                taken.update(o.address.port for o in instance.outlets)
+    return frozenset(taken)

@@ -1,0 +1,59 @@
+"""What a release is made of, and whether two releases are the same in all that a process can notice."""
+
+from __future__ import annotations
+
+from atoll.model.system import RuntimeKind, Service, System
+from atoll.plan.blueprint import Recipe
+
+PROXY = "http://127.0.0.1:80"
+
+
+def recipe(
+    system: System, service: Service, *, artifact: str, argv: tuple[str, ...], env: tuple[tuple[str, str], ...]
+) -> Recipe:
+    """
+    The recipe of a new release of *service*; its number is 0 until the store gives it one.
+
+    *argv* and *env* are the built artifact's; the file's `env` wins over the build's.
+    """
+    return Recipe(
+        service=service.name,
+        release=0,
+        artifact=artifact,
+        argv=argv,
+        env=environment(system, service, env),
+        runtime=service.runtime,
+        resources=service.resources,
+        health=service.health,
+        drain=service.rollout.drain,
+        grace=service.rollout.grace,
+        hosts=tuple(sorted(system.services)),
+    )
+
+
+def environment(
+    system: System, service: Service, built: tuple[tuple[str, str], ...] = ()
+) -> tuple[tuple[str, str], ...]:
+    """The variables every instance of a release gets, sorted by name."""
+    env = {"ATOLL_SYSTEM": system.name, "ATOLL_SERVICE": service.name}
+    if service.runtime is RuntimeKind.SANDBOX:
+        env |= {url_variable(call.service): f"http://{call.service}" for call in service.calls}
+        env |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), PROXY)
+        env |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+    return tuple(sorted((env | dict(built) | dict(service.env)).items()))
+
+
+def url_variable(service: str) -> str:
+    """The name of the variable that holds a callee's address: `orders-db` gives `ORDERS_DB_URL`."""
+    return service.upper().replace("-", "_") + "_URL"
+
+
+def same_content(one: Recipe, other: Recipe) -> bool:
+    """Whether an instance of *one* may stay where *other* is wanted. Health and drain times act without a restart."""
+    return (one.artifact, one.argv, one.env, one.runtime, one.resources) == (
+        other.artifact,
+        other.argv,
+        other.env,
+        other.runtime,
+        other.resources,
+    )

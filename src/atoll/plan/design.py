@@ -129,7 +129,8 @@ class _Turn:
             if instance.stage in LIVE and (after is None or after.stage is Stage.STOP):
                 seen = self.seen.get(instance.name)
                 crashes = crashes_after(instance, seen, self.observed.at)
-                failed.setdefault(instance.recipe.release, []).append((crashes, _ending(after, seen)))
+                why = self.observed.failed.get(instance.name) or _ending(after, seen)
+                failed.setdefault(instance.recipe.release, []).append((crashes, why))
         instances = self._settle_counts(present, failed)
         if self.service is None:
             if not instances:
@@ -157,6 +158,8 @@ class _Turn:
         """The instance one step on, or None when it is over."""
         if "runtime" not in self.observed.answered:
             return instance
+        if instance.name in self.observed.failed:
+            return None
         seen = self.seen.get(instance.name)
         if seen is None:
             not_yet_made = instance.stage is Stage.START and not instance.served

@@ -99,4 +99,5 @@ class Observed:
     readiness: Mapping[str, Mapping[str, Readiness]] = field(default_factory=dict)  # by service, by name
     mesh: MeshSeen = MeshSeen()
     busy_ports: frozenset[int] = frozenset()
+    failed: Mapping[str, str] = field(default_factory=dict)  # instances that could not be created or started, and why
     answered: frozenset[str] = frozenset()

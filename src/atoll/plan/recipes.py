@@ -8,20 +8,18 @@ from atoll.plan.blueprint import Recipe
 PROXY = "http://127.0.0.1:80"
 
 
-def recipe(
-    system: System, service: Service, *, artifact: str, argv: tuple[str, ...], env: tuple[tuple[str, str], ...]
-) -> Recipe:
+def recipe(system: System, service: Service, *, artifact: str, argv: tuple[str, ...]) -> Recipe:
     """
     The recipe of a new release of *service*; its number is 0 until the store gives it one.
 
-    *argv* and *env* are the built artifact's; the file's `env` wins over the build's.
+    What the build adds to the environment belongs to the artifact and joins it when an instance is started.
     """
     return Recipe(
         service=service.name,
         release=0,
         artifact=artifact,
         argv=argv,
-        env=environment(system, service, env),
+        env=environment(system, service),
         runtime=service.runtime,
         resources=service.resources,
         health=service.health,
@@ -31,16 +29,14 @@ def recipe(
     )
 
 
-def environment(
-    system: System, service: Service, built: tuple[tuple[str, str], ...] = ()
-) -> tuple[tuple[str, str], ...]:
-    """The variables every instance of a release gets, sorted by name."""
+def environment(system: System, service: Service) -> tuple[tuple[str, str], ...]:
+    """The variables that the file gives every instance of a release, sorted by name; the file's `env` wins."""
     env = {"ATOLL_SYSTEM": system.name, "ATOLL_SERVICE": service.name}
     if service.runtime is RuntimeKind.SANDBOX:
         env |= {url_variable(call.service): f"http://{call.service}" for call in service.calls}
         env |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), PROXY)
         env |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
-    return tuple(sorted((env | dict(built) | dict(service.env)).items()))
+    return tuple(sorted((env | dict(service.env)).items()))
 
 
 def url_variable(service: str) -> str:

@@ -1,0 +1,236 @@
+"""
+Changes on their way: queued, building, rolling, done or failed.
+
+A change takes effect in one transaction, after everything it needs is built; a build that fails changes nothing.
+What a dead control plane left queued or building is built again, what was rolling rolls on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from atoll import wire
+from atoll.engine.parts import Parts
+from atoll.errors import AtollError, Failed
+from atoll.model.load import loads
+from atoll.model.system import Gateway, System
+from atoll.plan.blueprint import Blueprint, Recipe
+from atoll.plan.decisions import Pin
+from atoll.plan.happenings import Happening
+from atoll.plan.observed import Observed
+from atoll.plan.recipes import recipe, same_content
+from atoll.policies.rolling import judge
+from atoll.policies.verdict import Outcome
+from atoll.store.store import Change
+
+BUILDS_AT_ONCE = 2
+
+
+class Changing:
+    """Moves changes on. `system` and `pins` are what is wanted now."""
+
+    def __init__(self, parts: Parts, record: Callable[[Happening], None], poke: Callable[[], None]) -> None:
+        self._parts = parts
+        self._record = record
+        self._poke = poke
+        self._task: asyncio.Task[None] | None = None
+        self.intent, self.system = parts.store.system()
+        self.pins: dict[str, Pin] = parts.store.pins()
+        self.progress: dict[str, str] = {}
+
+    def step(self, observed: Observed, blueprint: Blueprint) -> None:
+        """One turn: judge what rolls, finish what is finished, begin what is next."""
+        self._judge(observed, blueprint)
+        for change in self._parts.store.open_changes():
+            if change.state == "rolling":
+                self._finish(change, observed, blueprint)
+            elif self._task is None:
+                self._task = asyncio.get_running_loop().create_task(self._prepare(change), name="change")
+            return
+
+    async def close(self) -> None:
+        """Leave what is under way; it is taken up again by the next control plane."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # --- from queued to rolling ---------------------------------------------------------------------------------
+
+    async def _prepare(self, change: Change) -> None:
+        try:
+            await self._take_effect(change)
+        except (AtollError, OSError) as error:
+            reason = error.message if isinstance(error, AtollError) else f"{error}"
+            self._over(change, "failed", reason)
+        finally:
+            self._task = None
+            self._poke()
+
+    async def _take_effect(self, change: Change) -> None:
+        system = self._wanted(change)
+        self._parts.store.move(change.number, "building")
+        recipes = await self._recipes(change, system)
+        removed = [name for name in self.pins if name not in system.services]
+        self.pins |= self._parts.store.take_effect(change, system, recipes, removed, self._parts.clock())
+        for name in removed:
+            del self.pins[name]
+        self.intent, self.system = self._parts.store.system()
+        for one in recipes:
+            number = self.pins[one.service].target
+            self._say("info", "release", one.service, f"release {number.release if number else '?'} begins")
+
+    def _wanted(self, change: Change) -> System:
+        """The system this change asks for, out of the request and what is wanted now."""
+        current = self.system
+        if change.kind == "down":
+            return System(current.name if current else "", current.gateway if current else Gateway(), {}, "")
+        if change.kind == "rollback":
+            if current is None:
+                raise Failed("nothing was ever applied here")
+            return current
+        request = wire.decode(change.request, wire.ApplyRequest)
+        asked = loads(request.text, file=request.file, directory=request.directory)
+        if change.kind == "apply" or current is None:
+            return asked
+        chosen = {name: asked.services[name] for name in change.services if name in asked.services}
+        return replace(asked, services=dict(current.services) | chosen, gateway=current.gateway)
+
+    async def _recipes(self, change: Change, system: System) -> list[Recipe]:
+        if change.kind == "down":
+            return []
+        if change.kind == "rollback":
+            return [self._earlier(name) for name in change.services]
+        at_once = asyncio.Semaphore(BUILDS_AT_ONCE)
+        names = [n for n in system.services if change.kind == "apply" or n in change.services]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._recipe(name, system, at_once)) for name in names]
+        except* (AtollError, OSError) as errors:
+            raise Failed("\n".join(_words(e) for e in _leaves(errors))) from None
+        built = [task.result() for task in tasks]
+        return [r for r in built if change.kind == "deploy" or self._is_new(r)]
+
+    def _earlier(self, service: str) -> Recipe:
+        pin = self.pins.get(service)
+        on = pin.newest if pin is not None else None
+        earlier = self._parts.store.release_before(service, on.release) if on is not None else None
+        if earlier is None:
+            raise Failed(f"{service} has no earlier release that has served")
+        return earlier
+
+    async def _recipe(self, name: str, system: System, at_once: asyncio.Semaphore) -> Recipe:
+        service = system.services[name]
+        source = Path(system.directory, service.source or ".")
+
+        def progress(line: str) -> None:
+            self.progress[name] = line
+
+        async with at_once:
+            try:
+                artifact = await self._parts.builder.build(source, service.run, progress=progress)
+            except AtollError as error:
+                raise Failed(f"{name}: {error.message}", hint=error.hint) from error
+            finally:
+                self.progress.pop(name, None)
+        word = "was built before" if artifact.cached else "is built"
+        self._say("info", "build", name, f"artifact {artifact.digest[:12]} ({artifact.kind}) {word}")
+        return recipe(system, service, artifact=artifact.digest, argv=artifact.argv)
+
+    def _is_new(self, one: Recipe) -> bool:
+        pin = self.pins.get(one.service)
+        on = pin.newest if pin is not None else None
+        return on is None or not same_content(on, one)
+
+    # --- from rolling to done -----------------------------------------------------------------------------------
+
+    def _judge(self, observed: Observed, blueprint: Blueprint) -> None:
+        if self.system is None:
+            return
+        for name, pin in list(self.pins.items()):
+            if pin.target is None or name not in self.system.services:
+                continue
+            verdict = judge(self.system.services[name], pin, blueprint.workloads.get(name), observed)
+            release = pin.target.release
+            if verdict.outcome is Outcome.DONE:
+                self.pins[name] = self._parts.store.promote(name, release)
+                self._say("info", "release", name, f"release {release} has replaced everything before it")
+            elif verdict.outcome is Outcome.FAILED and pin.stable is None:
+                # There is nothing older to protect: keep trying, later and later, and say so.
+                self.pins[name] = self._parts.store.promote(name, release, verdict.reason)
+                self._fail_changes(name, release, verdict.reason)
+            elif verdict.outcome is Outcome.FAILED:
+                self.pins[name] = self._parts.store.abort(name, release, verdict.reason)
+                self._fail_changes(name, release, verdict.reason)
+
+    def _fail_changes(self, service: str, release: int, reason: str) -> None:
+        text = f"release {release} was given up: {reason}"
+        self._say("error", "release", service, text)
+        for change in self._parts.store.open_changes():
+            if change.releases.get(service) == release:
+                joined = "\n".join(filter(None, (change.reason, f"{service}: {text}")))
+                self._parts.store.move(change.number, change.state, joined)
+
+    def _finish(self, change: Change, observed: Observed, blueprint: Blueprint) -> None:
+        if observed.mesh.rejected:
+            self._reject(change, observed.mesh.rejected)
+        elif self.settled(change.services, observed, blueprint):
+            self._over(change, "failed" if change.reason else "done", change.reason)
+
+    def _reject(self, change: Change, words: str) -> None:
+        self._parts.store.revert(change.before, change.number, self._parts.clock())
+        self.intent, self.system = self._parts.store.system()
+        for name, release in change.releases.items():
+            pin = self.pins.get(name)
+            if pin is not None and pin.target is not None and pin.target.release == release:
+                self.pins[name] = self._parts.store.abort(name, release, f"Envoy refused it: {words}")
+        self._over(change, "failed", f"Envoy refused the configuration, the one before is back: {words}")
+
+    def settled(self, services: tuple[str, ...], observed: Observed, blueprint: Blueprint) -> bool:
+        """Whether these services are as wanted (or failed and back to what they were)."""
+        if self.system is None or observed.mesh.generation < blueprint.generation:
+            return False
+        for name in services:
+            pin, workload = self.pins.get(name), blueprint.workloads.get(name)
+            if pin is not None and pin.target is not None:
+                return False
+            if name not in self.system.services:
+                if workload is not None or observed.instances.get(name):
+                    return False
+            elif not self._failing(name) and (
+                workload is None
+                or workload.basis is None
+                or len(workload.instances) != self.system.services[name].instances
+            ):
+                return False
+        return True
+
+    def _failing(self, service: str) -> bool:
+        """A service whose first release was given up settles when it can; nobody waits for it."""
+        return any(c.reason and service in c.releases for c in self._parts.store.open_changes() if c.state == "rolling")
+
+    def _over(self, change: Change, state: str, reason: str) -> None:
+        self._parts.store.move(change.number, state, reason)
+        level = "info" if state == "done" else "error"
+        self._say(
+            level,
+            "change",
+            "",
+            f"change {change.number} ({change.kind}) is {state}" + (f": {reason}" if reason else ""),
+        )
+        if state == "done":
+            self._parts.store.backup()
+        self._poke()
+
+    def _say(self, level: str, kind: str, service: str, text: str) -> None:
+        self._record(Happening(level, kind, service, service or "system", text))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [leaf for e in group.exceptions for leaf in (_leaves(e) if isinstance(e, BaseExceptionGroup) else [e])]
+
+
+def _words(error: BaseException) -> str:
+    return error.message if isinstance(error, AtollError) else str(error)

@@ -1,0 +1,133 @@
+"""
+The loop: observe, decide, design, execute; again when poked, when time is up, and at least every second.
+
+Level, not edge: a turn re-reads everything and acts on the difference, so it does not matter why it runs, or how often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from atoll import wire
+from atoll.engine.changing import Changing
+from atoll.engine.executing import Executor
+from atoll.engine.observing import Observer
+from atoll.engine.parts import Parts
+from atoll.engine.probing import Probing
+from atoll.model.system import Gateway
+from atoll.plan.blueprint import Blueprint
+from atoll.plan.design import design, wake_at
+from atoll.plan.diff import diff
+from atoll.plan.happenings import Happening, design_happenings, seen_happenings
+from atoll.plan.observed import Observed
+from atoll.plan.violations import violations
+
+PERIOD = 1.0
+
+
+@dataclass(slots=True)
+class Listeners:
+    """Who wants to hear of events the moment they are written."""
+
+    calls: list[Callable[[wire.Event], None]] = field(default_factory=list)
+
+
+class Engine:
+    """Makes what is wanted true, for as long as it runs. `observed` and `blueprint` are the latest of each."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.observed = Observed(at=0.0)
+        self.blueprint = parts.store.blueprint() or Blueprint("", 0, Gateway(), {})
+        self.problems: tuple[str, ...] = ()
+        self.listeners = Listeners()
+        self._wake = asyncio.Event()
+        self._pending: list[Happening] = []
+        self._probing = Probing(parts.prober, parts.clock, self.poke)
+        self._observer = Observer(parts, self._probing)
+        self._executor = Executor(parts, self._pending.append, self.poke)
+        self.changing = Changing(parts, self._pending.append, self.poke)
+
+    def poke(self) -> None:
+        """Turn soon. Losing a poke costs at most a period."""
+        self._wake.set()
+
+    async def prepare(self) -> None:
+        """Adopt what runs: instances first, then the proxies."""
+        for runtime in self.parts.runtimes.values():
+            await runtime.prepare(self.poke)
+        await self.parts.mesh.prepare(self.poke)
+
+    async def run(self) -> None:
+        """Turn until cancelled."""
+        while True:
+            self._wake.clear()
+            await self.turn()
+            pause = PERIOD
+            due = wake_at(self.blueprint, self.observed)
+            if due is not None:
+                pause = min(pause, max(0.0, due - self.parts.clock()))
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def turn(self) -> None:
+        """One turn. A state file that cannot be written holds the target where it is; what runs goes on."""
+        before = self.observed
+        self.observed = await self._observer.look(self.blueprint, self._executor.failed)
+        self._pending += seen_happenings(before, self.observed, self.blueprint)
+        try:
+            self.changing.step(self.observed, self.blueprint)
+            self._design()
+            self._write_journal()
+        except sqlite3.OperationalError as error:
+            self.problems = (f"the state cannot be written ({error}): nothing is changed until it can",)
+            return
+        self._executor.carry_out(diff(self.blueprint, self.observed), self.blueprint)
+
+    async def close(self) -> None:
+        """Stop acting. Instances and proxies go on."""
+        await self.changing.close()
+        await self._probing.close()
+        await self._executor.close()
+        for runtime in self.parts.runtimes.values():
+            await runtime.close()
+        await self.parts.mesh.close()
+
+    def converged(self) -> bool:
+        """Whether the whole system is as wanted."""
+        system = self.changing.system
+        names = tuple({*(system.services if system else ()), *self.blueprint.workloads, *self.observed.instances})
+        return not self.parts.store.open_changes() and self.changing.settled(names, self.observed, self.blueprint)
+
+    def _design(self) -> None:
+        system = self.changing.system
+        if system is None:
+            return
+        target = design(system, self.changing.pins, self.observed, self.blueprint, self.parts.host)
+        if target is self.blueprint:
+            self.problems = ()
+            return
+        broken = tuple(violations(target)) if target.generation != self.blueprint.generation else ()
+        self.problems = broken
+        if broken:
+            return
+        if target.generation != self.blueprint.generation:
+            self.parts.store.save(target, self.blueprint)
+            self._pending += design_happenings(self.blueprint, target)
+        self.blueprint = target
+
+    def _write_journal(self) -> None:
+        if not self._pending:
+            return
+        now = self.parts.clock()
+        told, self._pending[:] = list(self._pending), []
+        events = [wire.Event(0, now, h.level, h.kind, h.service, h.subject, h.text) for h in told]
+        for event in self.parts.store.append(events):
+            for call in self.listeners.calls:
+                call(event)

@@ -1,0 +1,138 @@
+"""What applying a file would do, in the words of a person: what starts, stops, is replaced or changes in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+
+from atoll.model.system import Service, System
+from atoll.plan.blueprint import Recipe
+from atoll.plan.decisions import Pin
+from atoll.plan.recipes import environment
+
+
+class Kind(StrEnum):
+    """What happens to a service (or to the gateway)."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    RELEASE = "release"
+    SCALE = "scale"
+    CHANGE = "change"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field of the file, before and after; None where it was not or is no more. Values of `env` are not shown."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that applying would do. `effect` says what happens to what runs, `why` what asks for it."""
+
+    kind: Kind
+    subject: str
+    effect: str
+    why: str
+    changes: tuple[FieldChange, ...] = ()
+
+
+def preview(
+    current: System | None, wanted: System, pins: Mapping[str, Pin], digests: Mapping[str, str]
+) -> tuple[Difference, ...]:
+    """
+    Compare what was applied last with *wanted*; *digests* are the artifacts that the sources give now, by service.
+
+    Empty where applying would change nothing.
+    """
+    return tuple(_differences(current, wanted, pins, digests))
+
+
+def _differences(
+    current: System | None, wanted: System, pins: Mapping[str, Pin], digests: Mapping[str, str]
+) -> Iterator[Difference]:
+    before = current.services if current is not None else {}
+    if current is not None and current.gateway != wanted.gateway:
+        yield Difference(
+            Kind.CHANGE,
+            "gateway",
+            "the gateway listens elsewhere at once; open connections to the old address are drained",
+            "gateway changed",
+            _changed("gateway", current.gateway, wanted.gateway),
+        )
+    for name, service in wanted.services.items():
+        pin = pins.get(name, Pin())
+        if name not in before or pin.newest is None:
+            yield Difference(Kind.ADD, name, f"builds it and starts {_instances(service.instances)}", "it is new")
+        else:
+            yield from _service(before[name], service, pin.newest, wanted, digests.get(name))
+    for name, service in before.items():
+        if name not in wanted.services:
+            yield Difference(
+                Kind.REMOVE, name, f"drains and stops {_instances(service.instances)}", "it is not in the file any more"
+            )
+
+
+def _service(before: Service, after: Service, on: Recipe, wanted: System, digest: str | None) -> Iterator[Difference]:
+    changes = _changed(f"services.{after.name}", before, after)
+    why = tuple(_release_reasons(on, after, wanted, digest))
+    scale = [c for c in changes if c.path.endswith(".instances")]
+    rest = tuple(c for c in changes if not c.path.endswith(".instances"))
+    if why:
+        effect = f"new release: replaces {_instances(after.instances)} without a gap, {after.rollout.surge} at a time"
+        yield Difference(Kind.RELEASE, after.name, effect, "; ".join(why), rest)
+    elif rest:
+        yield Difference(Kind.CHANGE, after.name, "takes effect at once, nothing restarts", "policy changed", rest)
+    if scale:
+        more = after.instances - before.instances
+        effect = f"starts {_instances(more)}" if more > 0 else f"drains and stops {_instances(-more)}"
+        yield Difference(Kind.SCALE, after.name, effect, "instances changed", tuple(scale))
+
+
+def _release_reasons(on: Recipe, service: Service, system: System, digest: str | None) -> Iterator[str]:
+    if digest is not None and digest != on.artifact:
+        yield f"source changed ({on.artifact[:8]} to {digest[:8]})"
+    if service.runtime != on.runtime:
+        yield f"runtime changed ({on.runtime} to {service.runtime})"
+    if service.resources != on.resources:
+        yield "resources changed"
+    want, have = dict(environment(system, service)), dict(on.env)
+    differing = sorted(k for k in want.keys() | have.keys() if have.get(k) != want.get(k))
+    if differing:
+        yield f"environment changed ({', '.join(differing)})"
+
+
+def _instances(count: int) -> str:
+    return f"{count} instance{'s' if count != 1 else ''}"
+
+
+def _changed(path: str, before: object, after: object) -> tuple[FieldChange, ...]:
+    old, new = dict(_flat(path, before)), dict(_flat(path, after))
+    return tuple(
+        FieldChange(p, _shown(p, old.get(p)), _shown(p, new.get(p)))
+        for p in sorted(old.keys() | new.keys())
+        if old.get(p) != new.get(p)
+    )
+
+
+def _shown(path: str, value: str | None) -> str | None:
+    return "(not shown)" if value is not None and ".env." in path else value
+
+
+def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from _flat(f"{path}.{field.name}", getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(f"{path}.{key}", item)
+    elif isinstance(value, tuple):
+        for position, item in enumerate(value):
+            yield from _flat(f"{path}.{getattr(item, 'service', None) or getattr(item, 'path', position)}", item)
+    elif value is not None:
+        yield path, str(value)

@@ -1,0 +1,310 @@
+"""The control plane's memory, as one object with a lifetime. Every method is one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from atoll import wire
+from atoll.model.system import Gateway, System
+from atoll.plan.blueprint import Blueprint, Recipe, Workload
+from atoll.plan.decisions import Pin
+from atoll.store.database import connect
+
+EVENTS_KEPT = 20_000
+OPEN = ("queued", "building", "rolling")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One requested change. `before` is the intent that was current when it took effect."""
+
+    number: int
+    at: float
+    kind: str
+    services: tuple[str, ...]
+    request: bytes
+    state: str
+    reason: str
+    before: int
+    releases: Mapping[str, int]
+
+    def view(self) -> wire.ChangeView:
+        """The change as the API shows it."""
+        return wire.ChangeView(self.number, self.kind, self.services, self.state, self.reason, self.at, self.releases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    system: str
+    generation: int
+    gateway: Gateway
+    cursor: int
+
+
+class Store:
+    """One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = connect(path)
+
+    def close(self) -> None:
+        """Write everything and let go of the file."""
+        self._db.close()
+
+    def backup(self) -> None:
+        """Keep a whole copy beside the file, replaced in one step."""
+        copy = self._path.with_suffix(".db.backup.new")
+        with sqlite3.connect(copy) as target:
+            self._db.backup(target)
+        target.close()
+        copy.replace(self._path.with_suffix(".db.backup"))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # --- intent -------------------------------------------------------------------------------------------------
+
+    def system(self) -> tuple[int, System | None]:
+        """The system that is wanted, and its number; 0 and None before the first."""
+        row = self._db.execute("SELECT number, system FROM intents ORDER BY number DESC LIMIT 1").fetchone()
+        return (row[0], wire.decode(row[1], System)) if row else (0, None)
+
+    def system_at(self, number: int) -> System | None:
+        """An earlier system."""
+        row = self._db.execute("SELECT system FROM intents WHERE number = ?", (number,)).fetchone()
+        return wire.decode(row[0], System) if row else None
+
+    # --- changes ------------------------------------------------------------------------------------------------
+
+    def request(self, kind: str, services: Iterable[str], request: bytes, at: float) -> Change:
+        """Queue a change."""
+        with self._transaction() as db:
+            row = db.execute(
+                "INSERT INTO changes (at, kind, services, request, state) VALUES (?, ?, ?, ?, 'queued') RETURNING *",
+                (at, kind, wire.encode(tuple(services)), request),
+            ).fetchone()
+        return _change(row)
+
+    def change(self, number: int) -> Change | None:
+        """One change."""
+        row = self._db.execute("SELECT * FROM changes WHERE number = ?", (number,)).fetchone()
+        return _change(row) if row else None
+
+    def open_changes(self) -> tuple[Change, ...]:
+        """Changes that are not over, oldest first."""
+        rows = self._db.execute("SELECT * FROM changes WHERE state IN (?, ?, ?) ORDER BY number", OPEN)
+        return tuple(_change(row) for row in rows)
+
+    def last_change(self) -> Change | None:
+        """The newest change, over or not."""
+        row = self._db.execute("SELECT * FROM changes ORDER BY number DESC LIMIT 1").fetchone()
+        return _change(row) if row else None
+
+    def move(self, number: int, state: str, reason: str = "") -> None:
+        """A change goes on to another state."""
+        self._db.execute("UPDATE changes SET state = ?, reason = ? WHERE number = ?", (state, reason, number))
+
+    def take_effect(
+        self, change: Change, system: System, recipes: Iterable[Recipe], removed: Iterable[str], at: float
+    ) -> dict[str, Pin]:
+        """
+        Make *system* the wanted one and *recipes* new releases of their services, all or nothing.
+
+        Returns the pins of the services that got a release.
+        """
+        pins: dict[str, Pin] = {}
+        with self._transaction() as db:
+            before = db.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
+            db.execute(
+                "INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change.number, wire.encode(system))
+            )
+            numbers: dict[str, int] = {}
+            for recipe in recipes:
+                pins[recipe.service] = self._release(db, recipe, at)
+                target = pins[recipe.service].target
+                numbers[recipe.service] = target.release if target is not None else 0
+            db.executemany("DELETE FROM pins WHERE service = ?", [(name,) for name in removed])
+            db.execute(
+                "UPDATE changes SET state = 'rolling', before = ?, releases = ? WHERE number = ?",
+                (before, wire.encode(numbers), change.number),
+            )
+        return pins
+
+    def revert(self, to: int, change: int, at: float) -> None:
+        """Want an earlier system again."""
+        system = self.system_at(to)
+        if system is not None:
+            self._db.execute(
+                "INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change, wire.encode(system))
+            )
+
+    # --- releases and pins --------------------------------------------------------------------------------------
+
+    def _release(self, db: sqlite3.Connection, recipe: Recipe, at: float) -> Pin:
+        service = recipe.service
+        last = db.execute("SELECT coalesce(max(number), 0) FROM releases WHERE service = ?", (service,)).fetchone()[0]
+        numbered = replace(recipe, release=last + 1)
+        db.execute(
+            "INSERT INTO releases (service, number, at, recipe, state) VALUES (?, ?, ?, ?, 'rolling')",
+            (service, numbered.release, at, wire.encode(numbered)),
+        )
+        # A rollout that a newer one overtakes is over; what it has started is replaced like anything else.
+        db.execute(
+            "UPDATE releases SET state = 'superseded' WHERE service = ? AND state = 'rolling' AND number < ?",
+            (service, numbered.release),
+        )
+        db.execute(
+            "INSERT INTO pins (service, target) VALUES (?, ?) ON CONFLICT (service) DO UPDATE SET target = ?",
+            (service, numbered.release, numbered.release),
+        )
+        stable = db.execute("SELECT stable FROM pins WHERE service = ?", (service,)).fetchone()[0]
+        return Pin(self.recipe(service, stable), numbered)
+
+    def pins(self) -> dict[str, Pin]:
+        """Every service's pin."""
+        rows = self._db.execute("SELECT service, stable, target FROM pins").fetchall()
+        return {name: Pin(self.recipe(name, stable), self.recipe(name, target)) for name, stable, target in rows}
+
+    def recipe(self, service: str, release: int | None) -> Recipe | None:
+        """The recipe of one release."""
+        row = self._db.execute(
+            "SELECT recipe FROM releases WHERE service = ? AND number = ?", (service, release)
+        ).fetchone()
+        return wire.decode(row[0], Recipe) if row else None
+
+    def promote(self, service: str, release: int, note: str = "") -> Pin:
+        """The target has become what serves."""
+        with self._transaction() as db:
+            db.execute("UPDATE pins SET stable = ?, target = NULL WHERE service = ?", (release, service))
+            db.execute("UPDATE releases SET state = 'retired' WHERE service = ? AND state = 'serving'", (service,))
+            db.execute(
+                "UPDATE releases SET state = 'serving', note = ? WHERE service = ? AND number = ?",
+                (note, service, release),
+            )
+        return Pin(self.recipe(service, release), None)
+
+    def abort(self, service: str, release: int, note: str) -> Pin:
+        """The target is given up; what was stable stays."""
+        with self._transaction() as db:
+            stable = db.execute("SELECT stable FROM pins WHERE service = ?", (service,)).fetchone()[0]
+            db.execute("UPDATE pins SET target = NULL WHERE service = ?", (service,))
+            db.execute(
+                "UPDATE releases SET state = 'failed', note = ? WHERE service = ? AND number = ?",
+                (note, service, release),
+            )
+        return Pin(self.recipe(service, stable), None)
+
+    def releases(self, service: str | None = None) -> tuple[wire.ReleaseView, ...]:
+        """Releases, newest first."""
+        rows = self._db.execute(
+            "SELECT service, number, at, recipe, state, note FROM releases"
+            " WHERE ?1 IS NULL OR service = ?1 ORDER BY at DESC, number DESC",
+            (service,),
+        )
+        return tuple(
+            wire.ReleaseView(name, number, at, wire.decode(recipe, Recipe).artifact, state, note)
+            for name, number, at, recipe, state, note in rows
+        )
+
+    def release_before(self, service: str, release: int) -> Recipe | None:
+        """The newest release before *release* that has served."""
+        row = self._db.execute(
+            "SELECT recipe FROM releases WHERE service = ? AND number < ? AND state = 'retired'"
+            " ORDER BY number DESC LIMIT 1",
+            (service, release),
+        ).fetchone()
+        return wire.decode(row[0], Recipe) if row else None
+
+    def artifacts(self) -> set[str]:
+        """Digests that a release may still need: all that serve, and the last ten of each service."""
+        rows = self._db.execute(
+            "SELECT recipe FROM (SELECT recipe, state, row_number() OVER (PARTITION BY service ORDER BY number DESC)"
+            " AS age FROM releases) WHERE age <= 10 OR state IN ('serving', 'rolling')"
+        )
+        return {wire.decode(row[0], Recipe).artifact for row in rows}
+
+    # --- blueprint ----------------------------------------------------------------------------------------------
+
+    def blueprint(self) -> Blueprint | None:
+        """The last target."""
+        row = self._db.execute("SELECT head FROM blueprint").fetchone()
+        if row is None:
+            return None
+        head = wire.decode(row[0], _Head)
+        rows = self._db.execute("SELECT service, workload FROM workloads")
+        workloads = {name: wire.decode(data, Workload) for name, data in rows}
+        return Blueprint(head.system, head.generation, head.gateway, workloads, head.cursor)
+
+    def save(self, blueprint: Blueprint, parent: Blueprint) -> None:
+        """Make *blueprint* the target; only workloads that differ from *parent*'s are written."""
+        head = _Head(blueprint.system, blueprint.generation, blueprint.gateway, blueprint.cursor)
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO blueprint (id, head) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET head = ?1",
+                (wire.encode(head),),
+            )
+            for name, workload in blueprint.workloads.items():
+                if parent.workloads.get(name) is not workload:
+                    db.execute(
+                        "INSERT INTO workloads VALUES (?1, ?2) ON CONFLICT (service) DO UPDATE SET workload = ?2",
+                        (name, wire.encode(replace(workload, basis=None))),
+                    )
+            gone = [(name,) for name in parent.workloads if name not in blueprint.workloads]
+            db.executemany("DELETE FROM workloads WHERE service = ?", gone)
+
+    # --- journal ------------------------------------------------------------------------------------------------
+
+    def append(self, events: Iterable[wire.Event]) -> tuple[wire.Event, ...]:
+        """Add to the journal and give the events their numbers."""
+        with self._transaction() as db:
+            numbered = tuple(
+                replace(
+                    e,
+                    number=db.execute(
+                        "INSERT INTO events (at, level, kind, service, subject, text) VALUES (?, ?, ?, ?, ?, ?)"
+                        " RETURNING number",
+                        (e.at, e.level, e.kind, e.service, e.subject, e.text),
+                    ).fetchone()[0],
+                )
+                for e in events
+            )
+            if numbered and numbered[-1].number % 1000 == 0:
+                db.execute("DELETE FROM events WHERE number <= ?", (numbered[-1].number - EVENTS_KEPT,))
+        return numbered
+
+    def events(self, after: int = 0, limit: int = 1000, service: str | None = None) -> tuple[wire.Event, ...]:
+        """Events with a higher number than *after*, oldest first; the newest *limit* where *after* is 0."""
+        query = "SELECT number, at, level, kind, service, subject, text FROM events WHERE number > ?1"
+        query += " AND (?3 IS NULL OR service = ?3) ORDER BY number"
+        if after == 0:
+            query = f"SELECT * FROM ({query} DESC LIMIT ?2) ORDER BY number"  # noqa: S608 - no value is put in
+        else:
+            query += " LIMIT ?2"
+        return tuple(wire.Event(*row) for row in self._db.execute(query, (after, limit, service)))
+
+
+def _change(row: tuple[int, float, str, bytes, bytes, str, str, int, bytes]) -> Change:
+    number, at, kind, services, request, state, reason, before, releases = row
+    return Change(
+        number,
+        at,
+        kind,
+        wire.decode(services, tuple[str, ...]),
+        request,
+        state,
+        reason,
+        before,
+        wire.decode(releases, dict[str, int]),
+    )

@@ -1,0 +1,179 @@
+"""
+The JSON shapes that the store, the API and its clients share. `VERSION` changes when one of them does.
+
+Everything here is a frozen dataclass; `encode` and `decode` are the only way in and out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from atoll.plan.preview import Difference
+
+VERSION = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """
+    A fact that happened. `number` grows by one; `subject` is a service, an instance or a part of the platform.
+
+    `level` is info, warning or error; `text` is a sentence.
+    """
+
+    number: int
+    at: float
+    level: str
+    kind: str
+    service: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRequest:
+    """A system file to apply or to plan. `index` is the plan's that was seen; None applies whatever it is now."""
+
+    text: str
+    file: str
+    directory: str
+    index: str | None = None
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """What applying would do now. `index` names exactly this plan."""
+
+    index: str
+    differences: tuple[Difference, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    """One requested change and where it stands: queued, building, rolling, done or failed."""
+
+    number: int
+    kind: str
+    services: tuple[str, ...]
+    state: str
+    reason: str
+    at: float
+    releases: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """One instance. `state` is what it does now, `reason` why it is not serving; cpu is a share of one core."""
+
+    name: str
+    release: int
+    state: str
+    reason: str
+    pid: int
+    address: str
+    started_at: float
+    crashes: int
+    cpu: float | None
+    memory: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """One service: wanted against ready, and why they differ. Rates per second, latencies in milliseconds."""
+
+    name: str
+    wanted: int
+    ready: int
+    release: int | None
+    target: int | None
+    restarts: int
+    why: str
+    cpu: float | None
+    memory: int | None
+    rps: float | None
+    p50: float | None
+    p99: float | None
+    errors: float | None
+    instances: tuple[InstanceView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The system in one screen. `notes` are facts about this host that weaken a promise."""
+
+    system: str
+    at: float
+    generation: int
+    converged: bool
+    gateway: str
+    dashboard: str
+    services: tuple[ServiceView, ...]
+    change: ChangeView | None
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseView:
+    """One release of one service."""
+
+    service: str
+    number: int
+    at: float
+    artifact: str
+    state: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One declared call."""
+
+    caller: str
+    callee: str
+    timeout: float
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """Who may call whom; `gateway` and hosts outside appear as nodes."""
+
+    nodes: tuple[str, ...]
+    edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that an instance wrote."""
+
+    service: str
+    instance: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error as the API sends it; `kind` is the name of the branch in `atoll.errors`."""
+
+    kind: str
+    message: str
+    hint: str
+
+
+def encode(value: object) -> bytes:
+    """JSON of any shape above or of the values of `plan` and `model`."""
+    return msgspec.json.encode(value)
+
+
+def decode(data: bytes | str, kind: type[T]) -> T:
+    """The value again. Raises `msgspec.DecodeError` where it is not of that shape."""
+    return msgspec.json.decode(data, type=kind)

@@ -70,6 +70,24 @@ class ChangeView:
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """Traffic of one service over the last seconds: requests per second, milliseconds, share of errors (5xx)."""
+
+    rps: float
+    p50: float | None
+    p99: float | None
+    errors: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one instance uses: share of one core over the last seconds, bytes now."""
+
+    cpu: float | None
+    memory: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceView:
     """One instance. `state` is what it does now, `reason` why it is not serving; cpu is a share of one core."""
 
@@ -114,7 +132,6 @@ class StatusView:
     generation: int
     converged: bool
     gateway: str
-    dashboard: str
     services: tuple[ServiceView, ...]
     change: ChangeView | None
     problems: tuple[str, ...]
@@ -158,6 +175,25 @@ class LogLine:
     service: str
     instance: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a request led to. `change` is None where there was nothing to do."""
+
+    change: ChangeView | None
+    plan: PlanView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which control plane answers."""
+
+    system: str
+    pid: int
+    version: str
+    sandbox: bool
+    dashboard: str
 
 
 @dataclass(frozen=True, slots=True)

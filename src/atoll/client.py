@@ -1,0 +1,149 @@
+"""
+The control plane from Python: `Client(socket)` and one method per thing that can be asked.
+
+Public. Synchronous; every method raises a branch of `atoll.errors.AtollError`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from atoll import wire
+from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
+
+T = TypeVar("T")
+
+__all__ = ["Client"]
+
+_KINDS: dict[str, type[AtollError]] = {"Refused": Refused, "Conflict": Conflict, "Unavailable": Unavailable}
+_OVER = frozenset({"done", "failed"})
+_PATIENCE = 30.0
+
+
+class Client:
+    """A connection to one control plane. Use it as a context manager."""
+
+    def __init__(self, socket: Path) -> None:
+        transport = httpx.HTTPTransport(uds=str(socket))
+        self._http = httpx.Client(transport=transport, base_url="http://atoll", timeout=_PATIENCE)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def identity(self) -> wire.Identity:
+        """Which control plane answers. Raises `errors.Unavailable` where none does."""
+        return self._get("/v1/identity", wire.Identity)
+
+    def status(self) -> wire.StatusView:
+        """What is wanted, what is, and why they differ."""
+        return self._get("/v1/status", wire.StatusView)
+
+    def graph(self) -> wire.GraphView:
+        """Who may call whom."""
+        return self._get("/v1/graph", wire.GraphView)
+
+    def plan(self, request: wire.ApplyRequest) -> wire.PlanView:
+        """What applying this file would do now."""
+        return self._post("/v1/plan", wire.PlanView, request)
+
+    def apply(self, request: wire.ApplyRequest) -> wire.Receipt:
+        """Queue what the file asks for."""
+        return self._post("/v1/apply", wire.Receipt, request)
+
+    def deploy(self, request: wire.ApplyRequest) -> wire.Receipt:
+        """Queue a new release of `request.services`."""
+        return self._post("/v1/deploy", wire.Receipt, request)
+
+    def rollback(self, service: str) -> wire.Receipt:
+        """Queue the release that served before."""
+        return self._post(f"/v1/rollback/{service}", wire.Receipt)
+
+    def down(self) -> wire.Receipt:
+        """Queue the end of every instance."""
+        return self._post("/v1/down", wire.Receipt)
+
+    def end(self) -> None:
+        """End the proxies and the control plane; nothing must run any more."""
+        self._post("/v1/end", wire.Identity)
+
+    def change(self, number: int) -> wire.ChangeView:
+        """Where a change stands."""
+        return self._get(f"/v1/changes/{number}", wire.ChangeView)
+
+    def wait(self, number: int, *, pause: float = 0.05) -> Iterator[wire.ChangeView]:
+        """The change, again and again until it is over."""
+        while True:
+            view = self.change(number)
+            yield view
+            if view.state in _OVER:
+                return
+            time.sleep(pause)
+
+    def releases(self, service: str | None = None) -> tuple[wire.ReleaseView, ...]:
+        """Releases, newest first."""
+        return self._get("/v1/releases", tuple[wire.ReleaseView, ...], service=service)
+
+    def events(self, *, after: int = 0, limit: int = 100, service: str | None = None) -> tuple[wire.Event, ...]:
+        """Events, oldest first."""
+        return self._get("/v1/events", tuple[wire.Event, ...], after=after, limit=limit, service=service)
+
+    def follow(self, *, after: int = 0) -> Iterator[wire.Event]:
+        """Events as they happen, after those with a higher number than *after*; ends with the control plane."""
+        return self._stream("/v1/events", wire.Event, follow=1, after=after)
+
+    def logs(self, service: str | None = None, *, tail: int = 100, follow: bool = False) -> Iterator[wire.LogLine]:
+        """The last lines of every instance, then, where asked, new ones as they are written."""
+        return self._stream("/v1/logs", wire.LogLine, service=service, tail=tail, follow=1 if follow else None)
+
+    def _get(self, path: str, kind: type[T], **query: str | int | None) -> T:
+        return self._answer(kind, "GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    def _post(self, path: str, kind: type[T], content: object = None) -> T:
+        return self._answer(kind, "POST", path, content=wire.encode(content) if content is not None else None)
+
+    def _answer(self, kind: type[T], method: str, path: str, **options: object) -> T:
+        try:
+            response = self._http.request(method, path, **options)  # type: ignore[arg-type]  # options are ours
+        except httpx.HTTPError as error:
+            raise _unavailable(error) from error
+        if response.is_error:
+            raise _refusal(response.content)
+        return wire.decode(response.content, kind)
+
+    def _stream(self, path: str, kind: type[T], **query: str | int | None) -> Iterator[T]:
+        params = {k: v for k, v in query.items() if v is not None}
+        patience = httpx.Timeout(_PATIENCE, read=None)
+        try:
+            with self._http.stream("GET", path, params=params, timeout=patience) as response:
+                if response.is_error:
+                    raise _refusal(response.read())
+                for line in response.iter_lines():
+                    yield wire.decode(line, kind)
+        except httpx.RemoteProtocolError:
+            return
+        except httpx.HTTPError as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: httpx.HTTPError) -> Unavailable:
+    return Unavailable(f"no control plane answers here ({error})", hint="start it with `atoll up`")
+
+
+def _refusal(content: bytes) -> AtollError:
+    try:
+        refusal = wire.decode(content, wire.Refusal)
+    except msgspec.DecodeError:
+        return Failed(f"the control plane failed: {content[:300].decode(errors='replace')}")
+    return _KINDS.get(refusal.kind, Failed)(refusal.message, hint=refusal.hint)

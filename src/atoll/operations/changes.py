@@ -1,0 +1,122 @@
+"""What people may ask for: apply, deploy, roll back, take down. Each queues one change or refuses, whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from atoll import wire
+from atoll.errors import Conflict, Refused
+from atoll.model.load import loads
+from atoll.model.system import System
+from atoll.plan.preview import preview
+from atoll.store.store import Store
+from atoll.values.hashing import digest
+from atoll.values.nearest import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """
+    Where requests are handed in.
+
+    `digests` gives the artifact that each source would build to now; `refusals` says why a system cannot run on this
+    host (a taken port, no sandboxes), one sentence each; `poke` wakes the engine.
+    """
+
+    store: Store
+    digests: Callable[[System], Mapping[str, str]]
+    refusals: Callable[[System], tuple[str, ...]]
+    poke: Callable[[], None]
+    clock: Callable[[], float]
+
+    def plan(self, request: wire.ApplyRequest) -> wire.PlanView:
+        """
+        What applying this file would do now.
+
+        Raises `model.problems.InvalidSystem` for a wrong file.
+        """
+        system = loads(request.text, file=request.file, directory=request.directory)
+        return self._plan(system, request.text)
+
+    def apply(self, request: wire.ApplyRequest) -> wire.Receipt:
+        """
+        Queue what the file asks for; nothing where it asks for nothing new.
+
+        Raises `errors.Conflict` when the plan is not the one that was seen any more, `errors.Refused` when this host
+        cannot run it.
+        """
+        system = loads(request.text, file=request.file, directory=request.directory)
+        plan = self._plan(system, request.text)
+        if request.index is not None and request.index != plan.index:
+            raise Conflict(
+                "the plan has changed since it was shown: somebody applied something else, or a source changed",
+                hint="look again with `atoll plan`, then apply",
+            )
+        if not plan.differences:
+            return wire.Receipt(None, plan)
+        self._check(system)
+        services = tuple(dict.fromkeys(d.subject for d in plan.differences if d.subject != "gateway"))
+        return wire.Receipt(self._queue("apply", services, wire.encode(request)), plan)
+
+    def deploy(self, request: wire.ApplyRequest) -> wire.Receipt:
+        """Queue a new release of the named services, also where nothing changed."""
+        system = loads(request.text, file=request.file, directory=request.directory)
+        self._known(system, request.services)
+        _, current = self.store.system()
+        if current is None:
+            raise Refused("nothing runs here yet", hint="apply the whole file first: atoll apply")
+        new = [n for n in request.services if n not in current.services]
+        if new:
+            raise Refused(f"{', '.join(new)} was never applied", hint="apply the whole file first: atoll apply")
+        self._check(system)
+        return wire.Receipt(self._queue("deploy", request.services, wire.encode(request)))
+
+    def rollback(self, service: str) -> wire.Receipt:
+        """Queue the release that served before the one that serves now."""
+        _, current = self.store.system()
+        if current is None:
+            raise Refused("nothing runs here yet")
+        self._known(current, (service,))
+        pin = self.store.pins().get(service)
+        on = pin.newest if pin is not None else None
+        if on is None or self.store.release_before(service, on.release) is None:
+            raise Refused(
+                f"{service} has no earlier release that has served", hint=f"see them with `atoll releases {service}`"
+            )
+        return wire.Receipt(self._queue("rollback", (service,), b"{}"))
+
+    def down(self) -> wire.Receipt:
+        """Queue the end of everything."""
+        _, current = self.store.system()
+        services = tuple(current.services) if current is not None else ()
+        return wire.Receipt(self._queue("down", services, b"{}"))
+
+    def _queue(self, kind: str, services: tuple[str, ...], request: bytes) -> wire.ChangeView:
+        change = self.store.request(kind, services, request, self.clock())
+        self.poke()
+        return change.view()
+
+    def _plan(self, system: System, text: str) -> wire.PlanView:
+        number, current = self.store.system()
+        last = self.store.last_change()
+        digests = self.digests(system)
+        index = digest(
+            f"{number} {last.number if last else 0}".encode(), text.encode(), wire.encode(dict(sorted(digests.items())))
+        )
+        differences = preview(current, system, self.store.pins(), digests)
+        return wire.PlanView(f"{number}-{index[:12]}", differences, system.warnings)
+
+    def _check(self, system: System) -> None:
+        refusals = self.refusals(system)
+        if refusals:
+            raise Refused("\n".join(refusals))
+
+    def _known(self, system: System, names: tuple[str, ...]) -> None:
+        for name in names:
+            if name not in system.services:
+                close = nearest(name, system.services)
+                raise Refused(
+                    f"there is no service {name!r} in {system.name}",
+                    hint=f"did you mean {close}?" if close else f"services: {', '.join(system.services)}",
+                )

@@ -1,0 +1,126 @@
+"""The one status screen: what is wanted, what is, and why they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from atoll import wire
+from atoll.model.system import Service
+from atoll.operations.snapshot import Snapshot
+from atoll.plan.blueprint import Instance, Stage
+from atoll.plan.decisions import Pin
+from atoll.plan.observed import Phase, Seen, describe
+
+WAITS = {
+    Stage.START: "starting",
+    Stage.SERVE: "ready",
+    Stage.DRAIN: "draining",
+    Stage.STOP: "stopping",
+}
+
+
+def status(snapshot: Snapshot) -> wire.StatusView:
+    """Everything `atoll status` shows."""
+    system = snapshot.system
+    services = system.services if system is not None else {}
+    leaving = [n for n in {*snapshot.blueprint.workloads, *snapshot.observed.instances} if n not in services]
+    views = [_service(snapshot, name, service) for name, service in services.items()]
+    views += [_service(snapshot, name, None) for name in sorted(leaving)]
+    gateway = snapshot.blueprint.gateway
+    return wire.StatusView(
+        system=system.name if system is not None else "",
+        at=snapshot.observed.at,
+        generation=snapshot.blueprint.generation,
+        converged=snapshot.converged,
+        gateway=f"http://{gateway.host}:{gateway.listen}",
+        services=tuple(views),
+        change=snapshot.change,
+        problems=snapshot.problems,
+        notes=snapshot.notes,
+    )
+
+
+def _service(snapshot: Snapshot, name: str, service: Service | None) -> wire.ServiceView:
+    workload = snapshot.blueprint.workloads.get(name)
+    instances = [_instance(snapshot, i) for i in workload.instances] if workload is not None else []
+    ready = sum(i.state == "ready" for i in instances)
+    wanted = service.instances if service is not None else 0
+    pin = snapshot.pins.get(name, Pin())
+    rates = snapshot.rates.get(name)
+    loads = [snapshot.loads[i.name] for i in instances if i.name in snapshot.loads]
+    return wire.ServiceView(
+        name=name,
+        wanted=wanted,
+        ready=ready,
+        release=pin.stable.release if pin.stable is not None else None,
+        target=pin.target.release if pin.target is not None else None,
+        restarts=max(0, workload.serial - wanted) if workload is not None and service is not None else 0,
+        why="; ".join(_why(snapshot, name, wanted, ready, pin, instances)),
+        cpu=_sum(load.cpu for load in loads),
+        memory=_total(load.memory for load in loads),
+        rps=rates.rps if rates is not None else None,
+        p50=rates.p50 if rates is not None else None,
+        p99=rates.p99 if rates is not None else None,
+        errors=rates.errors if rates is not None else None,
+        instances=tuple(instances),
+    )
+
+
+def _why(
+    snapshot: Snapshot, name: str, wanted: int, ready: int, pin: Pin, instances: list[wire.InstanceView]
+) -> Iterator[str]:
+    """Why it is not as wanted; nothing where it is."""
+    if name in snapshot.building:
+        yield f"building: {snapshot.building[name]}" if snapshot.building[name] else "building"
+    if pin.newest is None and wanted:
+        yield "waits for its first build"
+    if pin.target is not None:
+        of = f" in place of {pin.stable.release}" if pin.stable is not None else ""
+        yield f"release {pin.target.release} is rolling out{of}"
+    if ready != wanted or pin.target is not None:
+        yield from dict.fromkeys(i.reason for i in instances if i.reason and i.state != "ready")
+    if not wanted and instances:
+        yield "is leaving"
+
+
+def _instance(snapshot: Snapshot, instance: Instance) -> wire.InstanceView:
+    seen = snapshot.observed.instances.get(instance.recipe.service, {}).get(instance.name)
+    load = snapshot.loads.get(instance.name)
+    state, reason = _state(snapshot, instance, seen)
+    return wire.InstanceView(
+        name=instance.name,
+        release=instance.recipe.release,
+        state=state,
+        reason=reason,
+        pid=seen.pid if seen is not None else 0,
+        address=f"{instance.address.ip}:{instance.address.port}",
+        started_at=seen.started_at if seen is not None else 0.0,
+        crashes=instance.crashes,
+        cpu=load.cpu if load is not None else None,
+        memory=load.memory if load is not None else None,
+    )
+
+
+def _state(snapshot: Snapshot, instance: Instance, seen: Seen | None) -> tuple[str, str]:
+    word = WAITS[instance.stage]
+    if instance.stage is not Stage.START:
+        return word, instance.reason
+    if seen is not None and seen.phase is Phase.EXITED and seen.exit is not None:
+        return "ended", describe(seen.exit)
+    if instance.not_before > snapshot.observed.at:
+        wait = instance.not_before - snapshot.observed.at
+        return "waiting", f"starts again in {wait:.0f} s, {instance.crashes} in a row failed: {instance.reason}"
+    if seen is None or seen.phase is Phase.CREATED:
+        return word, instance.reason
+    health = snapshot.observed.readiness.get(instance.recipe.service, {}).get(instance.name)
+    return ("unready" if instance.served else word), (health.reason if health is not None else instance.reason)
+
+
+def _sum(values: Iterator[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if known else None
+
+
+def _total(values: Iterator[int | None]) -> int | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if known else None

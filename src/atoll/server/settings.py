@@ -1,0 +1,84 @@
+"""Where a control plane keeps what: one state directory per system, one short run directory for sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    The places of one system.
+
+    `state` lives beside the system file and holds what must survive a reboot; `run` holds sockets and namespaces,
+    has a short path (a socket's may have 107 bytes) and does not survive one.
+    """
+
+    state: Path
+    run: Path
+
+    @property
+    def database(self) -> Path:
+        """The state file."""
+        return self.state / "state.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """Built releases."""
+        return self.state / "artifacts"
+
+    @property
+    def logs(self) -> Path:
+        """What instances, proxies and the control plane wrote."""
+        return self.state / "logs"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one control plane; says who it is."""
+        return self.state / "lock"
+
+    @property
+    def socket(self) -> Path:
+        """The API."""
+        return self.run / "api.sock"
+
+    @property
+    def token(self) -> Path:
+        """What a browser must show to see the dashboard."""
+        return self.run / "dashboard-token"
+
+    @property
+    def identity(self) -> str:
+        """Names this system on this machine, in process markers and cgroups."""
+        return self.run.name
+
+
+def settings(state: Path) -> Settings:
+    """The places that belong to a state directory; the same for everybody who names the same directory."""
+    whole = state.resolve()
+    name = hashlib.sha256(str(whole).encode()).hexdigest()[:10]
+    return Settings(state=whole, run=_run_root() / name)
+
+
+def _run_root() -> Path:
+    if os.geteuid() == 0 and not _mapped():
+        return Path("/run/atoll")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "atoll" if runtime else Path(f"/tmp/atoll-{_real_uid()}")  # noqa: S108 - 0700, owner checked
+
+
+def _mapped() -> bool:
+    """Whether this is root only inside a user namespace."""
+    return _real_uid() != 0
+
+
+def _real_uid() -> int:
+    """The user's number outside of any user namespace that Atoll made for itself."""
+    for line in Path("/proc/self/uid_map").read_text().splitlines() if Path("/proc/self/uid_map").exists() else ():
+        inside, outside, _ = (int(field) for field in line.split())
+        if inside == 0:
+            return outside
+    return os.getuid()

@@ -31,7 +31,7 @@ class Problem:
         return f"{self.place}: {self.message}" + (f"\n    {self.hint}" if self.hint else "")
 
 
-class InvalidSystem(Refused):  # noqa: N818 - named by what the file is
+class InvalidSystem(Refused):
     """The file does not describe a system. Carries every problem, sorted by place."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:

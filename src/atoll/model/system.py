@@ -150,7 +150,9 @@ class Origin:
 @dataclass(frozen=True, slots=True)
 class System:
     """
-    Everything the file says. `origins` maps a dotted field path (`services.orders.instances`) to where its
+    Everything the file says.
+
+    `origins` maps a dotted field path (`services.orders.instances`) to where its
     value came from; `warnings` are problems that do not make the file wrong.
     """
 

@@ -1,0 +1,311 @@
+"""
+Every field of the system file, once.
+
+Parsing, the JSON Schema, `atoll explain` and the reference all read this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Shape(StrEnum):
+    """How a value is written."""
+
+    NAME = "name"
+    TEXT = "text"
+    PATH = "path"
+    COUNT = "count"
+    PORT = "port"
+    DURATION = "duration"
+    SIZE = "size"
+    CPU = "cpu"
+    PERCENT = "percent"
+    FLAG = "flag"
+    CHOICE = "choice"
+    SECTION = "section"
+    LIST = "list"
+    NAMED = "named"
+    VARIABLES = "variables"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """
+    One field.
+
+    `default` is what it is when nothing is written and `reason` why; `section` names the table of what is
+    inside; `short` says which simpler form may stand in its place. `later` marks a word that is kept for a coming
+    version and says what it will do.
+    """
+
+    key: str
+    shape: Shape
+    meaning: str
+    default: str = ""
+    reason: str = ""
+    example: str = ""
+    section: str = ""
+    short: str = ""
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    later: str = ""
+
+
+def _later(key: str, what: str) -> Field:
+    return Field(key, Shape.TEXT, what, later=what)
+
+
+_CHECK = (
+    Field(
+        "path",
+        Shape.PATH,
+        "GET this path; 2xx and 3xx pass.",
+        reason="without a path it is a TCP connect",
+        example="/healthz",
+    ),
+    Field("tcp", Shape.FLAG, "Only connect, send nothing.", "false", "said by leaving `path` out as well"),
+    Field(
+        "interval", Shape.DURATION, "Time between two checks.", "2s", "quick enough to notice, cheap enough to ignore"
+    ),
+    Field(
+        "timeout", Shape.DURATION, "Longest time an answer may take.", "1s", "a healthy check answers in milliseconds"
+    ),
+    Field("failures", Shape.COUNT, "Failures in a row that count as failing.", "3", "one lost packet is no outage"),
+)
+
+_POLICY = (
+    Field(
+        "timeout",
+        Shape.DURATION,
+        "Longest time for the whole call, all tries together.",
+        "10s",
+        "no call waits for ever; a person has gone by then",
+        "300ms",
+    ),
+    Field("per-try", Shape.DURATION, "Longest time for one try.", reason="as long as the whole call", example="100ms"),
+    Field(
+        "idle",
+        Shape.DURATION,
+        "Longest silence on a stream (server-sent events, gRPC, WebSocket).",
+        "5m",
+        "streams have no total time, but a dead one must end",
+    ),
+    Field(
+        "retries",
+        Shape.COUNT,
+        "Further tries, where trying again is safe: what never reached the service, and any failure of an idempotent"
+        " request.",
+        "2",
+        "hides a killed instance, cannot become a storm",
+        "2",
+        section="retries",
+        short="a number, or a mapping",
+    ),
+    Field(
+        "concurrency",
+        Shape.COUNT,
+        "Most calls in flight at once (bulkhead).",
+        "1024",
+        "one slow callee cannot take all of a caller",
+    ),
+    Field("queue", Shape.COUNT, "Most calls that wait for a place in the bulkhead.", "1024", "then refuse at once"),
+    Field("breaker", Shape.SECTION, "Stop sending to an instance that keeps failing.", section="breaker"),
+)
+
+SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
+    {
+        "file": (
+            Field("system", Shape.NAME, "The system's name.", required=True, example="shop"),
+            Field("gateway", Shape.SECTION, "The only door from outside.", section="gateway"),
+            Field("services", Shape.NAMED, "The microservices, by name.", section="service", required=True),
+            _later("data", "data stores with backups and restore promises"),
+            _later("policies", "call policies that are named once and used often"),
+            _later("flags", "feature flags"),
+        ),
+        "gateway": (
+            Field(
+                "listen",
+                Shape.PORT,
+                "The port, or `address:port`, that it listens on.",
+                "127.0.0.1:8080",
+                "reachable from this machine only, until you say otherwise",
+                "8443",
+            ),
+            _later("login", "single sign-on for people"),
+            _later("tls", "certificates for the gateway"),
+        ),
+        "service": (
+            Field(
+                "source",
+                Shape.PATH,
+                "The directory that it is built from, relative to the file.",
+                reason="a service needs `source`, or `run`, or both",
+                example="services/orders",
+            ),
+            Field(
+                "run",
+                Shape.TEXT,
+                "The command that starts it. It must listen on $PORT.",
+                reason="found in the source: Procfile, pyproject.toml, package.json",
+                example="python main.py",
+            ),
+            Field(
+                "runtime",
+                Shape.CHOICE,
+                "How instances run.",
+                "sandbox",
+                "isolated execution: own network, files, processes",
+                choices=("sandbox", "process"),
+            ),
+            Field("instances", Shape.COUNT, "How many run.", "1", "start small", "3"),
+            Field("resources", Shape.SECTION, "The most an instance may use.", section="resources"),
+            Field(
+                "health",
+                Shape.PATH,
+                "When an instance may get traffic.",
+                reason="a TCP connect to $PORT",
+                section="health",
+                short="a path, or a mapping",
+                example="/healthz",
+            ),
+            Field("env", Shape.VARIABLES, "Environment variables. No secrets here.", example="{LOG_LEVEL: info}"),
+            Field(
+                "routes",
+                Shape.LIST,
+                "Paths of the gateway that lead here.",
+                reason="not reachable from outside",
+                section="route",
+                short="a list of paths, or of mappings",
+            ),
+            Field(
+                "calls",
+                Shape.LIST,
+                "Services (and `https://hosts` outside) that it may call, and how.",
+                reason="may call nobody",
+                section="call",
+                short="a list of names, or a mapping with policies",
+            ),
+            Field("release", Shape.SECTION, "How a new release replaces the old one.", section="release"),
+            _later("function", "a function that is run on demand"),
+            _later("timeout", "the time limit of a function"),
+            _later("data", "the data stores it uses"),
+            _later("cache", "caching of its responses"),
+            _later("secrets", "secrets that it may read"),
+            _later("publishes", "messages that it sends"),
+            _later("consumes", "messages that its instances compete for"),
+            _later("slo", "objectives for availability and latency"),
+            _later("compare", "parallel runs of another implementation"),
+            _later("zone", "a trust zone"),
+            _later("image", "a container image in place of a source"),
+        ),
+        "resources": (
+            Field("cpu", Shape.CPU, "Cores.", reason="no limit of ours", example="500m"),
+            Field(
+                "memory",
+                Shape.SIZE,
+                "Memory; more than that and the instance is killed and started again.",
+                reason="no limit of ours",
+                example="128Mi",
+            ),
+            Field("pids", Shape.COUNT, "Processes and threads.", "512", "a fork bomb ends here"),
+        ),
+        "check": _CHECK,
+        "health": (
+            *_CHECK,
+            Field(
+                "startup",
+                Shape.DURATION,
+                "Longest time from start to ready; then it counts as failed.",
+                "1m",
+                "most services need seconds",
+            ),
+            Field("ready", Shape.SECTION, "The check for traffic, where it is not written directly.", section="check"),
+            Field(
+                "live",
+                Shape.SECTION,
+                "A second check: when it fails, the instance is restarted.",
+                reason="not restarted by a check",
+                section="check",
+            ),
+        ),
+        "route": (
+            Field(
+                "path",
+                Shape.PATH,
+                "Requests whose path begins with this, in whole segments.",
+                required=True,
+                example="/api/orders",
+            ),
+            Field("hosts", Shape.LIST, "Only for these host names.", reason="any host"),
+            Field("timeout", Shape.DURATION, "Longest time for a request.", "30s", "a browser gives up as well"),
+            Field(
+                "retries",
+                Shape.COUNT,
+                "Further tries, where trying again is safe.",
+                "2",
+                "as for calls",
+                section="retries",
+                short="a number, or a mapping",
+            ),
+            _later("allow", "the roles that may come in"),
+        ),
+        "call": _POLICY,
+        "retries": (
+            Field("count", Shape.COUNT, "Further tries after the first.", "2", "hides a killed instance"),
+            Field("base", Shape.DURATION, "Shortest pause, with full jitter.", "25ms", "Envoy's own"),
+            Field("cap", Shape.DURATION, "Longest pause.", "250ms", "ten times the shortest"),
+            Field(
+                "budget",
+                Shape.PERCENT,
+                "Most retries, as a share of the requests in flight.",
+                "20%",
+                "an outage must not double the load",
+            ),
+        ),
+        "breaker": (
+            Field(
+                "errors",
+                Shape.PERCENT,
+                "Share of failures that opens it.",
+                reason="counts failures in a row instead",
+                example="50%",
+            ),
+            Field("consecutive", Shape.COUNT, "Failures in a row that open it.", "5", "Envoy's own"),
+            Field(
+                "min-calls", Shape.COUNT, "Calls that a share is judged on at least.", "20", "two of three is no rate"
+            ),
+            Field("window", Shape.DURATION, "The time that a share is taken over.", "10s", "Envoy's own"),
+            Field("open", Shape.DURATION, "How long it stays open at first.", "5s", "a restart takes about that"),
+        ),
+        "release": (
+            Field(
+                "strategy",
+                Shape.CHOICE,
+                "How traffic moves.",
+                "rolling",
+                "instance by instance, nothing to judge",
+                choices=("rolling",),
+            ),
+            Field("surge", Shape.COUNT, "Instances more than declared while it goes on.", "1", "costs the least"),
+            Field(
+                "drain",
+                Shape.DURATION,
+                "How long open requests and streams may still go on.",
+                "10s",
+                "longer than almost any request",
+            ),
+            Field("grace", Shape.DURATION, "Time from SIGTERM to SIGKILL.", "10s", "the field's custom"),
+            _later("steps", "shares of traffic for a canary release"),
+        ),
+    }
+)
+"""The fields of each section, in the order of the reference."""
+
+
+def known(section: str) -> Mapping[str, Field]:
+    """The fields of one section, by key."""
+    return {field.key: field for field in SECTIONS[section]}

@@ -1,0 +1,173 @@
+"""
+YAML 1.2 text to a tree in which every node knows its place.
+
+Only the core schema: `no`, `on` and `yes` are strings, anchors and merge keys work. What a hostile file could do
+(recursion, alias bombs, duplicate keys, several documents) is a problem with a place, never a traceback.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+
+from atoll.model.problems import Place, Problem
+
+BIGGEST = 4 * 1024 * 1024
+MOST_NODES = 400_000
+DEEPEST = 50
+_INTEGER = re.compile(r"[-+]?\d+")
+_NULL = {"", "~", "null", "Null", "NULL"}
+_BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A leaf. `quoted` ones are strings whatever they look like."""
+
+    text: str
+    quoted: bool
+    place: Place
+
+    @property
+    def is_null(self) -> bool:
+        """Nothing was written."""
+        return not self.quoted and self.text in _NULL
+
+    @property
+    def boolean(self) -> bool | None:
+        """True or false, None for anything else."""
+        return None if self.quoted else _BOOLEAN.get(self.text)
+
+    @property
+    def integer(self) -> int | None:
+        """A whole number, None for anything else."""
+        if self.quoted or len(self.text) > 18 or not _INTEGER.fullmatch(self.text):  # noqa: PLR2004 - fits 64 bits
+            return None
+        return int(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A sequence."""
+
+    items: tuple[Tree, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A mapping, in the order of the file, merge keys resolved."""
+
+    entries: tuple[tuple[Scalar, Tree], ...]
+    place: Place
+
+
+Tree = Scalar | Items | Entries
+
+
+class Unreadable(Exception):  # noqa: N818 - named by what the text is
+    """The text is not one YAML document; carries the problems."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+def read(text: str, file: str) -> tuple[Tree, tuple[Problem, ...]]:
+    """
+    The tree of *text*, and problems that do not hide the rest (duplicate keys).
+
+    Raises `Unreadable` where there is no tree.
+    """
+    if len(text) > BIGGEST:
+        raise Unreadable(Problem(Place(file, 1, 1), "the file is larger than 4 MiB", "split the system"))
+    reader = _Reader(file)
+    try:
+        yaml = YAML(pure=True)
+        documents = list(yaml.compose_all(text))
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise Unreadable(Problem(Place(file, line, 1), "a character that YAML does not allow", "remove it")) from error
+    except MarkedYAMLError as error:
+        raise Unreadable(_syntax(error, file)) from error
+    except (YAMLError, ValueError, AttributeError, TypeError, IndexError, KeyError, AssertionError) as error:
+        # ruamel has a few paths on which odd input ends in a bare Python error
+        raise Unreadable(Problem(Place(file, 1, 1), f"not YAML: {error}")) from error
+    except RecursionError as error:
+        raise Unreadable(Problem(Place(file, 1, 1), "nested too deeply")) from error
+    documents = [d for d in documents if d is not None]
+    if not documents:
+        raise Unreadable(Problem(Place(file, 1, 1), "the file is empty", "write one with `atoll init`"))
+    if len(documents) > 1:
+        place = reader.place(documents[1])
+        raise Unreadable(Problem(place, "a second document begins here", "one file holds one system"))
+    return reader.tree(documents[0], ()), tuple(reader.problems)
+
+
+class _Reader:
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._count = 0
+        self.problems: list[Problem] = []
+
+    def place(self, node: Node) -> Place:
+        return Place(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def tree(self, node: Node, above: tuple[int, ...]) -> Tree:
+        """*above* are the nodes that this one is in: meeting one of them again is a cycle."""
+        place = self.place(node)
+        self._count += 1
+        if id(node) in above:
+            raise Unreadable(Problem(place, "this alias contains itself", "write the inner part out"))
+        if self._count > MOST_NODES:
+            raise Unreadable(Problem(place, f"the aliases unfold to more than {MOST_NODES} values"))
+        if len(above) > DEEPEST:
+            raise Unreadable(Problem(place, f"nested more than {DEEPEST} levels deep"))
+        inside = (*above, id(node))
+        if isinstance(node, ScalarNode):
+            return Scalar(str(node.value), node.style is not None, place)
+        if isinstance(node, SequenceNode):
+            return Items(tuple(self.tree(item, inside) for item in node.value), place)
+        if isinstance(node, MappingNode):
+            return Entries(tuple(self._entries(node, inside)), place)
+        raise Unreadable(Problem(place, "not understood"))
+
+    def _entries(self, node: MappingNode, inside: tuple[int, ...]) -> Iterator[tuple[Scalar, Tree]]:
+        own: dict[str, tuple[Scalar, Tree]] = {}
+        merged: dict[str, tuple[Scalar, Tree]] = {}
+        for key_node, value_node in node.value:
+            key = self.tree(key_node, inside)
+            if not isinstance(key, Scalar):
+                self.problems.append(Problem(key.place, "a key has to be a word"))
+            elif key.text == "<<" and not key.quoted:
+                for word, entry in self._merge(self.tree(value_node, inside)):
+                    merged.setdefault(word, entry)
+            elif key.text in own:
+                first = own[key.text][0].place.line
+                hint = f"it was given in line {first} already; keep one of them"
+                self.problems.append(Problem(key.place, f"the key {key.text} is given twice", hint))
+            else:
+                own[key.text] = (key, self.tree(value_node, inside))
+        yield from own.values()
+        yield from (entry for word, entry in merged.items() if word not in own)
+
+    def _merge(self, value: Tree) -> Iterator[tuple[str, tuple[Scalar, Tree]]]:
+        for part in value.items if isinstance(value, Items) else (value,):
+            if isinstance(part, Entries):
+                yield from ((key.text, (key, item)) for key, item in part.entries)
+            else:
+                self.problems.append(Problem(part.place, "<< merges mappings", "give it an alias of a mapping"))
+
+
+def _syntax(error: MarkedYAMLError, file: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    place = Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file, 1, 1)
+    what = str(error.problem or error.context or "not YAML").strip()
+    hint = "indent with spaces, YAML does not allow tabs" if "\\t" in what or "tab" in what else ""
+    return Problem(place, f"not YAML: {what}", hint)

@@ -1,0 +1,37 @@
+"""What a thing may be called: RFC 1123 labels that begin with a letter, short enough for every place they appear in."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 40
+RESERVED = frozenset({"gateway", "mesh", "localhost", "atoll", "host", "system", "all"})
+
+_LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+
+
+def wrong_name(name: str) -> str:
+    """Why *name* cannot be the name of a system or a service; empty where it can."""
+    if not name:
+        return "a name may not be empty"
+    if len(name) > LONGEST:
+        return f"a name has at most {LONGEST} characters, this one has {len(name)}"
+    if not _LABEL.fullmatch(name):
+        return "a name consists of small letters, digits and single hyphens inside, and begins with a letter"
+    if name in RESERVED:
+        return f"the name {name} is taken by Atoll itself"
+    if re.search(r"-r\d+(-|$)", name):
+        return "a name may not look like a release (-r and a number)"
+    return ""
+
+
+def is_variable(name: str) -> bool:
+    """Whether *name* can be the name of an environment variable (POSIX)."""
+    return _VARIABLE.fullmatch(name) is not None
+
+
+def is_host(name: str) -> bool:
+    """Whether *name* is a host name (RFC 1123), in small letters."""
+    return _HOST.fullmatch(name) is not None

@@ -8,9 +8,10 @@ between two steps finds the same step to take when it is back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from atoll.errors import Failed
 from atoll.model.system import RuntimeKind, Service, System
 from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Stage, Workload
 from atoll.plan.decisions import Pin
@@ -37,28 +38,35 @@ class _Book:
     """Gives out network numbers and ports; reuses one only after all others."""
 
     cursor: int
-    taken: frozenset[int]
+    taken: set[int]
 
     def network(self) -> int:
-        while True:
-            self.cursor = self.cursor % LAST_NETWORK + 1
-            if self.cursor not in self.taken:
-                return self.cursor
+        return self._next(LAST_NETWORK, 0, "networks")
 
     def port(self) -> int:
-        while True:
-            self.cursor = self.cursor % PORTS + 1
-            if FIRST_PORT + self.cursor not in self.taken:
-                return FIRST_PORT + self.cursor
+        return self._next(PORTS, FIRST_PORT, "ports")
+
+    def _next(self, last: int, offset: int, what: str) -> int:
+        for _ in range(last):
+            self.cursor = self.cursor % last + 1
+            if offset + self.cursor not in self.taken:
+                self.taken.add(offset + self.cursor)
+                return offset + self.cursor
+        raise Failed(f"all {last} {what} for instances are in use", hint="declare fewer instances")
 
 
 def design(system: System, pins: Mapping[str, Pin], observed: Observed, parent: Blueprint, host: Host) -> Blueprint:
     """
     Resolve intent into a target that leaves nothing to choose later.
 
-    Returns *parent* itself when nothing would change. A workload that is settled and whose inputs are the same
-    objects as last time is taken over unread: one turn over a thousand services costs what has changed.
+    Returns *parent* itself when nothing would change, and while the runtimes are silent: what cannot be seen may be
+    there, and nothing may be decided about it. A workload that is settled and whose inputs are the same objects as
+    last time is taken over unread: one turn over a thousand services costs what has changed.
+
+    Raises `errors.Failed` when this machine has no address left for another instance.
     """
+    if "runtime" not in observed.answered:
+        return parent
     book: _Book | None = None
     workloads: dict[str, Workload] = {}
     changed = parent.gateway != system.gateway or parent.system != system.name
@@ -136,7 +144,8 @@ class _Turn:
             if not instances:
                 return None
             assert before is not None  # noqa: S101 - instances of a removed service come from before
-            return replace(before, instances=instances, routes=(), calls=before.calls, basis=None)
+            draft = replace(before, instances=instances, routes=(), basis=None)
+            return before if draft == before else draft
         draft = Workload(
             service=self.service.name,
             runtime=self.service.runtime,
@@ -156,8 +165,6 @@ class _Turn:
 
     def _advance(self, instance: Instance) -> Instance | None:
         """The instance one step on, or None when it is over."""
-        if "runtime" not in self.observed.answered:
-            return instance
         if instance.name in self.observed.failed:
             return None
         seen = self.seen.get(instance.name)
@@ -189,10 +196,11 @@ class _Turn:
             return self._to(instance, Stage.SERVE, "")
         if health is not None and not health.live:
             return self._to(instance, Stage.STOP, health.reason)
-        startup = self.service.health.startup if self.service is not None else 0.0
-        if not instance.served and self.observed.at >= seen.started_at + startup:
-            why = health.reason if health is not None and health.reason else "its health check has not passed"
-            return self._to(instance, Stage.STOP, f"not ready within {startup:g} s: {why}")
+        if instance.served or health is None or self.service is None:
+            return instance  # a control plane that has just come back has to ask before it judges
+        startup = self.service.health.startup
+        if self.observed.at >= seen.started_at + startup:
+            return self._to(instance, Stage.STOP, f"not ready within {startup:g} s: {health.reason}")
         return instance
 
     def _serve(self, instance: Instance) -> Instance:
@@ -221,48 +229,74 @@ class _Turn:
         self, present: Sequence[Instance], failed: Mapping[int, Sequence[tuple[int, str]]]
     ) -> tuple[Instance, ...]:
         """Retire what is too much, add what is missing. Keeps the order: oldest first."""
-        live = [i for i in present if i.stage in LIVE]
         result = [i for i in present if i.stage not in LIVE]
-        wanted = self._wanted(live)
-        for release in sorted({i.recipe.release for i in live} | wanted.keys()):
-            recipe, count = wanted.get(release, (None, 0))
-            have = sorted(
-                (i for i in live if i.recipe.release == release), key=lambda i: (i.stage is not Stage.SERVE, i.serial)
-            )
-            result += have[:count]
-            result += [r for r in (self._retire(i) for i in have[count:]) if r is not None]
-            if recipe is not None:
-                runs = sorted(failed.get(release, ()), reverse=True)
-                result += [
-                    self._new(recipe, *(runs[n] if n < len(runs) else (0, ""))) for n in range(count - len(have))
-                ]
+        live = sorted((i for i in present if i.stage in LIVE), key=self._least_dispensable)
+        goal = self.pin.newest
+        release = goal.release if goal is not None else None
+        new = [i for i in live if i.recipe.release == release]
+        others = [i for i in live if i.recipe.release != release]
+        old = [i for i in others if self._may_stay(i)]
+        hopeless = [i for i in others if not self._may_stay(i)]
+        new_count, old_count = self._wanted(new, old)
+        retired = (self._retire(i) for i in (*new[new_count:], *old[old_count:], *hopeless))
+        result += (*new[:new_count], *old[:old_count], *(r for r in retired if r is not None))
+        result += self._added(self._former(), old_count - len(old), failed)
+        result += self._added(goal, new_count - len(new), failed)
         return tuple(sorted(result, key=lambda i: i.serial))
 
-    def _wanted(self, live: Iterable[Instance]) -> dict[int, tuple[Recipe, int]]:
-        """How many instances of each release. The new release grows by `surge` beyond what the proxies have taken."""
-        if self.service is None:
-            return {}
-        total, stable, target = self.service.instances, self.pin.stable, self.pin.target
-        if target is None:
-            return {} if stable is None else {stable.release: (stable, total)}
-        if stable is None:
-            return {target.release: (target, total)}
-        accepted = self.observed.mesh.accepted
-        taken = serving_old = 0
-        for instance in live:
-            if instance.stage is Stage.SERVE and accepted.get(instance.name) == Stage.SERVE:
-                taken += instance.recipe.release == target.release
-                serving_old += instance.recipe.release == stable.release
-        new = min(total, taken + max(1, self.service.rollout.surge)) if serving_old else total
-        return {stable.release: (stable, max(0, total - taken)), target.release: (target, new)}
+    def _wanted(self, new: Sequence[Instance], old: Sequence[Instance]) -> tuple[int, int]:
+        """
+        How many instances of the release that is wanted, and how many others until it is in place.
+
+        Others go when the proxies have *taken* new ones, and come only when too few new ones *serve*: in between, and
+        so also while the proxies are silent, they stay as they are. Together they are never more than the declared
+        number and the surge, as long as there is an old one that serves.
+        """
+        if self.service is None or self.pin.newest is None:
+            return 0, 0
+        total, surge = self.service.instances, max(1, self.service.rollout.surge)
+        serving = sum(i.stage is Stage.SERVE for i in new)
+        taken = sum(self._accepted(i) for i in new)
+        missing = total - serving if self._former() is not None else 0
+        others = min(max(len(old), missing), max(0, total - taken))
+        if any(i.stage is Stage.SERVE for i in old):
+            return min(total, total + surge - others), others
+        return total, others
+
+    def _former(self) -> Recipe | None:
+        """What to go back to while a rollout is under way."""
+        return self.pin.stable if self.pin.target is not None else None
+
+    def _may_stay(self, instance: Instance) -> bool:
+        """Whether an instance of another release than the wanted one is worth keeping until it is replaced."""
+        former = self._former()
+        return instance.stage is Stage.SERVE or (former is not None and instance.recipe.release == former.release)
+
+    def _accepted(self, instance: Instance) -> bool:
+        return instance.stage is Stage.SERVE and self.observed.mesh.accepted.get(instance.name) == Stage.SERVE
+
+    def _least_dispensable(self, instance: Instance) -> tuple[bool, bool, int]:
+        return instance.stage is not Stage.SERVE, not self._accepted(instance), instance.serial
+
+    def _added(
+        self, recipe: Recipe | None, count: int, failed: Mapping[int, Sequence[tuple[int, str]]]
+    ) -> Iterator[Instance]:
+        if recipe is None:
+            return
+        runs = sorted(failed.get(recipe.release, ()), reverse=True)
+        for number in range(count):
+            crashes, why = runs[number] if number < len(runs) else (0, "")
+            yield self._new(recipe, crashes, why)
 
     def _retire(self, instance: Instance) -> Instance | None:
         seen = self.seen.get(instance.name)
         if seen is None or seen.phase is Phase.CREATED:
             return None
-        why = "the service was removed" if self.service is None else "it is no longer wanted"
-        if self.pin.target is not None and instance.recipe.release != self.pin.target.release:
-            why = f"release {self.pin.target.release} replaces it"
+        why = "it is no longer wanted"
+        if self.service is None:
+            why = "the service was removed"
+        elif self.pin.newest is not None and instance.recipe.release != self.pin.newest.release:
+            why = f"release {self.pin.newest.release} replaces it"
         return self._to(instance, Stage.DRAIN if instance.served else Stage.STOP, why)
 
     def _new(self, recipe: Recipe, crashes: int, why: str) -> Instance:
@@ -299,6 +333,7 @@ class _Turn:
 
     def _is_settled(self, instances: Sequence[Instance]) -> bool:
         """Nothing is going on and nothing is owed: the same inputs would give the same workload and no action."""
+        newest = self.pin.newest
         return (
             self.pin.target is None
             and len(self.seen) == len(instances)
@@ -306,7 +341,8 @@ class _Turn:
                 i.stage is Stage.SERVE
                 and (s := self.seen.get(i.name)) is not None
                 and s.phase is Phase.RUNNING
-                and self.observed.mesh.accepted.get(i.name) == Stage.SERVE
+                and i.recipe.release == (newest.release if newest is not None else 0)
+                and self._accepted(i)
                 for i in instances
             )
         )
@@ -335,11 +371,11 @@ def _same_basis(basis: object, inputs: tuple[object, ...]) -> bool:
     return isinstance(basis, tuple) and all(a is b for a, b in zip(basis, inputs, strict=True))
 
 
-def _taken(parent: Blueprint, observed: Observed) -> frozenset[int]:
+def _taken(parent: Blueprint, observed: Observed) -> set[int]:
     taken = set(observed.busy_ports)
     for workload in parent.workloads.values():
         for instance in workload.instances:
             taken.add(instance.network or instance.address.port)
             if not instance.network:
                 taken.update(o.address.port for o in instance.outlets)
-    return frozenset(taken)
+    return taken

@@ -90,5 +90,11 @@ def _strays(blueprint: Blueprint, observed: Observed) -> Iterator[Action]:
                 continue
             if what.phase is Phase.RUNNING:
                 yield Stop(name, service, STRAY_GRACE, "nobody wants it")
-            elif what.phase in {Phase.CREATED, Phase.EXITED} and name not in observed.mesh.outlets:
+            elif what.phase in {Phase.CREATED, Phase.EXITED} and _let_go(name, blueprint, observed):
                 yield Remove(name, service, "it has ended")
+
+
+def _let_go(name: str, blueprint: Blueprint, observed: Observed) -> bool:
+    """The proxies run a configuration without it: a listener may not outlive the namespace it is in."""
+    mesh = observed.mesh
+    return "mesh" in observed.answered and mesh.generation >= blueprint.generation and name not in mesh.outlets

@@ -23,19 +23,22 @@ class Happening:
 def seen_happenings(before: Observed, after: Observed, blueprint: Blueprint) -> Iterator[Happening]:
     """What the world did between two looks. *blueprint* is the target that was in force."""
     stages = {i.name: i.stage for w in blueprint.workloads.values() for i in w.instances}
-    for service in before.instances.keys() | after.instances.keys():
+    known = "runtime" in before.answered  # else this is the first look: what runs was there before, and was told
+    for service in dict.fromkeys((*before.instances, *after.instances)):
         old, new = before.instances.get(service, {}), after.instances.get(service, {})
         if old is new:
             continue
         for name, seen in new.items():
-            yield from _instance(service, old.get(name), seen, stages.get(name))
+            if known or name in old or name in stages:
+                yield from _instance(service, old.get(name), seen, stages.get(name), known=known)
         if "runtime" in after.answered:
             yield from _vanished(service, old, new, stages)
     yield from _mesh(before, after)
 
 
-def _instance(service: str, old: Seen | None, new: Seen, stage: Stage | None) -> Iterator[Happening]:
-    if new.phase is Phase.RUNNING and (old is None or old.phase is Phase.CREATED):
+def _instance(service: str, old: Seen | None, new: Seen, stage: Stage | None, *, known: bool) -> Iterator[Happening]:
+    begun = old.phase is Phase.CREATED if old is not None else known
+    if begun and new.phase is Phase.RUNNING:
         yield Happening("info", "started", service, new.name, f"runs as process {new.pid}")
     if new.altered and (old is None or old.altered != new.altered):
         yield Happening("warning", "drift", service, new.name, new.altered)
@@ -54,8 +57,10 @@ def _exited(service: str, seen: Seen, stage: Stage | None) -> Happening:
 def _vanished(
     service: str, old: Mapping[str, Seen], new: Mapping[str, Seen], stages: Mapping[str, Stage]
 ) -> Iterator[Happening]:
-    for name in old.keys() - new.keys():
-        if old[name].phase is Phase.RUNNING and stages.get(name) in {Stage.START, Stage.SERVE}:
+    for name, seen in old.items():
+        if name in new:
+            continue
+        if seen.phase is Phase.RUNNING and stages.get(name) in {Stage.START, Stage.SERVE}:
             yield Happening("warning", "drift", service, name, "vanished: somebody removed it from the outside")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 
-from atoll.model.system import Service, System
+from atoll.model.system import Call, Route, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import environment
@@ -81,8 +81,9 @@ def _differences(
 def _service(before: Service, after: Service, on: Recipe, wanted: System, digest: str | None) -> Iterator[Difference]:
     changes = _changed(f"services.{after.name}", before, after)
     why = tuple(_release_reasons(on, after, wanted, digest))
-    scale = [c for c in changes if c.path.endswith(".instances")]
-    rest = tuple(c for c in changes if not c.path.endswith(".instances"))
+    count = f"services.{after.name}.instances"
+    scale = [c for c in changes if c.path == count]
+    rest = tuple(c for c in changes if c.path != count)
     if why:
         effect = f"new release: replaces {_instances(after.instances)} without a gap, {after.rollout.surge} at a time"
         yield Difference(Kind.RELEASE, after.name, effect, "; ".join(why), rest)
@@ -133,6 +134,17 @@ def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
             yield from _flat(f"{path}.{key}", item)
     elif isinstance(value, tuple):
         for position, item in enumerate(value):
-            yield from _flat(f"{path}.{getattr(item, 'service', None) or getattr(item, 'path', position)}", item)
+            yield from _flat(f"{path}.{_label(item, position)}", item)
     elif value is not None:
         yield path, str(value)
+
+
+def _label(item: object, position: int) -> str:
+    """What tells an entry of a list from its neighbours; two routes may have one path on different hosts."""
+    match item:
+        case Call():
+            return item.service
+        case Route():
+            return ",".join(item.hosts) + item.path
+        case _:
+            return str(position)

@@ -32,8 +32,10 @@ def recipe(system: System, service: Service, *, artifact: str, argv: tuple[str, 
 def environment(system: System, service: Service) -> tuple[tuple[str, str], ...]:
     """The variables that the file gives every instance of a release, sorted by name; the file's `env` wins."""
     env = {"ATOLL_SYSTEM": system.name, "ATOLL_SERVICE": service.name}
+    # A plain process finds its callees on ports of its own, which replace these: what counts here is that another
+    # callee makes another release, as a process that runs has no outlet for it.
+    env |= {url_variable(call.service): f"http://{call.service}" for call in service.calls}
     if service.runtime is RuntimeKind.SANDBOX:
-        env |= {url_variable(call.service): f"http://{call.service}" for call in service.calls}
         env |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), PROXY)
         env |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
     return tuple(sorted((env | dict(service.env)).items()))

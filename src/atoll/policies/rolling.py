@@ -32,13 +32,21 @@ def judge(service: Service, pin: Pin, workload: Workload | None, observed: Obser
     for instance in new:
         if instance.crashes >= CRASHES:
             return Verdict(Outcome.FAILED, f"{instance.crashes} runs in a row failed: {instance.reason}")
-        if instance.stage is Stage.STOP and not instance.served:
+        if _never_ready(instance, service, observed):
             return Verdict(Outcome.FAILED, instance.reason)
     serving = sum(_accepted(i, observed) for i in new)
     old = sum(i.recipe.release != release for i in instances)
     if serving >= service.instances and not old:
         return Verdict(Outcome.DONE)
     return Verdict(Outcome.GOING, f"{serving} of {service.instances} serve release {release}, {old} older to stop")
+
+
+def _never_ready(instance: Instance, service: Service, observed: Observed) -> bool:
+    """It was given up for its start-up time, not retired or tampered with in the middle of its start."""
+    seen = observed.instances.get(service.name, {}).get(instance.name)
+    if seen is None or instance.stage is not Stage.STOP or instance.served:
+        return False
+    return instance.since >= seen.started_at + service.health.startup
 
 
 def _accepted(instance: Instance, observed: Observed) -> bool:

@@ -20,9 +20,11 @@ from atoll.plan.observed import MeshSeen, Seen
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """
-    A built release: immutable and content-addressed. `argv` runs in the artifact's own directory; `env` are variables
-    the build asks for; `mounts` are host directories outside the base system that it needs, read-only (a Python
-    installation).
+    A built release: immutable and content-addressed.
+
+    `path` is the directory it runs in. `argv` and the values of `env` may hold `{app}`, which stands for that
+    directory as the process sees it: `/app` in a sandbox. `mounts` are host directories outside the base system that
+    it needs, read-only (a Python installation).
     """
 
     digest: str
@@ -98,6 +100,10 @@ class Runtime(Protocol):
 
     async def usage(self) -> Mapping[str, Usage]:
         """What each running instance uses."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """What weakens a promise on this host, one sentence each: no cgroup can be written, for example."""
         ...
 
     def log(self, name: str) -> Path:

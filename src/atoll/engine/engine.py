@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from atoll import wire
 from atoll.engine.changing import Changing
@@ -28,22 +27,19 @@ from atoll.plan.violations import violations
 PERIOD = 1.0
 
 
-@dataclass(slots=True)
-class Listeners:
-    """Who wants to hear of events the moment they are written."""
-
-    calls: list[Callable[[wire.Event], None]] = field(default_factory=list)
-
-
 class Engine:
-    """Makes what is wanted true, for as long as it runs. `observed` and `blueprint` are the latest of each."""
+    """
+    Makes what is wanted true, for as long as it runs.
+
+    `observed` and `blueprint` are the latest of each; `listeners` hear of every event the moment it is written.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.observed = Observed(at=0.0)
         self.blueprint = parts.store.blueprint() or Blueprint("", 0, Gateway(), {})
         self.problems: tuple[str, ...] = ()
-        self.listeners = Listeners()
+        self.listeners: list[Callable[[wire.Event], None]] = []
         self._wake = asyncio.Event()
         self._pending: list[Happening] = []
         self._probing = Probing(parts.prober, parts.clock, self.poke)
@@ -129,5 +125,5 @@ class Engine:
         told, self._pending[:] = list(self._pending), []
         events = [wire.Event(0, now, h.level, h.kind, h.service, h.subject, h.text) for h in told]
         for event in self.parts.store.append(events):
-            for call in self.listeners.calls:
+            for call in self.listeners:
                 call(event)

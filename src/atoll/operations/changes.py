@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from atoll import wire
@@ -25,21 +25,21 @@ class Desk:
     """
 
     store: Store
-    digests: Callable[[System], Mapping[str, str]]
+    digests: Callable[[System], Awaitable[Mapping[str, str]]]
     refusals: Callable[[System], tuple[str, ...]]
     poke: Callable[[], None]
     clock: Callable[[], float]
 
-    def plan(self, request: wire.ApplyRequest) -> wire.PlanView:
+    async def plan(self, request: wire.ApplyRequest) -> wire.PlanView:
         """
         What applying this file would do now.
 
         Raises `model.problems.InvalidSystem` for a wrong file.
         """
         system = loads(request.text, file=request.file, directory=request.directory)
-        return self._plan(system, request.text)
+        return await self._plan(system, request.text)
 
-    def apply(self, request: wire.ApplyRequest) -> wire.Receipt:
+    async def apply(self, request: wire.ApplyRequest) -> wire.Receipt:
         """
         Queue what the file asks for; nothing where it asks for nothing new.
 
@@ -47,7 +47,7 @@ class Desk:
         cannot run it.
         """
         system = loads(request.text, file=request.file, directory=request.directory)
-        plan = self._plan(system, request.text)
+        plan = await self._plan(system, request.text)
         if request.index is not None and request.index != plan.index:
             raise Conflict(
                 "the plan has changed since it was shown: somebody applied something else, or a source changed",
@@ -97,10 +97,10 @@ class Desk:
         self.poke()
         return change.view()
 
-    def _plan(self, system: System, text: str) -> wire.PlanView:
+    async def _plan(self, system: System, text: str) -> wire.PlanView:
         number, current = self.store.system()
         last = self.store.last_change()
-        digests = self.digests(system)
+        digests = await self.digests(system)
         index = digest(
             f"{number} {last.number if last else 0}".encode(), text.encode(), wire.encode(dict(sorted(digests.items())))
         )

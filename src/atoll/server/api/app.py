@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
@@ -24,75 +23,81 @@ NDJSON = "application/x-ndjson"
 
 def app(surface: Surface) -> Starlette:
     """The API as an ASGI application. Who may connect is decided by the socket's directory (0700)."""
+    do = _Handlers(surface)
+    return Starlette(
+        routes=[
+            Route("/v1/identity", guarded(do.identity)),
+            Route("/v1/status", guarded(do.status_)),
+            Route("/v1/graph", guarded(do.graph_)),
+            Route("/v1/plan", guarded(do.plan), methods=["POST"]),
+            Route("/v1/apply", guarded(do.apply), methods=["POST"]),
+            Route("/v1/deploy", guarded(do.deploy), methods=["POST"]),
+            Route("/v1/rollback/{service}", guarded(do.rollback), methods=["POST"]),
+            Route("/v1/down", guarded(do.down), methods=["POST"]),
+            Route("/v1/end", guarded(do.end), methods=["POST"]),
+            Route("/v1/changes/{number:int}", guarded(do.change)),
+            Route("/v1/releases", guarded(do.releases)),
+            Route("/v1/events", guarded(do.events)),
+            Route("/v1/logs", guarded(do.logs)),
+        ]
+    )
 
-    async def identity(_: Request) -> Response:
-        return answer(surface.identity)
 
-    async def status_(_: Request) -> Response:
-        return answer(status(await surface.snapshot()))
+class _Handlers:
+    """One method per route."""
 
-    async def graph_(_: Request) -> Response:
-        return answer(graph(surface.store.system()[1]))
+    def __init__(self, surface: Surface) -> None:
+        self._surface = surface
 
-    async def plan(request: Request) -> Response:
-        asked = await body(request)
-        return answer(await asyncio.to_thread(surface.desk.plan, asked))
+    async def identity(self, _: Request) -> Response:
+        return answer(self._surface.identity)
 
-    async def apply(request: Request) -> Response:
-        return answer(surface.desk.apply(await body(request)))
+    async def status_(self, _: Request) -> Response:
+        return answer(status(await self._surface.snapshot()))
 
-    async def deploy(request: Request) -> Response:
-        return answer(surface.desk.deploy(await body(request)))
+    async def graph_(self, _: Request) -> Response:
+        return answer(graph(self._surface.store.system()[1]))
 
-    async def rollback(request: Request) -> Response:
-        return answer(surface.desk.rollback(request.path_params["service"]))
+    async def plan(self, request: Request) -> Response:
+        return answer(await self._surface.desk.plan(await body(request)))
 
-    async def down(_: Request) -> Response:
-        return answer(surface.desk.down())
+    async def apply(self, request: Request) -> Response:
+        return answer(await self._surface.desk.apply(await body(request)))
 
-    async def end(_: Request) -> Response:
-        surface.end()
-        return answer(surface.identity)
+    async def deploy(self, request: Request) -> Response:
+        return answer(self._surface.desk.deploy(await body(request)))
 
-    async def change(request: Request) -> Response:
-        found = surface.store.change(request.path_params["number"])
+    async def rollback(self, request: Request) -> Response:
+        return answer(self._surface.desk.rollback(request.path_params["service"]))
+
+    async def down(self, _: Request) -> Response:
+        return answer(self._surface.desk.down())
+
+    async def end(self, _: Request) -> Response:
+        self._surface.end()
+        return answer(self._surface.identity)
+
+    async def change(self, request: Request) -> Response:
+        found = self._surface.store.change(request.path_params["number"])
         if found is None:
             raise Refused(f"there is no change {request.path_params['number']}")
         return answer(found.view())
 
-    async def releases(request: Request) -> Response:
-        return answer(surface.store.releases(request.query_params.get("service")))
+    async def releases(self, request: Request) -> Response:
+        return answer(self._surface.store.releases(request.query_params.get("service")))
 
-    async def events(request: Request) -> Response:
+    async def events(self, request: Request) -> Response:
         after = number(request, "after")
         service = request.query_params.get("service")
         if "follow" in request.query_params:
-            return StreamingResponse(_lines(surface.follow(after)), media_type=NDJSON)
-        return answer(surface.store.events(after, number(request, "limit") or 100, service))
+            return StreamingResponse(_lines(self._surface.follow(after)), media_type=NDJSON)
+        return answer(self._surface.store.events(after, number(request, "limit") or 100, service))
 
-    async def logs(request: Request) -> Response:
+    async def logs(self, request: Request) -> Response:
         service = request.query_params.get("service")
         follow = "follow" in request.query_params
-        stream = surface.lines(service, number(request, "tail") or 100, follow)
+        stream = self._surface.lines(service, number(request, "tail") or 100, follow)
         return StreamingResponse(_lines(stream), media_type=NDJSON)
-
-    return Starlette(
-        routes=[
-            Route("/v1/identity", guarded(identity)),
-            Route("/v1/status", guarded(status_)),
-            Route("/v1/graph", guarded(graph_)),
-            Route("/v1/plan", guarded(plan), methods=["POST"]),
-            Route("/v1/apply", guarded(apply), methods=["POST"]),
-            Route("/v1/deploy", guarded(deploy), methods=["POST"]),
-            Route("/v1/rollback/{service}", guarded(rollback), methods=["POST"]),
-            Route("/v1/down", guarded(down), methods=["POST"]),
-            Route("/v1/end", guarded(end), methods=["POST"]),
-            Route("/v1/changes/{number:int}", guarded(change)),
-            Route("/v1/releases", guarded(releases)),
-            Route("/v1/events", guarded(events)),
-            Route("/v1/logs", guarded(logs)),
-        ]
-    )
 
 
 def answer(value: object, code: int = 200) -> Response:

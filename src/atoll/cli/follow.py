@@ -1,0 +1,80 @@
+"""Follow a change until it is over, with its progress."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from atoll import wire
+from atoll.cli.places import client
+from atoll.cli.screen import as_json, err, event_line, out
+from atoll.client import Client
+from atoll.errors import AtollError, Failed
+
+
+def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet: bool = False) -> wire.ChangeView:
+    """
+    Show what happens until *change* is over, and return it.
+
+    Raises `errors.Failed` with the reason where it failed.
+    """
+    stop = threading.Event()
+    newest = caller.events(limit=1)
+    after = newest[-1].number if newest else 0
+    teller = threading.Thread(target=_tell, args=(file, after, stop), daemon=True)
+    if not quiet:
+        teller.start()
+    last = change
+    with _progress(hidden=quiet or not err.is_terminal) as progress:
+        bars: dict[str, TaskID] = {}
+        for last in caller.wait(change.number):
+            if not quiet and err.is_terminal:
+                _draw(progress, bars, caller.status(), last)
+    stop.set()
+    if last.state == "failed":
+        raise Failed(f"change {last.number} ({last.kind}) failed:\n{last.reason}")
+    return last
+
+
+def report(change: wire.ChangeView, *, json_: bool) -> None:
+    """Print how a change ended."""
+    if json_:
+        as_json(change)
+        return
+    releases = ", ".join(f"{name} release {number}" for name, number in change.releases.items())
+    out.print(f"[green]done[/green]: {change.kind}" + (f", {releases}" if releases else ""))
+
+
+def _progress(*, hidden: bool) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=hidden,
+    )
+
+
+def _draw(progress: Progress, bars: dict[str, TaskID], status: wire.StatusView, change: wire.ChangeView) -> None:
+    for service in status.services:
+        if service.name not in change.services:
+            continue
+        if service.name not in bars:
+            bars[service.name] = progress.add_task(service.name, total=max(1, service.wanted), words="")
+        release = service.target if service.target is not None else service.release
+        there = sum(i.state == "ready" and i.release == release for i in service.instances)
+        progress.update(bars[service.name], completed=there, total=max(1, service.wanted), words=service.why[:70])
+
+
+def _tell(file: Path, after: int, stop: threading.Event) -> None:
+    with suppress(AtollError), client(file) as caller:
+        for event in caller.follow(after=after):
+            if stop.is_set():
+                return
+            err.print(event_line(event), soft_wrap=True)

@@ -1,0 +1,55 @@
+"""The command `atoll`: its verbs, and the one place that prints errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+import click
+
+from atoll.cli import look, make, releases, start
+from atoll.cli.screen import complain
+from atoll.errors import AtollError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("atoll"), prog_name="atoll")
+def atoll() -> None:
+    """One file describes a system of microservices; one command makes it true."""
+
+
+for command in (
+    start.init,
+    start.doctor,
+    start.schema,
+    start.explain,
+    make.up,
+    make.plan,
+    make.apply,
+    make.down,
+    look.status,
+    look.logs,
+    look.events,
+    look.graph,
+    look.dashboard,
+    releases.deploy,
+    releases.releases,
+    releases.rollback,
+):
+    atoll.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; every error that is ours is printed as a sentence with its mend."""
+    try:
+        atoll.main(standalone_mode=False)
+    except AtollError as error:
+        complain(error)
+        sys.exit(255 if "plan" in sys.argv[1:2] else error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(255 if "plan" in sys.argv[1:2] else 2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,83 @@
+"""Where a command finds the system file, its state and its control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from atoll.client import Client
+from atoll.errors import Refused, Unavailable
+from atoll.model.load import load
+from atoll.model.system import System
+from atoll.server.settings import Settings, settings
+from atoll.wire import ApplyRequest
+
+FILE = "atoll.yaml"
+
+
+def file_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--file`: which system."""
+    return click.option(
+        "--file",
+        type=click.Path(path_type=Path),
+        default=None,
+        help=f"The system file; {FILE} here or above by default.",
+    )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json`: the same for programs."""
+    return click.option("--json", "json_", is_flag=True, help="Print JSON.")(command)
+
+
+def system_file(file: Path | None) -> Path:
+    """The system file: the one named, or the nearest one from here upwards. Raises `errors.Refused` without one."""
+    if file is not None:
+        if not file.is_file():
+            raise Refused(f"there is no file {file}", hint="name another with --file, or write one with `atoll init`")
+        return file.resolve()
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / FILE).is_file():
+            return directory / FILE
+    raise Refused(f"there is no {FILE} in {here} or above it", hint="write one with `atoll init`")
+
+
+def places(file: Path) -> Settings:
+    """Where the system of *file* keeps its state: `.atoll` beside the file."""
+    return settings(file.parent / ".atoll")
+
+
+def system(file: Path) -> System:
+    """The checked system."""
+    return load(file)
+
+
+def request(file: Path, *, index: str | None = None, services: tuple[str, ...] = ()) -> ApplyRequest:
+    """The file as a request, checked here first, so that a wrong one never leaves."""
+    load(file)
+    return ApplyRequest(file.read_text(encoding="utf-8"), file.name, str(file.parent), index, services)
+
+
+def client(file: Path) -> Client:
+    """A client of the control plane that runs this system. Raises `errors.Unavailable` where none does."""
+    where = places(file)
+    if not where.socket.exists():
+        raise Unavailable(f"no control plane runs for {file}", hint="start it with `atoll up`")
+    return Client(where.socket)
+
+
+def running(file: Path) -> Client | None:
+    """A client where a control plane answers, else None."""
+    where = places(file)
+    if not where.socket.exists():
+        return None
+    found = Client(where.socket)
+    try:
+        found.identity()
+    except Unavailable:
+        return None
+    return found

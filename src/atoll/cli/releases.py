@@ -1,0 +1,63 @@
+"""Releases: deploy, releases, rollback."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from atoll.cli.follow import follow_change, report
+from atoll.cli.places import client, file_option, json_option, request, system_file
+from atoll.cli.screen import as_json, out
+
+
+@click.command()
+@file_option
+@json_option
+@click.argument("services", nargs=-1, required=True)
+def deploy(file: Path | None, services: tuple[str, ...], *, json_: bool) -> None:
+    """
+    Build SERVICES and replace what runs, without a gap.
+
+    Returns when the new release serves and the old one has stopped; fails when the new one did not become ready, in
+    which case the old one never stopped serving.
+    """
+    path = system_file(file)
+    caller = client(path)
+    receipt = caller.deploy(request(path, services=services))
+    if receipt.change is not None:
+        report(follow_change(path, caller, receipt.change, quiet=json_), json_=json_)
+
+
+@click.command()
+@file_option
+@json_option
+@click.argument("service", required=False)
+def releases(file: Path | None, service: str | None, *, json_: bool) -> None:
+    """The releases of SERVICE, or of all, newest first."""
+    found = client(system_file(file)).releases(service)
+    if json_:
+        as_json(found)
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("service", "release", "state", "at", "artifact", "note"):
+        table.add_column(title)
+    for one in found:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at))
+        table.add_row(one.service, str(one.number), one.state, moment, one.artifact[:12], one.note)
+    out.print(table)
+
+
+@click.command()
+@file_option
+@json_option
+@click.argument("service")
+def rollback(file: Path | None, service: str, *, json_: bool) -> None:
+    """Go back to the release of SERVICE that served before."""
+    path = system_file(file)
+    caller = client(path)
+    receipt = caller.rollback(service)
+    if receipt.change is not None:
+        report(follow_change(path, caller, receipt.change, quiet=json_), json_=json_)

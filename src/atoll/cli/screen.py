@@ -1,0 +1,110 @@
+"""How things look in a terminal: one console, the tables, and errors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from atoll import wire
+from atoll.errors import AtollError
+from atoll.plan.preview import Difference, Kind
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_MARKS = {
+    Kind.ADD: ("+", "green"),
+    Kind.REMOVE: ("-", "red"),
+    Kind.RELEASE: ("↻", "yellow"),
+    Kind.SCALE: ("↕", "cyan"),
+    Kind.CHANGE: ("~", "cyan"),
+}
+_COLOURS = {"info": "", "warning": "yellow", "error": "red"}
+
+
+def complain(error: AtollError) -> None:
+    """Print an error: what happened and why, then what to do."""
+    err.print(f"[red]atoll:[/red] {escape(error.message)}", soft_wrap=True)
+    if error.hint:
+        err.print(f"  [bold]→[/bold] {escape(error.hint)}", soft_wrap=True)
+
+
+def as_json(value: object) -> None:
+    """Print a view as JSON."""
+    sys.stdout.write(wire.encode(value).decode() + "\n")
+
+
+def show_plan(plan: wire.PlanView) -> None:
+    """Print what applying would do."""
+    for warning in plan.warnings:
+        out.print(f"[yellow]![/yellow] {escape(warning)}", soft_wrap=True)
+    if not plan.differences:
+        out.print("Nothing to do: what runs is what the file says.")
+        return
+    for difference in plan.differences:
+        _show_difference(difference)
+    out.print(f"[dim]plan {plan.index}[/dim]")
+
+
+def _show_difference(difference: Difference) -> None:
+    mark, colour = _MARKS[difference.kind]
+    out.print(
+        f"[{colour}]{mark}[/{colour}] [bold]{difference.subject}[/bold]: {escape(difference.effect)}"
+        f" [dim]({escape(difference.why)})[/dim]",
+        soft_wrap=True,
+    )
+    for change in difference.changes:
+        before, after = change.before or "not set", change.after or "not set"
+        out.print(f"    {change.path}: {escape(before)} → {escape(after)}", soft_wrap=True)
+
+
+def event_line(event: wire.Event) -> str:
+    """One event as a line of markup."""
+    colour = _COLOURS.get(event.level, "")
+    moment = time.strftime("%H:%M:%S", time.localtime(event.at))
+    text = (
+        f"{event.subject} {escape(event.text)}"
+        if event.subject != event.service
+        else (f"{event.subject}: {escape(event.text)}")
+    )
+    return f"[dim]{moment}[/dim] " + (f"[{colour}]{text}[/{colour}]" if colour else text)
+
+
+def status_table(view: wire.StatusView) -> Table:
+    """The status screen."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("service", "ready", "release", "restarts", "cpu", "memory", "req/s", "p99 ms", "errors", "why"):
+        right = title in {"ready", "restarts", "cpu", "memory", "req/s", "p99 ms", "errors"}
+        table.add_column(title, justify="right" if right else "left", overflow="fold", no_wrap=title != "why")
+    for service in view.services:
+        table.add_row(*_row(service))
+    return table
+
+
+def _row(service: wire.ServiceView) -> Iterable[str]:
+    good = service.ready == service.wanted and service.target is None
+    colour = "green" if good else "yellow" if service.ready else "red"
+    release = "-" if service.release is None else str(service.release)
+    if service.target is not None:
+        release += f"→{service.target}"
+    return (
+        f"[bold]{service.name}[/bold]",
+        f"[{colour}]{service.ready}/{service.wanted}[/{colour}]",
+        release,
+        str(service.restarts),
+        _figure(service.cpu, lambda v: f"{v:.0%}"),
+        _figure(service.memory, lambda v: f"{v / 2**20:.0f}Mi"),
+        _figure(service.rps, lambda v: f"{v:.1f}"),
+        _figure(service.p99, lambda v: f"{v:.0f}"),
+        _figure(service.errors, lambda v: f"{v:.1%}"),
+        escape(service.why),
+    )
+
+
+def _figure(value: float | None, form: Callable[[float], str]) -> str:
+    return "-" if value is None else form(value)

@@ -1,0 +1,81 @@
+"""Run a build tool: its own process group, a clean environment, a time limit, its last lines when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from atoll.errors import Failed
+
+LIMIT = 900.0
+LAST_LINES = 20
+_KEPT = ("HOME", "PATH", "USER", "LANG", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+_KEPT_PREFIXES = ("UV_", "PIP_", "NPM_CONFIG_", "npm_config_", "SSL_", "NODE_EXTRA_CA", "REQUESTS_CA")
+_KEPT_ENDINGS = ("_PROXY", "_proxy")
+
+
+async def run(
+    command: Sequence[str], *, directory: Path, env: Mapping[str, str], log: Path, progress: Callable[[str], None]
+) -> None:
+    """
+    Run *command* in *directory*; every line goes to *log* and *progress*.
+
+    Raises `errors.Failed` with the tool's name, its exit code and its last lines, also when it takes too long. A
+    cancelled build ends its tools.
+    """
+    name = Path(command[0]).name
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "nice",
+            "-n",
+            "10",
+            *command,
+            cwd=directory,
+            env=_environment() | dict(env),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Failed(f"{name} cannot be run: {error.strerror}", hint="see `atoll doctor`") from error
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    try:
+        async with asyncio.timeout(LIMIT):
+            await _read(process, log, last, progress)
+            code = await process.wait()
+    except TimeoutError:
+        raise Failed(f"{name} took longer than {LIMIT:g} s:\n" + "\n".join(last)) from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    if code:
+        raise Failed(f"{' '.join((name, *command[1:3]))} failed with code {code}:\n" + "\n".join(last))
+
+
+async def _read(
+    process: asyncio.subprocess.Process, log: Path, last: deque[str], progress: Callable[[str], None]
+) -> None:
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    with log.open("ab") as file:
+        while data := await process.stdout.read(8192):
+            file.write(data)
+            for line in data.decode(errors="replace").splitlines():
+                if line.strip():
+                    last.append(line.rstrip())
+                    progress(line.strip())
+
+
+def _environment() -> dict[str, str]:
+    """What build tools may know of ours: their own settings and how to reach the network, nothing else."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or name.startswith(_KEPT_PREFIXES) or name.endswith(_KEPT_ENDINGS)
+    }

@@ -1,0 +1,70 @@
+"""
+The control plane's process: `python -m atoll.server --state DIR [--processes]`.
+
+With sandboxes it first finds or makes the anchor, the process that holds the system's namespaces, and then executes
+itself again inside the anchor's mount (and user) namespace. The lock is taken before and passes through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import uvloop
+
+from atoll.errors import AtollError
+from atoll.server.build import Fabric, control_plane, enter_fabric, leave_fabric
+from atoll.server.lock import hold
+from atoll.server.settings import Settings, settings
+
+
+def main() -> int:
+    """Run the control plane; the exit code says how it ended."""
+    arguments = _arguments()
+    places = settings(arguments.state)
+    try:
+        if arguments.fabric is not None:
+            return _run(places, Fabric(arguments.fabric, rootless=arguments.rootless))
+        hold(places.lock)
+        _directories(places)
+        if arguments.processes:
+            return _run(places, None)
+        command, fabric = enter_fabric(places)
+    except AtollError as error:
+        sys.stderr.write(f"{error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
+        return error.exit_code
+    inside = [sys.executable, "-m", "atoll.server", "--state", str(places.state), "--fabric", fabric.netns]
+    os.execvp(command[0], [*command, *inside, *(["--rootless"] if fabric.rootless else [])])  # noqa: S606 - no shell
+
+
+def _run(places: Settings, fabric: Fabric | None) -> int:
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        over = runner.run(control_plane(places, fabric))
+    if over:
+        leave_fabric(places, fabric)
+    return 0
+
+
+def _directories(places: Settings) -> None:
+    for directory in (places.state, places.logs, places.artifacts, places.run):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    owner = places.run.stat().st_uid
+    if owner != os.geteuid():
+        raise AtollError(f"{places.run} belongs to user {owner}: somebody else made it", hint="remove it")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="atoll.server", description="the control plane (started by `atoll up`)")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--processes", action="store_true", help="no sandboxes: plain processes only")
+    parser.add_argument("--fabric", help=argparse.SUPPRESS)
+    parser.add_argument("--rootless", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""
+The composition root: the only place that knows which drivers exist.
+
+`control_plane` puts everything together and runs until it is told to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from atoll import wire
+from atoll.drivers.builders.build import builder
+from atoll.drivers.host.proc import listeners
+from atoll.drivers.probes import FabricProber
+from atoll.drivers.runtimes.process import ProcessRuntime
+from atoll.drivers.runtimes.sandbox import SandboxRuntime
+from atoll.engine.engine import Engine
+from atoll.engine.metering import Meter
+from atoll.engine.parts import Parts
+from atoll.mesh.envoy import EnvoyMesh
+from atoll.model.system import RuntimeKind, System
+from atoll.operations.changes import Desk
+from atoll.operations.snapshot import Snapshot
+from atoll.plan.design import Host
+from atoll.ports import Builder, Runtime
+from atoll.server.api.app import app
+from atoll.server.api.surface import Surface
+from atoll.server.dashboard.page import dashboard
+from atoll.server.loglines import lines
+from atoll.server.settings import Settings
+from atoll.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """Where sandboxes meet: the fabric's namespace file, and whether this is root only inside a user namespace."""
+
+    netns: str
+    rootless: bool
+
+
+async def control_plane(places: Settings, fabric: Fabric | None) -> None:
+    """Run until told to end. Without a *fabric* only the process runtime is there."""
+    store = Store(places.database)
+    engine = Engine(_parts(places, fabric, store))
+    meter = Meter(engine.parts)
+    ended = asyncio.Event()
+    page = socket.create_server(("127.0.0.1", 0))
+    token = _token(places.token)
+    url = f"http://127.0.0.1:{page.getsockname()[1]}/?token={token}"
+    surface = _surface(places, fabric, engine, meter, ended, url)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    try:
+        await engine.prepare()
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(engine.run()),
+                group.create_task(meter.run()),
+                group.create_task(_serve(app(surface), uds=places.socket)),
+                group.create_task(_serve(dashboard(surface, token), listener=page)),
+            ]
+            await ended.wait()
+            for task in running:
+                task.cancel()
+    finally:
+        await engine.close()
+        store.close()
+
+
+def _parts(places: Settings, fabric: Fabric | None, store: Store) -> Parts:
+    runtimes: dict[RuntimeKind, Runtime] = {}
+    shared = {"run_dir": places.run, "log_dir": places.logs, "system": places.identity}
+    if fabric is not None:
+        runtimes[RuntimeKind.SANDBOX] = SandboxRuntime(fabric=fabric.netns, rootless=fabric.rootless, **shared)
+    else:
+        runtimes[RuntimeKind.PROCESS] = ProcessRuntime(**shared)
+    return Parts(
+        store=store,
+        builder=builder(places.artifacts),
+        runtimes=runtimes,
+        mesh=EnvoyMesh(
+            run_dir=places.run,
+            log_dir=places.logs,
+            fabric=fabric.netns if fabric is not None else None,
+            rootless=fabric.rootless if fabric is not None else False,
+        ),
+        prober=FabricProber(fabric.netns if fabric is not None else None),
+        host=Host(str(places.run)),
+        clock=time.time,
+        busy_ports=lambda: frozenset(listeners()),
+    )
+
+
+def _surface(
+    places: Settings, fabric: Fabric | None, engine: Engine, meter: Meter, ended: asyncio.Event, url: str
+) -> Surface:
+    store = engine.parts.store
+
+    async def snapshot() -> Snapshot:
+        await meter.sample()
+        last = store.last_change()
+        return Snapshot(
+            system=engine.changing.system,
+            pins=engine.changing.pins,
+            blueprint=engine.blueprint,
+            observed=engine.observed,
+            converged=engine.converged(),
+            change=last.view() if last is not None else None,
+            rates=meter.rates(),
+            loads=meter.loads(),
+            building=dict(engine.changing.progress),
+            problems=engine.problems,
+            notes=_notes(fabric, engine),
+        )
+
+    _, system = store.system()
+    return Surface(
+        identity=wire.Identity(
+            system.name if system is not None else "", os.getpid(), version("atoll"), fabric is not None, url
+        ),
+        desk=Desk(
+            store=store,
+            digests=lambda wanted: asyncio.to_thread(_digests, engine.parts.builder, wanted),
+            refusals=lambda wanted: _refusals(wanted, engine.blueprint.gateway.listen, fabric),
+            poke=engine.poke,
+            clock=time.time,
+        ),
+        store=store,
+        snapshot=snapshot,
+        follow=lambda after: _follow(engine, after),
+        lines=lambda service, tail, follow: lines(places.logs, service, tail, follow=follow),
+        end=lambda: _end(engine, ended),
+    )
+
+
+def _end(engine: Engine, ended: asyncio.Event) -> None:
+    async def end() -> None:
+        await engine.parts.mesh.stop()
+        ended.set()
+
+    engine.background(end())
+
+
+def _digests(builder_: Builder, system: System) -> Mapping[str, str]:
+    """What every source would build to now; a source that cannot be read is left to the build, which says why."""
+    result = {}
+    for name, service in system.services.items():
+        with contextlib.suppress(Exception):
+            result[name] = builder_.digest(Path(system.directory, service.source or "."), service.run)
+    return result
+
+
+def _refusals(system: System, listening: int, fabric: Fabric | None) -> tuple[str, ...]:
+    """Why this host cannot run *system*."""
+    return tuple(_runtime_refusals(system, fabric)) + tuple(_port_refusals(system, listening))
+
+
+def _runtime_refusals(system: System, fabric: Fabric | None) -> list[str]:
+    kinds = {s.runtime for s in system.services.values()}
+    if fabric is None and RuntimeKind.SANDBOX in kinds:
+        return ["this control plane was started without sandboxes: run `atoll down`, then `atoll up`"]
+    if fabric is not None and RuntimeKind.PROCESS in kinds:
+        return ["this control plane was started with sandboxes: run `atoll down`, then `atoll up`"]
+    return []
+
+
+def _port_refusals(system: System, listening: int) -> list[str]:
+    gateway = system.gateway
+    if gateway.listen == listening:
+        return []
+    try:
+        with socket.create_server((gateway.host, gateway.listen)):
+            return []
+    except OSError as error:
+        return [
+            f"the gateway cannot listen on {gateway.host}:{gateway.listen}: {error.strerror or error}"
+            " (choose another port under gateway.listen, or end what holds it)"
+        ]
+
+
+def _notes(fabric: Fabric | None, engine: Engine) -> tuple[str, ...]:
+    notes = [note for runtime in engine.parts.runtimes.values() for note in runtime.notes()]
+    if fabric is None:
+        notes.append("services run as plain processes: they share this host's network and files (isolation is weak)")
+    return tuple(notes)
+
+
+async def _follow(engine: Engine, after: int) -> AsyncIterator[wire.Event]:
+    queue: asyncio.Queue[wire.Event] = asyncio.Queue(maxsize=10_000)
+
+    def hear(event: wire.Event) -> None:
+        with contextlib.suppress(asyncio.QueueFull):
+            queue.put_nowait(event)
+
+    engine.listeners.append(hear)
+    try:
+        last = after
+        for event in engine.parts.store.events(after) if after else ():
+            last = event.number
+            yield event
+        while True:
+            event = await queue.get()
+            if event.number > last:
+                yield event
+    finally:
+        engine.listeners.remove(hear)
+
+
+async def _serve(application: Starlette, *, uds: Path | None = None, listener: socket.socket | None = None) -> None:
+    config = uvicorn.Config(
+        application,
+        uds=str(uds) if uds is not None else None,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]  # ours end the engine first
+    try:
+        await server.serve(sockets=[listener] if listener is not None else None)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        raise
+
+
+def _token(path: Path) -> str:
+    """A token that survives a restart of the control plane, so that an open page goes on."""
+    if path.exists():
+        return path.read_text()
+    token = secrets.token_urlsafe(24)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token)
+    return token

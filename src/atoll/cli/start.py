@@ -1,0 +1,79 @@
+"""Start here: init, doctor, schema, explain."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from atoll.cli.places import FILE, file_option, json_option, system, system_file
+from atoll.cli.screen import as_json, out
+from atoll.errors import Refused
+from atoll.importers.detect import propose
+from atoll.model.explain import explain as explain_system
+from atoll.model.schema import schema as file_schema
+from atoll.server.examination import examine
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path())
+@click.option("--print", "print_", is_flag=True, help="Print it, write nothing.")
+def init(directory: Path, *, print_: bool) -> None:
+    """Write a first atoll.yaml for DIRECTORY, from its Procfile, its compose.yaml, or its sources."""
+    target = directory / FILE
+    if target.exists() and not print_:
+        raise Refused(f"there is a {target} already", hint="look at it, or see what would be written with --print")
+    proposal = propose(directory.resolve())
+    if print_:
+        sys.stdout.write(proposal.text)
+    else:
+        target.write_text(proposal.text, encoding="utf-8")
+        out.print(f"[green]wrote[/green] {target}")
+    for note in proposal.notes:
+        click.echo(f"! {note}", err=True)
+    if not print_:
+        out.print("next: `atoll plan` shows what it would do, `atoll up` does it")
+
+
+@click.command()
+@json_option
+def doctor(*, json_: bool) -> None:
+    """Can this machine keep every promise? One fact a line; each that fails with the command that mends it."""
+    findings = examine()
+    if json_:
+        as_json(findings)
+    for finding in () if json_ else findings:
+        mark = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
+        out.print(f"{mark} {finding.name}: {escape(finding.fact)}", soft_wrap=True)
+        if not finding.ok and finding.mend:
+            out.print(f"    → {escape(finding.mend)}", soft_wrap=True)
+    sys.exit(0 if all(f.ok for f in findings) else 1)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the file, for editors."""
+    sys.stdout.write(json.dumps(file_schema(), indent=2) + "\n")
+
+
+@click.command()
+@file_option
+@json_option
+@click.argument("subject", metavar="SERVICE[.FIELD]")
+def explain(file: Path | None, subject: str, *, json_: bool) -> None:
+    """Show values with where they came from (a line, or a default and its reason) and what they mean."""
+    path = system_file(file)
+    found = explain_system(system(path), subject, file=path.name)
+    if json_:
+        as_json(found)
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("field", "value", "from", "meaning"):
+        table.add_column(title, overflow="fold")
+    for one in found:
+        table.add_row(one.path.removeprefix("services."), escape(one.value), escape(one.origin), escape(one.meaning))
+    out.print(table)

@@ -1,0 +1,1 @@
+"""What Linux offers, one module per facility: processes, cgroups, seccomp, namespaces. No policy here."""

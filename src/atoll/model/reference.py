@@ -1,0 +1,58 @@
+"""The reference of the system file as a page of documentation, from the table of fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from atoll.model.fields import SECTIONS, Field
+
+TITLES = {
+    "file": "The file",
+    "gateway": "gateway",
+    "service": "A service",
+    "resources": "resources",
+    "check": "A check",
+    "health": "health",
+    "route": "A route",
+    "call": "A call",
+    "retries": "retries",
+    "breaker": "breaker",
+    "release": "release",
+}
+
+
+def reference() -> str:
+    """The page, in Markdown."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Iterator[str]:
+    yield "# The system file, `atoll.yaml`"
+    yield ""
+    yield "Generated from the table that also parses the file; do not edit. YAML 1.2: `no` and `on` are words."
+    yield "Keys that begin with `x-` are ignored everywhere, for anchors. `atoll explain SERVICE` shows every value"
+    yield "of your own file with the line, or the default, that it came from."
+    for name, title in TITLES.items():
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield "| key | written as | default | meaning |"
+        yield "|---|---|---|---|"
+        yield from (_row(field) for field in SECTIONS[name] if not field.later)
+        later = [f for f in SECTIONS[name] if f.later]
+        if later:
+            yield ""
+            yield "Kept for later: " + "; ".join(f"`{f.key}` ({f.later})" for f in later) + "."
+
+
+def _row(field: Field) -> str:
+    written = field.short or str(field.shape)
+    if field.choices:
+        written = " or ".join(f"`{c}`" for c in field.choices)
+    if field.section:
+        written += f", see *{TITLES[field.section]}*"
+    if field.example:
+        written += f", e.g. `{field.example}`"
+    default = f"`{field.default}`" if field.default else "required" if field.required else "none"
+    reason = f" ({field.reason})" if field.reason else ""
+    return f"| `{field.key}` | {written} | {default}{reason} | {field.meaning} |"

@@ -70,7 +70,7 @@ class Watch:
             workload = target.workloads.get(name)
             live = [i for i in workload.instances if i.stage in LIVE] if workload is not None else []
             limit = _limit(live, service.instances, max(1, service.rollout.surge), pins.get(name, Pin()))
-            if len(live) > limit:
+            if len(live) > limit and "runtime" not in self._world.silent:
                 self._fail(f"{name}: {len(live)} live instances, {limit} allowed: {sorted(i.name for i in live)}")
 
     def actions(self, actions: Iterable[Action], target: Blueprint, observed: Observed) -> None:

@@ -94,9 +94,18 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A run of a release that failed, the last of `crashes` in a row, and that has no replacement yet."""
+
+    release: int
+    crashes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """
-    One service in the target.
+    One service in the target. `failures` is what a rollout must not forget where it has made room for something else.
 
     `basis` is set on a settled one: what it was derived from, so that the same basis means the same workload and
     nothing to do.
@@ -110,6 +119,7 @@ class Workload:
     egress: tuple[Egress, ...]
     health: Health
     serial: int = 0  # how many instances this service has ever had
+    failures: tuple[Failure, ...] = ()
     basis: object = field(default=None, compare=False, repr=False)
 
 

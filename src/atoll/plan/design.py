@@ -9,11 +9,11 @@ between two steps finds the same step to take when it is back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from atoll.errors import Failed
 from atoll.model.system import RuntimeKind, Service, System
-from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Stage, Workload
+from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe
 from atoll.plan.recipes import url_variable
@@ -124,12 +124,13 @@ class _Turn:
     host: Host
     book: _Book
     last_serial: int = 0
+    failures: list[Failure] = field(default_factory=list)
 
     def workload(self, before: Workload | None) -> Workload | None:
         self.last_serial = before.serial if before is not None else 0
         past = before.instances if before is not None else ()
         present: list[Instance] = []
-        failed: dict[int, list[tuple[int, str]]] = {}  # per release: crash counts and reasons, for the replacements
+        self.failures = list(before.failures) if before is not None else []
         for instance in past:
             after = self._advance(instance)
             if after is not None:
@@ -138,8 +139,9 @@ class _Turn:
                 seen = self.seen.get(instance.name)
                 crashes = crashes_after(instance, seen, self.observed.at)
                 why = self.observed.failed.get(instance.name) or _ending(after, seen)
-                failed.setdefault(instance.recipe.release, []).append((crashes, why))
-        instances = self._settle_counts(present, failed)
+                self.failures.append(Failure(instance.recipe.release, crashes, why))
+        self.failures.sort(key=lambda f: -f.crashes)
+        instances = self._settle_counts(present)
         if self.service is None:
             if not instances:
                 return None
@@ -155,6 +157,7 @@ class _Turn:
             egress=self.service.egress,
             health=self.service.health,
             serial=self.last_serial,
+            failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),
         )
         settled = self._is_settled(instances)
         if before == draft and (before.basis is not None) == settled and not settled:
@@ -225,9 +228,7 @@ class _Turn:
 
     # --- how many of what ---------------------------------------------------------------------------------------
 
-    def _settle_counts(
-        self, present: Sequence[Instance], failed: Mapping[int, Sequence[tuple[int, str]]]
-    ) -> tuple[Instance, ...]:
+    def _settle_counts(self, present: Sequence[Instance]) -> tuple[Instance, ...]:
         """Retire what is too much, add what is missing. Keeps the order: oldest first."""
         result = [i for i in present if i.stage not in LIVE]
         live = sorted((i for i in present if i.stage in LIVE), key=self._least_dispensable)
@@ -240,8 +241,8 @@ class _Turn:
         new_count, old_count = self._wanted(new, old)
         retired = (self._retire(i) for i in (*new[new_count:], *old[old_count:], *hopeless))
         result += (*new[:new_count], *old[:old_count], *(r for r in retired if r is not None))
-        result += self._added(self._former(), old_count - len(old), failed)
-        result += self._added(goal, new_count - len(new), failed)
+        result += self._added(self._former(), old_count - len(old))
+        result += self._added(goal, new_count - len(new))
         return tuple(sorted(result, key=lambda i: i.serial))
 
     def _wanted(self, new: Sequence[Instance], old: Sequence[Instance]) -> tuple[int, int]:
@@ -278,15 +279,18 @@ class _Turn:
     def _least_dispensable(self, instance: Instance) -> tuple[bool, bool, int]:
         return instance.stage is not Stage.SERVE, not self._accepted(instance), instance.serial
 
-    def _added(
-        self, recipe: Recipe | None, count: int, failed: Mapping[int, Sequence[tuple[int, str]]]
-    ) -> Iterator[Instance]:
+    def _added(self, recipe: Recipe | None, count: int) -> Iterator[Instance]:
+        """New instances; the first ones replace the worst of those that failed."""
         if recipe is None:
             return
-        runs = sorted(failed.get(recipe.release, ()), reverse=True)
-        for number in range(count):
-            crashes, why = runs[number] if number < len(runs) else (0, "")
-            yield self._new(recipe, crashes, why)
+        for _ in range(count):
+            failure = next((f for f in self.failures if f.release == recipe.release), _NO_FAILURE)
+            if failure is not _NO_FAILURE:
+                self.failures.remove(failure)
+            yield self._new(recipe, failure.crashes, failure.reason)
+
+    def _releases(self) -> set[int]:
+        return {r.release for r in (self.pin.stable, self.pin.target) if r is not None}
 
     def _retire(self, instance: Instance) -> Instance | None:
         seen = self.seen.get(instance.name)
@@ -349,6 +353,7 @@ class _Turn:
 
 
 _NO_PIN = Pin()
+_NO_FAILURE = Failure(0, 0, "")
 _NOTHING: Mapping[str, Seen] = {}
 _NO_READINESS: Mapping[str, Readiness] = {}
 

@@ -29,6 +29,9 @@ def judge(service: Service, pin: Pin, workload: Workload | None, observed: Obser
     release = pin.target.release
     instances = workload.instances if workload is not None else ()
     new = [i for i in instances if i.recipe.release == release]
+    for failure in workload.failures if workload is not None else ():
+        if failure.release == release and failure.crashes >= CRASHES:
+            return Verdict(Outcome.FAILED, f"{failure.crashes} runs in a row failed: {failure.reason}")
     for instance in new:
         if instance.crashes >= CRASHES:
             return Verdict(Outcome.FAILED, f"{instance.crashes} runs in a row failed: {instance.reason}")

@@ -135,7 +135,7 @@ class Simulation:
     def converged(self) -> str:
         """Empty when everything is as declared and nothing is left to do, else what is not."""
         memory, world = self.memory, self.world
-        if not self.alive or memory.queue:
+        if not self.alive or memory.queue or any(pin.target for pin in memory.pins.values()):
             return "the control plane has not come to it"
         observed = self._look()
         target = self._design(observed)

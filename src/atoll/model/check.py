@@ -9,6 +9,7 @@ from atoll.model.reading import Notes
 from atoll.model.system import Route, Service, System
 from atoll.values.nearest import nearest
 
+LONGEST_CIRCLE = 8
 NOWHERE = Place("", 1, 1)
 
 
@@ -29,12 +30,16 @@ def _place(notes: Notes, path: str) -> Place:
 
 def _check_service(system: System, service: Service, notes: Notes) -> None:
     path = f"services.{service.name}"
-    if service.source is None:
-        hint = "add `source:` with its directory; `source: .` is the directory of the file"
+    if service.source is None and service.run is None:
+        hint = "add `source:` with its directory, or `run:` with a command"
         notes.problem(_place(notes, path), f"{service.name} has nothing to run", hint)
-    elif _leaves(service.source):
+    elif service.source is not None and _leaves(service.source):
         place = _place(notes, f"{path}.source")
-        notes.problem(place, f"{path}.source is {service.source!r}", "it has to be a directory below the file's own")
+        notes.problem(
+            place,
+            f"{path}.source: {service.source!r} leads elsewhere",
+            "it has to be a directory below that of the file",
+        )
     if service.run is not None and not service.run.strip():
         notes.problem(_place(notes, f"{path}.run"), f"{path}.run is empty")
     for call in service.calls:
@@ -107,7 +112,13 @@ def _warnings(system: System, notes: Notes) -> Iterator[str]:
             )
     circle = _circle(system)
     if circle:
-        yield f"the calls go in a circle: {' → '.join(circle)}; one slow service there can stop them all"
+        yield f"the calls go in a circle: {_shown(circle)}; one slow service there can stop them all"
+
+
+def _shown(circle: list[str]) -> str:
+    left_out = len(circle) - LONGEST_CIRCLE
+    names = [*circle[: LONGEST_CIRCLE - 1], f"({left_out} more)", circle[-1]] if left_out > 0 else circle
+    return " → ".join(names)
 
 
 def _circle(system: System) -> list[str]:

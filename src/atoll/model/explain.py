@@ -1,4 +1,4 @@
-"""Every value of a service with where it came from and what it means."""
+"""Every value of a service, or of the gateway, with where it came from and what it means."""
 
 from __future__ import annotations
 
@@ -7,8 +7,23 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from atoll.errors import Refused
+from atoll.kit.policy import Retry
 from atoll.model.fields import Field, known
-from atoll.model.system import CallPolicy, Check, Service, System
+from atoll.model.parse import callee_name
+from atoll.model.system import (
+    Call,
+    CallPolicy,
+    Check,
+    Egress,
+    Gateway,
+    Health,
+    Origin,
+    Resources,
+    Rollout,
+    Route,
+    Service,
+    System,
+)
 from atoll.values.nearest import nearest
 from atoll.values.quantities import show_cpu, show_duration, show_percent, show_size
 
@@ -25,103 +40,145 @@ class Explanation:
 
 def explain(system: System, subject: str, *, file: str = "atoll.yaml") -> tuple[Explanation, ...]:
     """
-    The values of a service (`orders`) or of one of its fields (`orders.calls.payments.timeout`).
+    The values of a service (`orders`), of one of its fields (`orders.calls.payments.timeout`), or of the `gateway`.
 
     Raises `errors.Refused` with the nearest name where there is no such service or field.
     """
-    name, _, rest = subject.partition(".")
-    service = system.services.get(name)
-    if service is None:
-        close = nearest(name, system.services)
-        raise Refused(
-            f"there is no service {name!r}",
-            hint=f"did you mean {close}?" if close else f"services: {', '.join(system.services)}",
-        )
-    found = [Explanation(p, v, _origin(system, p, f, file), f.meaning) for p, v, f in _service(service)]
-    prefix = f"services.{subject}"
-    chosen = tuple(e for e in found if e.path == prefix or e.path.startswith(f"{prefix}."))
+    name, _, field = subject.partition(".")
+    prefix, rows = _rows(system, name)
+    found = [Explanation(path, value, _origin(system, path, file), of.meaning) for path, value, of in rows]
+    wanted = f"{prefix}.{field}" if field else prefix
+    chosen = tuple(e for e in found if e.path == wanted or e.path.startswith(f"{wanted}."))
     if not chosen:
-        paths = [e.path.removeprefix(f"services.{name}.") for e in found]
-        close = nearest(rest, paths)
-        raise Refused(
-            f"{name} has no field {rest!r}",
-            hint=f"did you mean {name}.{close}?" if close else f"see: atoll explain {name}",
-        )
+        close = nearest(field, _fields(e.path.removeprefix(f"{prefix}.") for e in found))
+        hint = f"did you mean {name}.{close}?" if close else f"see them all with `atoll explain {name}`"
+        raise Refused(f"{name} has no field {field!r}", hint=hint)
     return chosen
-
-
-def _origin(system: System, path: str, field: Field, file: str) -> str:
-    # `health: /healthz` and `routes: [/]` set the path of what they stand for.
-    short = path.removesuffix(".path")
-    for at in (path, short):
-        origin = system.origins.get(at)
-        if origin is not None and origin.line and (at == path or not _has_inner(system, at)):
-            return f"{file}:{origin.line}:{origin.column}"
-    return _default(field)
-
-
-def _has_inner(system: System, path: str) -> bool:
-    return f"{path}.path" in system.origins
-
-
-def _default(field: Field) -> str:
-    return f"default: {field.reason}" if field.reason else "default"
 
 
 T = TypeVar("T")
 Row = tuple[str, str, Field]
 
 
-def _service(service: Service) -> Iterator[Row]:
-    path, fields = f"services.{service.name}", known("service")
-    rollout, resources = service.rollout, service.resources
-    yield f"{path}.source", service.source or "none", fields["source"]
-    yield f"{path}.run", service.run or "found in the source", fields["run"]
+def _rows(system: System, name: str) -> tuple[str, Iterator[Row]]:
+    if name == "gateway":
+        return "gateway", _gateway(system.gateway)
+    service = system.services.get(name)
+    if service is None:
+        close = nearest(name, ["gateway", *system.services])
+        known_names = ", ".join(["gateway", *system.services])
+        hint = f"did you mean {close}?" if close else f"write one of: {known_names}"
+        raise Refused(f"there is no service {name!r}", hint=hint)
+    path = f"services.{name}"
+    ready = system.origins.get(f"{path}.health.ready")
+    return path, _service(path, service, ready_apart=ready is not None and ready.line > 0)
+
+
+def _fields(paths: Iterator[str]) -> set[str]:
+    """The paths and everything that they are in: `resources.cpu` is in `resources`."""
+    return {path[:end] for path in paths for end in (*_dots(path), len(path))}
+
+
+def _dots(path: str) -> Iterator[int]:
+    return (at for at, c in enumerate(path) if c == ".")
+
+
+def _origin(system: System, path: str, file: str) -> str:
+    origin = system.origins.get(path, Origin(reason="nothing was written"))
+    return f"{file}:{origin.line}:{origin.column}" if origin.line else f"default: {origin.reason}"
+
+
+def _gateway(gateway: Gateway) -> Iterator[Row]:
+    yield "gateway.listen", f"{gateway.host}:{gateway.listen}", known("gateway")["listen"]
+
+
+def _service(path: str, service: Service, *, ready_apart: bool) -> Iterator[Row]:
+    fields = known("service")
+    yield f"{path}.source", service.source or ".", fields["source"]
+    yield f"{path}.run", service.run or "none", fields["run"]
     yield f"{path}.runtime", service.runtime, fields["runtime"]
     yield f"{path}.instances", str(service.instances), fields["instances"]
-    inside = known("resources")
-    yield f"{path}.resources.cpu", _optional(resources.cpu, show_cpu), inside["cpu"]
-    yield f"{path}.resources.memory", _optional(resources.memory, show_size), inside["memory"]
-    yield f"{path}.resources.pids", str(resources.pids), inside["pids"]
-    yield from _check(f"{path}.health", service.health.ready)
-    yield f"{path}.health.startup", show_duration(service.health.startup), known("health")["startup"]
-    if service.health.live is not None:
-        yield from _check(f"{path}.health.live", service.health.live)
-    for name in service.env:
-        yield f"{path}.env.{name}", "(not shown)", fields["env"]
-    for number, route in enumerate(service.routes):
-        yield f"{path}.routes.{number}.path", route.path, known("route")["path"]
-        yield f"{path}.routes.{number}.timeout", show_duration(route.policy.timeout), known("route")["timeout"]
-    for call in service.calls:
-        yield from _policy(f"{path}.calls.{call.service}", call.policy)
-    for egress in service.egress:
-        yield from _policy(f"{path}.calls.{egress.scheme}://{egress.host}", egress.policy)
-    inside = known("release")
-    yield f"{path}.release.strategy", rollout.strategy, inside["strategy"]
-    yield f"{path}.release.surge", str(rollout.surge), inside["surge"]
-    yield f"{path}.release.drain", show_duration(rollout.drain), inside["drain"]
-    yield f"{path}.release.grace", show_duration(rollout.grace), inside["grace"]
+    yield from _resources(f"{path}.resources", service.resources)
+    yield from _health(f"{path}.health", service.health, apart=ready_apart)
+    yield from _list(f"{path}.env", fields["env"], [_variable(path, name, v) for name, v in service.env.items()])
+    routes = [row for number, route in enumerate(service.routes) for row in _route(f"{path}.routes.{number}", route)]
+    yield from _list(f"{path}.routes", fields["routes"], routes)
+    callees: tuple[Call | Egress, ...] = (*service.calls, *service.egress)
+    calls = [row for callee in callees for row in _call(f"{path}.calls.{callee_name(callee)}", callee.policy)]
+    yield from _list(f"{path}.calls", fields["calls"], calls)
+    yield from _rollout(f"{path}.release", service.rollout)
+
+
+def _list(path: str, field: Field, rows: list[Row]) -> Iterator[Row]:
+    yield from rows or [(path, "none", field)]
+
+
+def _variable(path: str, name: str, value: str) -> Row:
+    return f"{path}.env.{name}", value, known("service")["env"]
+
+
+def _resources(path: str, resources: Resources) -> Iterator[Row]:
+    fields = known("resources")
+    yield f"{path}.cpu", _optional(resources.cpu, show_cpu), fields["cpu"]
+    yield f"{path}.memory", _optional(resources.memory, show_size), fields["memory"]
+    yield f"{path}.pids", str(resources.pids), fields["pids"]
+
+
+def _health(path: str, health: Health, *, apart: bool) -> Iterator[Row]:
+    fields = known("health")
+    yield from _check(f"{path}.ready" if apart else path, health.ready)
+    yield f"{path}.startup", show_duration(health.startup), fields["startup"]
+    if health.live is None:
+        yield f"{path}.live", "none", fields["live"]
+    else:
+        yield from _check(f"{path}.live", health.live)
 
 
 def _check(path: str, check: Check) -> Iterator[Row]:
     fields = known("check")
-    yield f"{path}.path", check.path or "none (TCP)", fields["path"]
+    yield f"{path}.path", _optional(check.path, str), fields["path"]
     yield f"{path}.interval", show_duration(check.interval), fields["interval"]
     yield f"{path}.timeout", show_duration(check.timeout), fields["timeout"]
     yield f"{path}.failures", str(check.failures), fields["failures"]
 
 
-def _policy(path: str, policy: CallPolicy) -> Iterator[Row]:
+def _route(path: str, route: Route) -> Iterator[Row]:
+    fields = known("route")
+    yield f"{path}.path", route.path, fields["path"]
+    yield f"{path}.hosts", ", ".join(route.hosts) or "any", fields["hosts"]
+    yield f"{path}.timeout", show_duration(route.policy.timeout), fields["timeout"]
+    yield from _retries(f"{path}.retries", route.policy.retry)
+
+
+def _call(path: str, policy: CallPolicy) -> Iterator[Row]:
     fields, breaker = known("call"), known("breaker")
     yield f"{path}.timeout", show_duration(policy.timeout), fields["timeout"]
     yield f"{path}.per-try", _optional(policy.per_try, show_duration), fields["per-try"]
     yield f"{path}.idle", show_duration(policy.idle), fields["idle"]
-    yield f"{path}.retries", str(policy.retry.retries), fields["retries"]
+    yield from _retries(f"{path}.retries", policy.retry)
     yield f"{path}.concurrency", str(policy.bulkhead.limit), fields["concurrency"]
     yield f"{path}.queue", str(policy.bulkhead.queue), fields["queue"]
     yield f"{path}.breaker.errors", _optional(policy.breaker.rate, show_percent), breaker["errors"]
     yield f"{path}.breaker.consecutive", _optional(policy.breaker.consecutive, str), breaker["consecutive"]
+    yield f"{path}.breaker.min-calls", str(policy.breaker.min_calls), breaker["min-calls"]
+    yield f"{path}.breaker.window", show_duration(policy.breaker.window), breaker["window"]
     yield f"{path}.breaker.open", show_duration(policy.breaker.open), breaker["open"]
+
+
+def _retries(path: str, retry: Retry) -> Iterator[Row]:
+    fields = known("retries")
+    yield f"{path}.count", str(retry.retries), fields["count"]
+    yield f"{path}.base", show_duration(retry.base), fields["base"]
+    yield f"{path}.cap", show_duration(retry.cap), fields["cap"]
+    yield f"{path}.budget", show_percent(retry.budget.ratio), fields["budget"]
+
+
+def _rollout(path: str, rollout: Rollout) -> Iterator[Row]:
+    fields = known("release")
+    yield f"{path}.strategy", rollout.strategy, fields["strategy"]
+    yield f"{path}.surge", str(rollout.surge), fields["surge"]
+    yield f"{path}.drain", show_duration(rollout.drain), fields["drain"]
+    yield f"{path}.grace", show_duration(rollout.grace), fields["grace"]
 
 
 def _optional(value: T | None, show: Callable[[T], str]) -> str:

@@ -38,8 +38,9 @@ class Field:
     One field.
 
     `default` is what it is when nothing is written and `reason` why; `section` names the table of what is
-    inside; `short` says which simpler form may stand in its place. `later` marks a word that is kept for a coming
-    version and says what it will do.
+    inside; `short` says which simpler form may stand in its place; `also` are the words that other systems have for
+    it. `later` marks a word that is kept for a coming version and says what it will do, `later_choices` do so for
+    values.
     """
 
     key: str
@@ -51,6 +52,8 @@ class Field:
     section: str = ""
     short: str = ""
     choices: tuple[str, ...] = ()
+    later_choices: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     required: bool = False
     later: str = ""
 
@@ -119,9 +122,16 @@ _POLICY = (
 SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
     {
         "file": (
-            Field("system", Shape.NAME, "The system's name.", required=True, example="shop"),
+            Field("system", Shape.NAME, "The system's name.", required=True, example="shop", also=("name",)),
             Field("gateway", Shape.SECTION, "The only door from outside.", section="gateway"),
-            Field("services", Shape.NAMED, "The microservices, by name.", section="service", required=True),
+            Field(
+                "services",
+                Shape.NAMED,
+                "The microservices, by name.",
+                section="service",
+                required=True,
+                example="{web: {source: web}}",
+            ),
             _later("data", "data stores with backups and restore promises"),
             _later("policies", "call policies that are named once and used often"),
             _later("flags", "feature flags"),
@@ -143,8 +153,9 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "source",
                 Shape.PATH,
                 "The directory that it is built from, relative to the file.",
-                reason="a service needs `source`, or `run`, or both",
+                reason="the directory of the file, where `run` says what to start",
                 example="services/orders",
+                also=("build", "context", "path", "dir"),
             ),
             Field(
                 "run",
@@ -152,6 +163,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "The command that starts it. It must listen on $PORT.",
                 reason="found in the source: Procfile, pyproject.toml, package.json",
                 example="python main.py",
+                also=("command", "cmd", "entrypoint", "start"),
             ),
             Field(
                 "runtime",
@@ -161,8 +173,16 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "isolated execution: own network, files, processes",
                 choices=("sandbox", "process"),
             ),
-            Field("instances", Shape.COUNT, "How many run.", "1", "start small", "3"),
-            Field("resources", Shape.SECTION, "The most an instance may use.", section="resources"),
+            Field(
+                "instances", Shape.COUNT, "How many run.", "1", "start small", "3", also=("replicas", "scale", "count")
+            ),
+            Field(
+                "resources",
+                Shape.SECTION,
+                "The most an instance may use.",
+                section="resources",
+                also=("limits", "deploy"),
+            ),
             Field(
                 "health",
                 Shape.PATH,
@@ -171,8 +191,16 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 section="health",
                 short="a path, or a mapping",
                 example="/healthz",
+                also=("healthcheck", "probe", "check", "readiness", "liveness"),
             ),
-            Field("env", Shape.VARIABLES, "Environment variables. No secrets here.", example="{LOG_LEVEL: info}"),
+            Field(
+                "env",
+                Shape.VARIABLES,
+                "Environment variables. No secrets here.",
+                reason="only what Atoll sets: PORT, ATOLL_*, <NAME>_URL of each callee",
+                example="{LOG_LEVEL: info}",
+                also=("environment", "variables"),
+            ),
             Field(
                 "routes",
                 Shape.LIST,
@@ -180,6 +208,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 reason="not reachable from outside",
                 section="route",
                 short="a list of paths, or of mappings",
+                also=("ingress", "expose", "ports", "hosts"),
             ),
             Field(
                 "calls",
@@ -188,11 +217,19 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 reason="may call nobody",
                 section="call",
                 short="a list of names, or a mapping with policies",
+                also=("depends_on", "depends-on", "dependencies", "uses", "egress"),
             ),
-            Field("release", Shape.SECTION, "How a new release replaces the old one.", section="release"),
+            Field(
+                "release",
+                Shape.SECTION,
+                "How a new release replaces the old one.",
+                section="release",
+                also=("rollout", "strategy", "update_config"),
+            ),
             _later("function", "a function that is run on demand"),
             _later("timeout", "the time limit of a function"),
             _later("data", "the data stores it uses"),
+            _later("volumes", "files that outlive an instance"),
             _later("cache", "caching of its responses"),
             _later("secrets", "secrets that it may read"),
             _later("publishes", "messages that it sends"),
@@ -289,6 +326,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "rolling",
                 "instance by instance, nothing to judge",
                 choices=("rolling",),
+                later_choices=("canary", "blue-green", "shadow", "recreate"),
             ),
             Field("surge", Shape.COUNT, "Instances more than declared while it goes on.", "1", "costs the least"),
             Field(
@@ -306,6 +344,9 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
 """The fields of each section, in the order of the reference."""
 
 
+_BY_KEY = {section: MappingProxyType({f.key: f for f in fields}) for section, fields in SECTIONS.items()}
+
+
 def known(section: str) -> Mapping[str, Field]:
     """The fields of one section, by key."""
-    return {field.key: field for field in SECTIONS[section]}
+    return _BY_KEY[section]

@@ -10,7 +10,7 @@ from atoll.model.check import check
 from atoll.model.parse import parse
 from atoll.model.problems import InvalidSystem, Place, Problem
 from atoll.model.reading import Notes
-from atoll.model.source import Unreadable, read
+from atoll.model.source import BIGGEST, Unreadable, read, too_big
 from atoll.model.system import System
 
 
@@ -21,9 +21,12 @@ def load(path: Path) -> System:
     Raises `model.problems.InvalidSystem` with every problem at once, `errors.Refused` where there is no such file.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as opened:
+            data = opened.read(BIGGEST + 1)
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}", hint="write one with `atoll init`") from error
+    if len(data) > BIGGEST:
+        raise InvalidSystem((too_big(path.name),))
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from atoll.kit.policy import Breaker, Bulkhead, Retry, RetryBudget
 from atoll.model.problems import Place
@@ -16,6 +18,7 @@ from atoll.model.system import (
     Egress,
     Gateway,
     Health,
+    Origin,
     Resources,
     Rollout,
     Route,
@@ -27,7 +30,10 @@ from atoll.values.names import is_host, is_variable, wrong_name
 
 SCHEMES = {"http": 80, "https": 443}
 SMALLEST_MEMORY = 4 * 2**20
-ROUTE_TIMEOUT = 30.0
+_SEGMENT = r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})"
+_ROUTE_PATH = re.compile(rf"/|(?:/{_SEGMENT}+)+/?")
+"""RFC 3986, section 3.3, without empty segments: those never arrive, and without `*`: that is a habit from globs."""
+_HEALTH_PATH = re.compile(rf"/(?:{_SEGMENT}|[/*?])*")
 
 
 def parse(tree: Tree, notes: Notes, *, file: str, directory: str) -> System:
@@ -57,13 +63,26 @@ def _gateway(section: Section | None) -> Gateway:
     text = section.text("listen")
     if text is None:
         return Gateway()
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or len(port) > 5 or not 1 <= int(port) <= LAST_PORT:  # noqa: PLR2004 - digits of a port
-        section.notes.problem(
-            section.place_of("listen"), f"{text!r} is nothing to listen on", "write a port (8443) or address:port"
-        )
+    host, colon, written = text.rpartition(":")
+    port = _port(written)
+    if port is None or (colon and not _is_address(host)):
+        hint = "write a port (8443) or an IPv4 address and a port (127.0.0.1:8443)"
+        section.notes.problem(section.place_of("listen"), f"gateway.listen: {text!r} is nothing to listen on", hint)
         return Gateway()
-    return Gateway(int(port), host or Gateway().host)
+    return Gateway(port, host or Gateway().host)
+
+
+def _port(text: str) -> int | None:
+    port = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(LAST_PORT)) else 0
+    return port if 1 <= port <= LAST_PORT else None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _services(root: Section, notes: Notes) -> Iterator[tuple[str, Service]]:
@@ -120,13 +139,18 @@ def _health(service: Section) -> Health:
     if tree is None:
         return Health()
     if isinstance(tree, Scalar):
-        path = tree.text
-        _path(service, tree.place, "health", path)
-        return Health(Check(path), declared=True)
+        _health_path(service, tree.place, "health", tree.text)
+        service.notes.set_at(f"{service.path}.health.path", tree.place)
+        service.notes.defaults_in(f"{service.path}.health", "health")
+        return Health(Check(tree.text), declared=True)
     section = Section(service.notes, f"{service.path}.health", "health", tree, service.place)
     ready, live = section.section("ready", "check"), section.section("live", "check")
+    direct = _check(section)
+    if ready is not None and any(section.tree(key) is not None for key in ready.fields):
+        hint = "keep `ready:` or what stands beside it"
+        service.notes.problem(ready.place, f"{ready.path} and {section.path} both say what ready means", hint)
     return Health(
-        ready=_check(ready if ready is not None else section),
+        ready=_check(ready) if ready is not None else direct,
         live=_check(live) if live is not None else None,
         startup=section.duration("startup", least=0.1, most=3600),
         declared=True,
@@ -136,7 +160,7 @@ def _health(service: Section) -> Health:
 def _check(section: Section) -> Check:
     path, tcp = section.text("path"), section.flag("tcp")
     if path is not None:
-        _path(section, section.place_of("path"), "path", path)
+        _health_path(section, section.place_of("path"), "path", path)
         if tcp:
             section.notes.problem(section.place_of("tcp"), "a check is either a path or tcp", "take one of them out")
     return Check(
@@ -147,9 +171,15 @@ def _check(section: Section) -> Check:
     )
 
 
-def _path(section: Section, place: Place, what: str, path: str) -> None:
-    if not path.startswith("/") or any(c.isspace() or ord(c) < 0x21 or c in "?#\\" for c in path):  # noqa: PLR2004
-        section.notes.problem(place, f"{section.path}.{what}: {path!r} is not a path", "write one such as /healthz")
+def _health_path(section: Section, place: Place, key: str, path: str) -> None:
+    if not _HEALTH_PATH.fullmatch(path):
+        section.notes.problem(place, f"{section.path}.{key}: {path!r} is not a path", "write one such as /healthz")
+
+
+def _route_path(section: Section, place: Place, path: str) -> None:
+    if not _ROUTE_PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+        hint = "write one such as /api/orders; every path below it comes here as well"
+        section.notes.problem(place, f"{section.path}: {path!r} is not a path to route", hint)
 
 
 def _env(section: Section) -> Iterator[tuple[str, str]]:
@@ -179,13 +209,15 @@ def _routes(service: Section) -> Iterator[Route]:
     for path, item in service.items("routes", "paths or mappings"):
         service.notes.set_at(path, item.place)
         if isinstance(item, Scalar):
-            _path(service, item.place, "routes", item.text)
+            _route_path(service, item.place, item.text)
+            service.notes.set_at(f"{path}.path", item.place)
+            service.notes.defaults_in(path, "route")
             yield Route(item.text)
             continue
         section = Section(service.notes, path, "route", item, service.place)
         prefix = section.text("path")
         if prefix is not None:
-            _path(section, section.place_of("path"), "path", prefix)
+            _route_path(section, section.place_of("path"), prefix)
         yield Route(
             path=prefix or "/",
             hosts=tuple(_hosts(section)),
@@ -209,31 +241,36 @@ def _calls(service: Section) -> Iterator[Call | Egress]:
         named = dict.fromkeys(service.texts("calls", "the name of a service"))
     seen: set[str] = set()
     for key, value in named.items():
-        path = f"{service.path}.calls.{key.text}"
-        if key.text in seen:
-            service.notes.problem(key.place, f"{key.text} is listed twice", "keep one of them")
+        callee = _egress(service, key) if "://" in key.text else Call(key.text)
+        if callee is None:
             continue
-        seen.add(key.text)
+        name = callee_name(callee)
+        if name in seen:
+            service.notes.problem(key.place, f"{service.path}.calls: {name} is listed twice", "keep one of them")
+            continue
+        seen.add(name)
+        path = f"{service.path}.calls.{name}"
         service.notes.set_at(path, key.place)
-        policy = _policy(Section(service.notes, path, "call", value, key.place))
-        if "://" in key.text:
-            egress = _egress(service, key, policy)
-            if egress is not None:
-                yield egress
-        else:
-            yield Call(key.text, policy)
+        yield replace(callee, policy=_policy(Section(service.notes, path, "call", value, key.place)))
 
 
-def _egress(service: Section, key: Scalar, policy: CallPolicy) -> Egress | None:
+def callee_name(callee: Call | Egress) -> str:
+    """How the file names a callee, in one form: without the port where it is the scheme's own."""
+    if isinstance(callee, Call):
+        return callee.service
+    port = "" if callee.port == SCHEMES[callee.scheme] else f":{callee.port}"
+    return f"{callee.scheme}://{callee.host}{port}"
+
+
+def _egress(service: Section, key: Scalar) -> Egress | None:
     scheme, _, rest = key.text.partition("://")
-    host, colon, port = rest.rstrip("/").partition(":")
-    good_port = not colon or (port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= LAST_PORT)  # noqa: PLR2004
-    if scheme not in SCHEMES or not is_host(host) or not good_port:
-        service.notes.problem(
-            key.place, f"{key.text!r} is not a host outside", "write https://api.example.org or https://host:port"
-        )
+    host, colon, written = rest.removesuffix("/").partition(":")
+    port = _port(written) if colon else SCHEMES.get(scheme)
+    if scheme not in SCHEMES or not is_host(host) or port is None:
+        hint = "write https://api.example.org or https://host:port, without a path"
+        service.notes.problem(key.place, f"{service.path}.calls: {key.text!r} is not a host outside", hint)
         return None
-    return Egress(scheme, host, int(port) if colon else SCHEMES[scheme], policy)
+    return Egress(scheme, host, port)
 
 
 def _policy(section: Section) -> CallPolicy:
@@ -254,9 +291,13 @@ def _policy(section: Section) -> CallPolicy:
 
 def _retry(policy: Section) -> Retry:
     tree = policy.tree("retries")
+    path = f"{policy.path}.retries"
     if not isinstance(tree, Entries):
+        if tree is not None:
+            policy.notes.set_at(f"{path}.count", policy.place_of("retries"))
+        policy.notes.defaults_in(path, "retries")
         return replace(Retry(), retries=policy.count("retries", most=10))
-    section = Section(policy.notes, f"{policy.path}.retries", "retries", tree, policy.place)
+    section = Section(policy.notes, path, "retries", tree, policy.place)
     retry = Retry(
         retries=section.count("count", most=10),
         base=section.duration("base", most=60),
@@ -272,6 +313,9 @@ def _breaker(section: Section | None) -> Breaker:
     if section is None:
         return Breaker()
     errors = section.percent("errors")
+    if errors is not None:
+        decided = Origin(reason="`errors` decides in its place")
+        section.notes.origins.setdefault(f"{section.path}.consecutive", decided)
     by_row = section.tree("consecutive") is not None or errors is None
     return Breaker(
         consecutive=section.count("consecutive", least=1, most=1000) if by_row else None,

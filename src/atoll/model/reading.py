@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TypeVar
 
-from atoll.model.fields import Field, known
+from atoll.model.fields import Field, Shape, known
 from atoll.model.problems import Place, Problem
 from atoll.model.source import Entries, Items, Scalar, Tree
 from atoll.model.system import Origin
@@ -16,6 +17,7 @@ from atoll.values.nearest import nearest
 T = TypeVar("T", int, float, str, bool)
 BIGGEST_COUNT = 1_000_000
 LAST_PORT = 65535
+LONGEST_MESSAGE = 400
 
 
 @dataclass(slots=True)
@@ -28,12 +30,35 @@ class Notes:
 
     def problem(self, place: Place, message: str, hint: str = "") -> None:
         """Note one thing wrong and go on."""
-        self.problems.append(Problem(place, message, hint))
+        self.problems.append(Problem(place, printable(message), hint))
 
     def set_at(self, path: str, place: Place) -> None:
         """Note where a value was written."""
         self.origins[path] = Origin(place.line, place.column)
         self.places[path] = place
+
+    def default_of(self, path: str, found: Field) -> None:
+        """Note that nothing was written for a field, and so for nothing inside it."""
+        self.origins.setdefault(path, _default(found))
+        if found.section and found.shape not in (Shape.LIST, Shape.NAMED):
+            self.defaults_in(path, found.section)
+
+    def defaults_in(self, path: str, section: str) -> None:
+        """Note that nothing more was written in a section."""
+        for inner in known(section).values():
+            if not inner.later:
+                self.default_of(f"{path}.{inner.key}", inner)
+
+
+@cache
+def _default(found: Field) -> Origin:
+    return Origin(reason=found.reason or "nothing was written")
+
+
+def printable(message: str) -> str:
+    """What is fit for a terminal: a hostile name can neither steer it nor flood it."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:LONGEST_MESSAGE])
+    return shown if len(message) <= LONGEST_MESSAGE else f"{shown}…"
 
 
 class Section:
@@ -44,11 +69,13 @@ class Section:
         self.path = path
         self.place = tree.place if tree is not None else place
         self.fields = known(name)
+        self._readable = True
         self._values: dict[str, Tree] = {}
         if isinstance(tree, Entries):
             for key, value in tree.entries:
                 self._enter(key, value)
         elif tree is not None and not (isinstance(tree, Scalar) and tree.is_null):
+            self._readable = False
             notes.problem(tree.place, f"{path or 'the file'} has to be a mapping", self._example())
 
     def _example(self) -> str:
@@ -59,7 +86,7 @@ class Section:
             return
         found = self.fields.get(key.text)
         if found is None:
-            close = nearest(key.text, self.fields)
+            close = self._meant(key.text)
             hint = f"did you mean {close}?" if close else self._example()
             where = f" in {self.path}" if self.path else ""
             self.notes.problem(key.place, f"unknown key {key.text!r}{where}", hint)
@@ -71,6 +98,10 @@ class Section:
             self._values[key.text] = value
             self.notes.set_at(self._at(key.text), key.place)
 
+    def _meant(self, word: str) -> str | None:
+        by_other_name = (f.key for f in self.fields.values() if word in f.also)
+        return next(by_other_name, None) or nearest(word, self.fields)
+
     def _at(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path else key
 
@@ -78,18 +109,15 @@ class Section:
         """What was written under a key, None where nothing was; a missing required one is a problem."""
         value = self._values.get(key)
         if value is None:
-            self._note_default(self.fields[key])
-            if self.fields[key].required:
-                example = f", for example `{key}: {self.fields[key].example}`" if self.fields[key].example else ""
-                self.notes.problem(self.place, f"{self._at(key)} is missing", f"add {key}{example}")
+            self.notes.default_of(self._at(key), self.fields[key])
+            if self.fields[key].required and self._readable:
+                example = self.fields[key].example
+                self.notes.problem(self.place, f"{self._at(key)} is missing", f"add `{key}: {example}`".rstrip())
         return value
 
     def place_of(self, key: str) -> Place:
         """Where a key was written, or where the section is."""
         return self.notes.places.get(self._at(key), self.place)
-
-    def _note_default(self, found: Field) -> None:
-        self.notes.origins.setdefault(self._at(found.key), Origin(reason=found.reason or "nothing was written"))
 
     def section(self, key: str, name: str) -> Section | None:
         """A section inside this one, None where it was not written."""
@@ -113,8 +141,9 @@ class Section:
         if value is None or value in found.choices:
             return value or found.default
         close = nearest(value, found.choices)
-        hint = f"did you mean {close}?" if close else f"write one of: {', '.join(found.choices)}"
-        self.notes.problem(self.place_of(key), f"{self._at(key)} cannot be {value!r}", hint)
+        hint = f"did you mean {close}?" if close else f"write {' or '.join(found.choices)}"
+        wrong = "is not there yet" if value in found.later_choices else "is not known"
+        self.notes.problem(self.place_of(key), f"{self._at(key)}: {value!r} {wrong}", hint)
         return found.default
 
     def count(self, key: str, *, least: int = 0, most: int = BIGGEST_COUNT) -> int:

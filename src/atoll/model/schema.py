@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from atoll.model.fields import SECTIONS, Field, Shape
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
-_PATTERNS = {
-    Shape.DURATION: r"^(\d+(\.\d+)?(ms|s|m|h|d))+$",
-    Shape.PERCENT: r"^\d+(\.\d+)?%$",
-}
-_SIZE = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
-_CPU = r"^(\d+m|\d+(\.\d{1,3})?)$"
-_NAME = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
+from atoll.model.fields import SECTIONS, Field, Shape
+from atoll.values.names import LABEL, LONGEST
 
 Json = dict[str, object]
+
+_TEXT: Json = {"type": "string"}
+_IGNORED: Json = {"^x-": {}}
+_NAME: Json = {"type": "string", "pattern": f"^{LABEL}$", "maxLength": LONGEST}
+_LEAVES: Mapping[Shape, Json] = MappingProxyType(
+    {
+        Shape.NAME: _NAME,
+        Shape.TEXT: _TEXT,
+        Shape.PATH: _TEXT,
+        Shape.COUNT: {"type": "integer", "minimum": 0},
+        Shape.PORT: {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, _TEXT]},
+        Shape.FLAG: {"type": "boolean"},
+        Shape.DURATION: {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"},
+        Shape.PERCENT: {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
+        Shape.SIZE: {
+            "type": ["string", "integer"],
+            "pattern": r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$",
+            "minimum": 0,
+        },
+        Shape.CPU: {"type": ["string", "number"], "pattern": r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$", "minimum": 0},
+        Shape.VARIABLES: {
+            "type": "object",
+            "propertyNames": {"pattern": "^([A-Za-z_][A-Za-z0-9_]*|x-.*)$"},
+            "patternProperties": _IGNORED,
+            "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+        },
+    }
+)
 
 
 def schema() -> Json:
@@ -30,57 +54,51 @@ def _section(name: str) -> Json:
     required = [f.key for f in fields if f.required]
     return {
         "type": "object",
-        "properties": {f.key: {"description": _words(f), **_value(f)} for f in fields},
+        "properties": {f.key: {"description": _words(f), "anyOf": list(_values(f))} for f in fields},
         **({"required": required} if required else {}),
-        "patternProperties": {"^x-": {}},
+        "patternProperties": _IGNORED,
         "additionalProperties": False,
     }
 
 
 def _words(field: Field) -> str:
-    default = f" Default: {field.default} ({field.reason})." if field.default else ""
-    return field.meaning + default
+    return f"{field.meaning} Default: {field.default} ({field.reason})." if field.default else field.meaning
 
 
-def _value(field: Field) -> Json:
-    match field.shape:
-        case Shape.COUNT:
-            value: Json = {"type": "integer", "minimum": 0}
-        case Shape.PORT:
-            value = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}
-        case Shape.FLAG:
-            value = {"type": "boolean"}
-        case Shape.CHOICE:
-            value = {"enum": list(field.choices)}
-        case Shape.DURATION | Shape.PERCENT:
-            value = {"type": "string", "pattern": _PATTERNS[field.shape]}
-        case Shape.SIZE | Shape.CPU:
-            pattern = _SIZE if field.shape is Shape.SIZE else _CPU
-            value = {"anyOf": [{"type": "string", "pattern": pattern}, {"type": "number", "minimum": 0}]}
-        case Shape.PATH | Shape.TEXT:
-            value = {"type": "string"}
-        case Shape.NAME:
-            value = {"type": "string", "pattern": _NAME}
-        case Shape.VARIABLES:
-            value = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}
-        case Shape.NAMED:
-            item: Json = {"$ref": f"#/$defs/{field.section}"}
-            return {"type": "object", "propertyNames": {"pattern": _NAME + "|^x-"}, "additionalProperties": item}
-        case Shape.LIST:
-            return _list(field)
-        case Shape.SECTION:
-            return {"anyOf": [{"$ref": f"#/$defs/{field.section}"}, {"type": "null"}]}
-    if field.section:
-        return {"anyOf": [value, {"$ref": f"#/$defs/{field.section}"}]}
-    return value
-
-
-def _list(field: Field) -> Json:
-    text: Json = {"type": "string"}
-    if not field.section:
-        return {"anyOf": [text, {"type": "array", "items": text}]}
+def _values(field: Field) -> Iterator[Json]:
+    """The forms that a value may have. Nothing after the colon is as good as no key at all, but where it has to be."""
     inside: Json = {"$ref": f"#/$defs/{field.section}"}
-    if field.key == "calls":
-        named: Json = {"type": "object", "additionalProperties": {"anyOf": [inside, {"type": "null"}]}}
-        return {"anyOf": [text, {"type": "array", "items": text}, named]}
-    return {"anyOf": [text, {"type": "array", "items": {"anyOf": [text, inside]}}]}
+    match field.shape:
+        case Shape.CHOICE:
+            yield {"enum": list(field.choices)}
+        case Shape.NAMED:
+            yield _mapping(inside, {"pattern": f"^({LABEL}|x-.*)$"})
+        case Shape.LIST:
+            yield from _list(field, inside)
+        case Shape.SECTION:
+            yield inside
+        case leaf:
+            yield _LEAVES[leaf]
+            if field.section:
+                yield inside
+    if not field.required:
+        yield {"type": "null"}
+
+
+def _list(field: Field, inside: Json) -> Iterator[Json]:
+    """`calls` is a list of names or a mapping of them; other lists hold words, or sections."""
+    yield _TEXT
+    if field.section == "call":
+        yield {"type": "array", "items": _TEXT}
+        yield _mapping({"anyOf": [inside, {"type": "null"}]})
+    else:
+        yield {"type": "array", "items": {"anyOf": [_TEXT, inside]} if field.section else _TEXT}
+
+
+def _mapping(value: Json, names: Json | None = None) -> Json:
+    return {
+        "type": "object",
+        **({"propertyNames": names} if names else {}),
+        "patternProperties": _IGNORED,
+        "additionalProperties": value,
+    }

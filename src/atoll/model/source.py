@@ -17,11 +17,17 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from atoll.model.problems import Place, Problem
+from atoll.values.quantities import show_size
 
-BIGGEST = 4 * 1024 * 1024
-MOST_NODES = 400_000
+BIGGEST = 1024 * 1024
+MOST_NODES = 200_000
 DEEPEST = 50
-_INTEGER = re.compile(r"[-+]?\d+")
+_DECIMAL = re.compile(r"[-+]?[0-9]+")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_TAG = "tag:yaml.org,2002:"
+_TAGS = {
+    f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge", "timestamp", "value")
+}
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -46,10 +52,12 @@ class Scalar:
 
     @property
     def integer(self) -> int | None:
-        """A whole number, None for anything else."""
-        if self.quoted or len(self.text) > 18 or not _INTEGER.fullmatch(self.text):  # noqa: PLR2004 - fits 64 bits
+        """A whole number as YAML 1.2 writes them (`12`, `0o14`, `0xC`), None for anything else."""
+        if self.quoted or len(self.text) > 18:  # noqa: PLR2004 - fits 64 bits
             return None
-        return int(self.text)
+        if _DECIMAL.fullmatch(self.text):
+            return int(self.text)
+        return int(self.text, 0) if _BASED.fullmatch(self.text) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ def read(text: str, file: str) -> tuple[Tree, tuple[Problem, ...]]:
     Raises `Unreadable` where there is no tree.
     """
     if len(text) > BIGGEST:
-        raise Unreadable(Problem(Place(file, 1, 1), "the file is larger than 4 MiB", "split the system"))
+        raise Unreadable(too_big(file))
     reader = _Reader(file)
     try:
         yaml = YAML(pure=True)
@@ -110,6 +118,12 @@ def read(text: str, file: str) -> tuple[Tree, tuple[Problem, ...]]:
     return reader.tree(documents[0], ()), tuple(reader.problems)
 
 
+def too_big(file: str) -> Problem:
+    """The file is larger than anybody writes."""
+    limit = show_size(BIGGEST)
+    return Problem(Place(file, 1, 1), f"the file is larger than {limit}", "split it into several systems")
+
+
 class _Reader:
     def __init__(self, file: str) -> None:
         self._file = file
@@ -129,6 +143,8 @@ class _Reader:
             raise Unreadable(Problem(place, f"the aliases unfold to more than {MOST_NODES} values"))
         if len(above) > DEEPEST:
             raise Unreadable(Problem(place, f"nested more than {DEEPEST} levels deep"))
+        if node.tag not in _TAGS:
+            self.problems.append(Problem(place, f"the tag {str(node.tag)!r} has no meaning here", "take it out"))
         inside = (*above, id(node))
         if isinstance(node, ScalarNode):
             return Scalar(str(node.value), node.style is not None, place)

@@ -7,7 +7,10 @@ import re
 LONGEST = 40
 RESERVED = frozenset({"gateway", "mesh", "localhost", "atoll", "host", "system", "all"})
 
-_LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+LABEL = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
+"""The form of a name, as a pattern that JSON Schema understands as well."""
+
+_LABEL = re.compile(LABEL)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from atoll import wire
 from atoll.model.system import Gateway, System
-from atoll.plan.blueprint import Blueprint, Recipe, Workload
+from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
 from atoll.store.database import connect
+from atoll.store.packing import Packing
 
 EVENTS_KEPT = 20_000
+TRIMMED_EVERY = 1_000
+SYSTEMS_KEPT = 100
 OPEN = ("queued", "building", "rolling")
 
 
@@ -51,6 +54,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db = connect(path)
+        self._packing = Packing()
 
     def close(self) -> None:
         """Write everything and let go of the file."""
@@ -130,6 +134,7 @@ class Store:
             db.execute(
                 "INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change.number, wire.encode(system))
             )
+            db.execute("DELETE FROM intents WHERE number <= ?", (before + 1 - SYSTEMS_KEPT,))
             numbers: dict[str, int] = {}
             for recipe in recipes:
                 pins[recipe.service] = self._release(db, recipe, at)
@@ -158,7 +163,7 @@ class Store:
         numbered = replace(recipe, release=last + 1)
         db.execute(
             "INSERT INTO releases (service, number, at, recipe, state) VALUES (?, ?, ?, ?, 'rolling')",
-            (service, numbered.release, at, wire.encode(numbered)),
+            (service, numbered.release, at, self._packing.recipe_row(numbered)),
         )
         # A rollout that a newer one overtakes is over; what it has started is replaced like anything else.
         db.execute(
@@ -182,7 +187,7 @@ class Store:
         row = self._db.execute(
             "SELECT recipe FROM releases WHERE service = ? AND number = ?", (service, release)
         ).fetchone()
-        return wire.decode(row[0], Recipe) if row else None
+        return self._packing.recipe(row[0]) if row else None
 
     def promote(self, service: str, release: int, note: str = "") -> Pin:
         """The target has become what serves."""
@@ -214,7 +219,7 @@ class Store:
             (service,),
         )
         return tuple(
-            wire.ReleaseView(name, number, at, wire.decode(recipe, Recipe).artifact, state, note)
+            wire.ReleaseView(name, number, at, self._packing.recipe(recipe).artifact, state, note)
             for name, number, at, recipe, state, note in rows
         )
 
@@ -225,7 +230,7 @@ class Store:
             " ORDER BY number DESC LIMIT 1",
             (service, release),
         ).fetchone()
-        return wire.decode(row[0], Recipe) if row else None
+        return self._packing.recipe(row[0]) if row else None
 
     def artifacts(self) -> set[str]:
         """Digests that a release may still need: all that serve, and the last ten of each service."""
@@ -233,7 +238,7 @@ class Store:
             "SELECT recipe FROM (SELECT recipe, state, row_number() OVER (PARTITION BY service ORDER BY number DESC)"
             " AS age FROM releases) WHERE age <= 10 OR state IN ('serving', 'rolling')"
         )
-        return {wire.decode(row[0], Recipe).artifact for row in rows}
+        return {self._packing.recipe(row[0]).artifact for row in rows}
 
     # --- blueprint ----------------------------------------------------------------------------------------------
 
@@ -244,7 +249,7 @@ class Store:
             return None
         head = wire.decode(row[0], _Head)
         rows = self._db.execute("SELECT service, workload FROM workloads")
-        workloads = {name: wire.decode(data, Workload) for name, data in rows}
+        workloads = {name: self._packing.workload(data) for name, data in rows}
         return Blueprint(head.system, head.generation, head.gateway, workloads, head.cursor)
 
     def save(self, blueprint: Blueprint, parent: Blueprint) -> None:
@@ -259,7 +264,7 @@ class Store:
                 if parent.workloads.get(name) is not workload:
                     db.execute(
                         "INSERT INTO workloads VALUES (?1, ?2) ON CONFLICT (service) DO UPDATE SET workload = ?2",
-                        (name, wire.encode(replace(workload, basis=None))),
+                        (name, self._packing.workload_row(workload)),
                     )
             gone = [(name,) for name in parent.workloads if name not in blueprint.workloads]
             db.executemany("DELETE FROM workloads WHERE service = ?", gone)
@@ -280,7 +285,7 @@ class Store:
                 )
                 for e in events
             )
-            if numbered and numbered[-1].number % 1000 == 0:
+            if numbered and numbered[-1].number // TRIMMED_EVERY > (numbered[0].number - 1) // TRIMMED_EVERY:
                 db.execute("DELETE FROM events WHERE number <= ?", (numbered[-1].number - EVENTS_KEPT,))
         return numbered
 

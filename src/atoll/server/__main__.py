@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 
 from atoll.errors import AtollError
-from atoll.server.build import Fabric, control_plane, enter_fabric, leave_fabric
+from atoll.server.build import Fabric, control_plane, enter_fabric, leave_fabric, sweep
 from atoll.server.lock import hold
 from atoll.server.settings import Settings, settings
 
@@ -26,6 +26,9 @@ def main() -> int:
     arguments = _arguments()
     places = settings(arguments.state)
     try:
+        if arguments.sweep:
+            sys.stdout.write(sweep(places))
+            return 0
         if arguments.fabric is not None:
             return _run(places, Fabric(arguments.fabric, rootless=arguments.rootless))
         hold(places.lock)
@@ -61,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="atoll.server", description="the control plane (started by `atoll up`)")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--processes", action="store_true", help="no sandboxes: plain processes only")
+    parser.add_argument("--sweep", action="store_true", help="end everything that was left, without a state")
     parser.add_argument("--fabric", help=argparse.SUPPRESS)
     parser.add_argument("--rootless", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from starlette.applications import Starlette
 
 from atoll import wire
 from atoll.drivers.builders.build import builder
-from atoll.drivers.host.proc import listeners
+from atoll.drivers.host.fabric import ensure_anchor, enter, release
+from atoll.drivers.host.proc import listeners, marked
 from atoll.drivers.probes import FabricProber
 from atoll.drivers.runtimes.process import ProcessRuntime
 from atoll.drivers.runtimes.sandbox import SandboxRuntime
 from atoll.engine.engine import Engine
 from atoll.engine.metering import Meter
 from atoll.engine.parts import Parts
+from atoll.errors import Unavailable
 from atoll.mesh.envoy import EnvoyMesh
 from atoll.model.system import RuntimeKind, System
 from atoll.operations.changes import Desk
@@ -52,20 +55,65 @@ class Fabric:
     rootless: bool
 
 
-async def control_plane(places: Settings, fabric: Fabric | None) -> None:
-    """Run until told to end. Without a *fabric* only the process runtime is there."""
+def enter_fabric(places: Settings) -> tuple[list[str], Fabric]:
+    """
+    Find or start the anchor; returns the command that enters its namespaces, and the fabric.
+
+    Raises `errors.Unavailable` where this host does not let us make namespaces.
+    """
+    rootless = os.geteuid() != 0
+    anchor = ensure_anchor(places.run, rootless=rootless)
+    return enter(anchor, rootless=rootless), Fabric(anchor.netns, rootless)
+
+
+def leave_fabric(places: Settings, fabric: Fabric | None) -> None:
+    """End the anchor and take the run directory away: nothing of this system is left on the machine."""
+    shutil.rmtree(places.run, ignore_errors=True)
+    if fabric is not None:
+        release(places.run)
+    shutil.rmtree(places.run, ignore_errors=True)
+
+
+def sweep(places: Settings) -> str:
+    """End whatever carries this system's marker, and take the run directory away; says how many processes."""
+    found = [process for process, _ in marked(places.identity)]
+    for process in found:
+        process.signal(signal.SIGKILL)
+    shutil.rmtree(places.run, ignore_errors=True)
+    return f"ended {len(found)} processes\n"
+
+
+@dataclass(slots=True)
+class _Ending:
+    """How the control plane is told to end, and whether the whole system goes with it."""
+
+    asked: asyncio.Event
+    over: bool = False
+
+    def everything(self) -> None:
+        """The system is down: end the proxies and leave nothing."""
+        self.over = True
+        self.asked.set()
+
+
+async def control_plane(places: Settings, fabric: Fabric | None) -> bool:
+    """
+    Run until told to end; true when the system is down and nothing of it may stay.
+
+    On SIGTERM it only lets go: instances and proxies go on, and the next control plane adopts them.
+    """
     store = Store(places.database)
+    ending = _Ending(asyncio.Event())
     engine = Engine(_parts(places, fabric, store))
+    page, token = _page(places)
     meter = Meter(engine.parts)
-    ended = asyncio.Event()
-    page = socket.create_server(("127.0.0.1", 0))
-    token = _token(places.token)
-    url = f"http://127.0.0.1:{page.getsockname()[1]}/?token={token}"
-    surface = _surface(places, fabric, engine, meter, ended, url)
+    surface = _surface(places, fabric, engine, meter, ending)
+    surface = replace(surface, identity=replace(surface.identity, dashboard=_url(page, token)))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        asyncio.get_running_loop().add_signal_handler(number, ending.asked.set)
+    await _refuse_lost_state(engine, places)
+    await engine.prepare()
     try:
-        await engine.prepare()
         async with asyncio.TaskGroup() as group:
             running = [
                 group.create_task(engine.run()),
@@ -73,12 +121,27 @@ async def control_plane(places: Settings, fabric: Fabric | None) -> None:
                 group.create_task(_serve(app(surface), uds=places.socket)),
                 group.create_task(_serve(dashboard(surface, token), listener=page)),
             ]
-            await ended.wait()
+            await ending.asked.wait()
             for task in running:
                 task.cancel()
     finally:
+        if ending.over:
+            await engine.parts.mesh.stop()
         await engine.close()
         store.close()
+    return ending.over
+
+
+async def _refuse_lost_state(engine: Engine, places: Settings) -> None:
+    """Instances without any state mean that the state was lost: taking them for strays would end them silently."""
+    number, _ = engine.parts.store.system()
+    records = list((places.run / "instances").glob("*.json"))
+    if number == 0 and records:
+        raise Unavailable(
+            f"{len(records)} instances of this system are recorded as running, but its state in {places.database} is"
+            " empty: the file was lost",
+            hint=f"put it back (a copy may be at {places.database}.backup), or end them with `atoll down --force`",
+        )
 
 
 def _parts(places: Settings, fabric: Fabric | None, store: Store) -> Parts:
@@ -105,9 +168,7 @@ def _parts(places: Settings, fabric: Fabric | None, store: Store) -> Parts:
     )
 
 
-def _surface(
-    places: Settings, fabric: Fabric | None, engine: Engine, meter: Meter, ended: asyncio.Event, url: str
-) -> Surface:
+def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Meter, ending: _Ending) -> Surface:
     store = engine.parts.store
 
     async def snapshot() -> Snapshot:
@@ -130,7 +191,7 @@ def _surface(
     _, system = store.system()
     return Surface(
         identity=wire.Identity(
-            system.name if system is not None else "", os.getpid(), version("atoll"), fabric is not None, url
+            system.name if system is not None else "", os.getpid(), version("atoll"), fabric is not None, ""
         ),
         desk=Desk(
             store=store,
@@ -143,16 +204,8 @@ def _surface(
         snapshot=snapshot,
         follow=lambda after: _follow(engine, after),
         lines=lambda service, tail, follow: lines(places.logs, service, tail, follow=follow),
-        end=lambda: _end(engine, ended),
+        end=ending.everything,
     )
-
-
-def _end(engine: Engine, ended: asyncio.Event) -> None:
-    async def end() -> None:
-        await engine.parts.mesh.stop()
-        ended.set()
-
-    engine.background(end())
 
 
 def _digests(builder_: Builder, system: System) -> Mapping[str, str]:
@@ -228,21 +281,43 @@ async def _serve(application: Starlette, *, uds: Path | None = None, listener: s
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]  # ours end the engine first
+    server = _Quiet(config)
+    serving = asyncio.ensure_future(server.serve(sockets=[listener] if listener is not None else None))
     try:
-        await server.serve(sockets=[listener] if listener is not None else None)
+        await asyncio.shield(serving)
     except asyncio.CancelledError:
         server.should_exit = True
+        await serving
         raise
 
 
-def _token(path: Path) -> str:
-    """A token that survives a restart of the control plane, so that an open page goes on."""
-    if path.exists():
-        return path.read_text()
-    token = secrets.token_urlsafe(24)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token)
-    return token
+class _Quiet(uvicorn.Server):
+    """Uvicorn that leaves signals alone: ours end the engine first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+def _page(places: Settings) -> tuple[socket.socket, str]:
+    """
+    The dashboard's socket and token.
+
+    Both are the same after a restart of the control plane, so that an open page goes on.
+    """
+    port, token = 0, secrets.token_urlsafe(24)
+    with contextlib.suppress(OSError, ValueError):
+        before = places.token.read_text().split()
+        port, token = int(before[0]), before[1]
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError:
+        listener = socket.create_server(("127.0.0.1", 0))
+    places.token.touch(mode=0o600)
+    places.token.write_text(f"{listener.getsockname()[1]} {token}")
+    return listener, token
+
+
+def _url(page: socket.socket, token: str) -> str:
+    return f"http://127.0.0.1:{page.getsockname()[1]}/?token={token}"

@@ -260,9 +260,10 @@ class _Turn:
         taken = sum(self._accepted(i) for i in new)
         missing = total - serving if self._former() is not None else 0
         others = min(max(len(old), missing), max(0, total - taken))
-        if any(i.stage is Stage.SERVE for i in old):
-            return min(total, total + surge - others), others
-        return total, others
+        count = min(total, total + surge - others) if any(i.stage is Stage.SERVE for i in old) else total
+        if any(i.stage is Stage.SERVE and i.name not in self.readiness for i in (*new, *old)):
+            return max(count, len(new)), max(others, len(old))  # nobody goes before it is known who would be left
+        return count, others
 
     def _former(self) -> Recipe | None:
         """What to go back to while a rollout is under way."""
@@ -274,7 +275,9 @@ class _Turn:
         return instance.stage is Stage.SERVE or (former is not None and instance.recipe.release == former.release)
 
     def _accepted(self, instance: Instance) -> bool:
-        return instance.stage is Stage.SERVE and self.observed.mesh.accepted.get(instance.name) == Stage.SERVE
+        """The proxies send it requests, and its health was asked since this control plane began."""
+        known = instance.stage is Stage.SERVE and instance.name in self.readiness
+        return known and self.observed.mesh.accepted.get(instance.name) == Stage.SERVE
 
     def _least_dispensable(self, instance: Instance) -> tuple[bool, bool, int]:
         return instance.stage is not Stage.SERVE, not self._accepted(instance), instance.serial

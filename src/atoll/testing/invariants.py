@@ -60,8 +60,15 @@ class Watch:
 
     # --- around a turn --------------------------------------------------------------------------------------------
 
-    def turn(self, before: Mapping[str, set[str]], system: System, pins: Mapping[str, Pin], target: Blueprint) -> None:
-        """A turn takes nothing away that is needed, and wants no more than was allowed."""
+    def turn(
+        self,
+        before: Mapping[str, set[str]],
+        system: System,
+        pins: Mapping[str, Pin],
+        target: Blueprint,
+        observed: Observed,
+    ) -> None:
+        """A turn takes nothing away that is needed, and wants no more than was allowed once it knows everybody."""
         after = serving(self._world, target)
         for name, service in system.services.items():
             was, now = before.get(name, set()), after.get(name, set())
@@ -70,7 +77,8 @@ class Watch:
             workload = target.workloads.get(name)
             live = [i for i in workload.instances if i.stage in LIVE] if workload is not None else []
             limit = _limit(live, service.instances, max(1, service.rollout.surge), pins.get(name, Pin()))
-            if len(live) > limit and "runtime" not in self._world.silent:
+            known = {*observed.readiness.get(name, ()), *(i.name for i in live if i.stage is Stage.START)}
+            if len(live) > limit and "runtime" in observed.answered and all(i.name in known for i in live):
                 self._fail(f"{name}: {len(live)} live instances, {limit} allowed: {sorted(i.name for i in live)}")
 
     def actions(self, actions: Iterable[Action], target: Blueprint, observed: Observed) -> None:

@@ -197,7 +197,7 @@ class Simulation:
         if target.generation != memory.blueprint.generation:
             self._hear(design_happenings(memory.blueprint, target))
         memory.blueprint = target
-        self.watch.turn(before, memory.system, memory.pins, target)
+        self.watch.turn(before, memory.system, memory.pins, target, observed)
         self._mortal()
         self._carry_out(diff(target, observed), target, observed)
 

@@ -1,1 +1,25 @@
-.PHONY: setup demo test check bench
+.PHONY: setup demo test check fast bench
+
+setup:  ## Python packages and tools into .venv
+	@scripts/setup
+
+demo: setup  ## run the example shop and print what to try
+	@scripts/demo
+
+test:  ## everything: checks, unit, contract, attack and end-to-end tests
+	@scripts/setup test
+	@$(MAKE) --no-print-directory check
+	.venv/bin/pytest -q tests/unit tests/simulation -n 2
+	.venv/bin/pytest -q tests --ignore tests/unit --ignore tests/simulation
+
+check:  ## lint, types, architecture
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+fast: check  ## what to run before every commit
+	.venv/bin/pytest -q tests/unit tests/simulation -n 2
+
+bench:  ## measure, side by side with peers
+	.venv/bin/python -m benchmarks

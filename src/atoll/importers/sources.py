@@ -1,0 +1,159 @@
+"""Directories that hold something to build and start, told by the files that the builders go by."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.importers.dockerfile import start_of, with_port
+from atoll.importers.files import text_or_nothing
+from atoll.importers.naming import name_for
+from atoll.importers.proposal import Draft, Found
+from atoll.importers.references import calls_of
+
+DEEPEST = 3
+MOST = 60
+SKIPPED = frozenset(
+    {"node_modules", "venv", "vendor", "dist", "build", "target", "test", "tests", "docs", "doc", "examples", "static",
+     "public", "assets", "templates", "migrations", "scripts", "site-packages", "__pycache__"}
+)  # fmt: skip
+PYTHON_ENTRIES = ("main.py", "app.py", "server.py")
+NODE_ENTRIES = ("server.js", "index.js", "main.js", "app.js")
+ENTRANCES = ("web", "www", "frontend", "storefront", "ui", "site", "portal", "app", "bff", "edge", "api")
+"""Names that the service behind the gateway usually has, the likeliest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A directory that a builder recognises; `starts` says whether it also says how to start, `run` what to add."""
+
+    path: Path
+    language: str
+    starts: bool
+    run: str | None = None
+
+
+def source_at(directory: Path) -> Source | None:
+    """What a builder would make of *directory*, None where no builder would know it."""
+    python = any((directory / name).is_file() for name in ("pyproject.toml", "requirements.txt"))
+    python = python or any(p.is_file() for p in directory.glob("*.py"))
+    node = (directory / "package.json").is_file()
+    procfile = (directory / "Procfile").is_file()
+    if not (python or node or procfile):
+        return None
+    language = "Python" if python else "Node.js" if node else "a Procfile"
+    starts = procfile or (_python_starts(directory) if python else _node_starts(directory))
+    run = None if starts else dockerfile_run(directory, ())
+    return Source(directory, language, starts or run is not None, run)
+
+
+def dockerfile_run(directory: Path, ports: tuple[str, ...], name: str = "Dockerfile") -> str | None:
+    """The command that a Dockerfile starts, its literal port (and *ports*) replaced by `$PORT`; None without one."""
+    start = start_of(text_or_nothing(directory / name))
+    return with_port(start, (*ports, *start.ports)) or None
+
+
+def find(directory: Path) -> Found | None:
+    """The services in *directory*: one where it is one itself, else its subdirectories; None where there are none."""
+    root = source_at(directory)
+    below = list(_below(directory, directory, 1))
+    started = [s for s in below if s.starts]
+    if root is not None and (root.starts or not started):
+        return _single(directory, root, started)
+    return _several(directory, started, [s for s in below if not s.starts]) if started else None
+
+
+def entrance(names: list[str]) -> str:
+    """The service that most likely stands behind the gateway."""
+    return min(names, key=lambda n: (ENTRANCES.index(n) if n in ENTRANCES else len(ENTRANCES), names.index(n)))
+
+
+def _single(directory: Path, root: Source, below: list[Source]) -> Found:
+    name = name_for(directory.name)
+    notes = [] if root.starts else [_unstarted(name)]
+    if below:
+        others = ", ".join(_relative(directory, s.path) for s in below)
+        notes.append(f"the directory itself was taken as the one service; these could be services, too: {others}")
+    remarks = () if root.starts else ("nothing here says how to start it: add `run:`",)
+    draft = Draft(name, ".", run=root.run, routes=("/",), remarks=remarks)
+    return Found(name, f"the sources ({root.language})", (draft,), notes=tuple(notes))
+
+
+def _several(directory: Path, started: list[Source], others: list[Source]) -> Found:
+    named: dict[str, Source] = {}
+    for source in started:
+        named[name_for(source.path.name, named)] = source
+    front = entrance(list(named))
+    drafts = tuple(
+        Draft(
+            name,
+            _relative(directory, source.path),
+            run=source.run,
+            routes=("/",) if name == front else (),
+            calls=calls_of(source.path, name, tuple(named)),
+        )
+        for name, source in named.items()
+    )
+    notes = list(_left_out(directory, others))
+    if len(drafts) > 1:
+        notes.append(f"the gateway leads to {front} only, judged by its name: add `routes:` where that is wrong")
+        notes.append("`calls:` holds what the sources mention (http://NAME or NAME_URL): anything else will be refused")
+    return Found(name_for(directory.name), "the sources", drafts, notes=tuple(notes))
+
+
+def _left_out(directory: Path, sources: list[Source]) -> Iterator[str]:
+    for source in sources:
+        path = _relative(directory, source.path)
+        yield f"{path} was left out: it is {source.language}, but nothing in it says how to start it"
+
+
+def _unstarted(name: str) -> str:
+    return f"nothing in the source of {name} says how to start it: add `run:`, for example `run: python main.py`"
+
+
+def _relative(directory: Path, path: Path) -> str:
+    return path.relative_to(directory).as_posix()
+
+
+def _below(root: Path, directory: Path, depth: int) -> Iterator[Source]:
+    try:
+        inside = sorted(e.name for e in os.scandir(directory) if e.is_dir(follow_symlinks=False))
+    except OSError:
+        return
+    for name in inside:
+        if name.startswith((".", "_")) or name in SKIPPED or not name.isprintable():
+            continue
+        found = source_at(directory / name)
+        if found is not None:
+            yield found
+        elif depth < DEEPEST:
+            yield from _below(root, directory / name, depth + 1)
+
+
+def _python_starts(directory: Path) -> bool:
+    try:
+        project = tomllib.loads(text_or_nothing(directory / "pyproject.toml")).get("project")
+    except tomllib.TOMLDecodeError:
+        project = None
+    scripts = project.get("scripts") if isinstance(project, dict) else None
+    if isinstance(scripts, dict) and len(scripts) == 1:
+        return True
+    return any((directory / name).is_file() for name in PYTHON_ENTRIES)
+
+
+def _node_starts(directory: Path) -> bool:
+    try:
+        package = json.loads(text_or_nothing(directory / "package.json"))
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    if not isinstance(package, dict):
+        return False
+    scripts, main = package.get("scripts"), package.get("main")
+    if isinstance(scripts, dict) and isinstance(scripts.get("start"), str):
+        return True
+    names = (main, *NODE_ENTRIES) if isinstance(main, str) and "\0" not in main else NODE_ENTRIES
+    return any((directory / name).is_file() for name in names)

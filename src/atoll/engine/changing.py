@@ -8,6 +8,7 @@ What a dead control plane left queued or building is built again, what was rolli
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from atoll.policies.verdict import Outcome
 from atoll.store.store import Change
 
 BUILDS_AT_ONCE = 2
+PATIENCE = 1.0
+"""Seconds until a change is tried again that the state had no room for."""
 
 
 class Changing:
@@ -37,6 +40,7 @@ class Changing:
         self._record = record
         self._poke = poke
         self._task: asyncio.Task[None] | None = None
+        self._again_at = 0.0
         self.intent, self.system = parts.store.system()
         self.pins: dict[str, Pin] = parts.store.pins()
         self.progress: dict[str, str] = {}
@@ -47,7 +51,7 @@ class Changing:
         for change in self._parts.store.open_changes():
             if change.state == "rolling":
                 self._finish(change, observed, blueprint)
-            elif self._task is None:
+            elif self._task is None and self._parts.clock() >= self._again_at:
                 self._task = asyncio.get_running_loop().create_task(self._prepare(change), name="change")
             return
 
@@ -63,8 +67,9 @@ class Changing:
         try:
             await self._take_effect(change)
         except (AtollError, OSError) as error:
-            reason = error.message if isinstance(error, AtollError) else f"{error}"
-            self._over(change, "failed", reason)
+            self._over(change, "failed", _words(error))
+        except sqlite3.OperationalError:
+            self._again_at = self._parts.clock() + PATIENCE  # it is still queued; the engine says what is wrong
         finally:
             self._task = None
             self._poke()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 
 from atoll import wire
@@ -16,6 +17,7 @@ from atoll.engine.executing import Executor
 from atoll.engine.observing import Observer
 from atoll.engine.parts import Parts
 from atoll.engine.probing import Probing
+from atoll.errors import Failed
 from atoll.model.system import Gateway
 from atoll.plan.blueprint import Blueprint
 from atoll.plan.design import design, wake_at
@@ -25,6 +27,8 @@ from atoll.plan.observed import Observed
 from atoll.plan.violations import violations
 
 PERIOD = 1.0
+UNTOLD = 10_000
+"""Happenings that wait for a journal that cannot be written; the oldest are lost beyond that."""
 
 
 class Engine:
@@ -41,7 +45,7 @@ class Engine:
         self.problems: tuple[str, ...] = ()
         self.listeners: list[Callable[[wire.Event], None]] = []
         self._wake = asyncio.Event()
-        self._pending: list[Happening] = []
+        self._pending: deque[Happening] = deque(maxlen=UNTOLD)
         self._probing = Probing(parts.prober, parts.clock, self.poke)
         self._observer = Observer(parts, self._probing)
         self._executor = Executor(parts, self._pending.append, self.poke)
@@ -105,7 +109,11 @@ class Engine:
         system = self.changing.system
         if system is None:
             return
-        target = design(system, self.changing.pins, self.observed, self.blueprint, self.parts.host)
+        try:
+            target = design(system, self.changing.pins, self.observed, self.blueprint, self.parts.host)
+        except Failed as error:
+            self.problems = (error.message,)
+            return
         if target is self.blueprint:
             self.problems = ()
             return
@@ -122,8 +130,9 @@ class Engine:
         if not self._pending:
             return
         now = self.parts.clock()
-        told, self._pending[:] = list(self._pending), []
-        events = [wire.Event(0, now, h.level, h.kind, h.service, h.subject, h.text) for h in told]
-        for event in self.parts.store.append(events):
+        events = [wire.Event(0, now, h.level, h.kind, h.service, h.subject, h.text) for h in self._pending]
+        written = self.parts.store.append(events)
+        self._pending.clear()
+        for event in written:
             for call in self.listeners:
                 call(event)

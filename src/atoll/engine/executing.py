@@ -37,6 +37,7 @@ class Executor:
         names = {i.name for w in blueprint.workloads.values() for i in w.instances} if self.failed else set()
         self.failed = {name: why for name, why in self.failed.items() if name in names}
         now = self._parts.clock()
+        self._held = {about: held for about, held in self._held.items() if held[0] + LONGEST_HOLD > now}
         for action in actions:
             about = key(action)
             if about in self._tasks or self._held.get(about, (0.0, 0))[0] > now:
@@ -57,7 +58,8 @@ class Executor:
             self._fail(action, error)
         else:
             self._held.pop(about, None)
-            self._poke()
+            if not isinstance(action, Publish):  # the proxies' answer is what there is to wait for, and it pokes
+                self._poke()
         finally:
             del self._tasks[about]
 

@@ -1,0 +1,117 @@
+"""The main job on real parts: up, look, kill, deploy, break, down."""
+
+import json
+import os
+import signal
+
+import pytest
+from conftest import until
+from load import Load
+
+pytestmark = [pytest.mark.e2e, pytest.mark.linux, pytest.mark.timeout(180)]
+
+WEB = """
+  web:
+    source: app
+    instances: {instances}
+    health: {{path: /healthz, interval: 500ms}}
+    routes: [/]
+    calls: [orders]
+    release: {{drain: 2s, grace: 5s}}
+"""
+ORDERS = """
+  orders:
+    source: app
+    instances: 2
+    health: /healthz
+  hidden:
+    source: app
+    health: /healthz
+"""
+
+
+def shop(system, instances=2, version="1"):
+    system.source(version=version)
+    system.write(WEB.format(instances=instances) + ORDERS)
+
+
+def test_up_answers_isolates_and_leaves_nothing(system):
+    shop(system)
+    assert "is up" in system.run("up", "--detach").stdout
+    status, text = system.get("/hello")
+    assert status == 200
+    assert json.loads(text)["name"].startswith("web-r1-")
+    status, text = system.get("/call?http://orders/stock")
+    answer = json.loads(text)
+    assert (status, answer["name"][:7]) == (200, "orders-")
+    assert answer["headers"]["x-atoll-caller"] == "web"
+    status, text = system.get("/call?http://hidden/")
+    assert status == 403
+    assert "services.web.calls" in text
+    status, text = system.get("/call?http://example.org/")
+    assert status == 403
+    assert "example.org" in text
+    assert system.run("plan", ok=False).returncode == 0
+    assert system.status()["converged"]
+    system.run("down")
+    assert system.left() == []
+
+
+def test_a_killed_instance_costs_no_request_and_is_replaced(system):
+    shop(system, instances=3)
+    system.run("up", "--detach")
+    with Load(system.port) as load:
+        load.wait(100)
+        victims = system.instances("web")
+        os.kill(victims[0]["pid"], signal.SIGKILL)
+        until(
+            lambda: len({i["name"] for i in system.instances("web")} - {v["name"] for v in victims}) == 1,
+            what="a replacement",
+        )
+        load.wait(100)
+    assert load.failed == []
+    events = system.run("events").stdout
+    assert "it was killed by SIGKILL" in events
+
+
+def test_deploys_under_load_lose_nothing(system):
+    shop(system)
+    system.run("up", "--detach")
+    with Load(system.port) as load:
+        for version in ("2", "3"):
+            system.source(version=version)
+            system.run("deploy", "web")
+            status, text = system.get("/")
+            assert (status, json.loads(text)["version"]) == (200, version)
+        load.wait(50)
+    assert load.failed == []
+    assert [r["state"] for r in system.json("releases", "web")] == ["serving", "retired", "retired"]
+    system.run("rollback", "web")
+    assert json.loads(system.get("/")[1])["version"] == "2"
+
+
+def test_a_release_that_never_gets_ready_changes_nothing(system):
+    shop(system)
+    system.run("up", "--detach")
+    before = {i["name"] for i in system.instances("web")}
+    (system.directory / "app" / "main.py").write_text("raise SystemExit('no database')\n")
+    with Load(system.port) as load:
+        done = system.run("deploy", "web", ok=False)
+    assert done.returncode == 1
+    assert "no database" in done.stderr
+    assert "exited with code 1" in done.stderr
+    assert load.failed == []
+    assert {i["name"] for i in system.instances("web")} == before
+
+
+def test_the_control_plane_may_die(system):
+    shop(system)
+    system.run("up", "--detach")
+    before = {i["name"]: i["pid"] for i in system.instances("web")}
+    with Load(system.port) as load:
+        system.kill_control_plane()
+        load.wait(100)
+        system.run("up", "--detach")
+        assert {i["name"]: i["pid"] for i in system.instances("web")} == before
+        load.wait(50)
+    assert load.failed == []

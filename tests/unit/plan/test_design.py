@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from atoll.errors import Failed
+from atoll.model.system import Route, RuntimeKind
+from atoll.plan.blueprint import Stage
+from atoll.plan.decisions import Pin
+from atoll.plan.design import FIRST_PORT, PORTS, wake_at
+
+
+def stable(desk):
+    desk.pin = Pin(desk.recipe(1))
+    desk.serving()
+    return desk
+
+
+def test_the_declared_number_is_started(desk):
+    one = desk(instances=3)
+    one.design()
+    assert one.stages == dict.fromkeys(("orders-r1-1", "orders-r1-2", "orders-r1-3"), Stage.START)
+    assert one.blueprint.generation == 1
+
+
+def test_addresses_are_chosen_here_and_differ(desk):
+    one = desk(instances=2)
+    one.design()
+    first, second = one.instances
+    assert (first.address.ip, first.network) == ("10.201.0.6", 1)
+    assert (second.address.ip, second.network) == ("10.201.0.10", 2)
+    assert first.outlets[0].netns == "/run/x/netns/orders-r1-1"
+    assert dict(first.env) == {"ATOLL_INSTANCE_NAME": "orders-r1-1", "HOST": "0.0.0.0", "PORT": "8080"}
+
+
+def test_a_plain_process_has_a_port_and_one_for_each_callee(desk):
+    one = desk(instances=1, runtime=RuntimeKind.PROCESS, calls=("payments",))
+    one.busy = frozenset({FIRST_PORT + 1})
+    one.design()
+    (instance,) = one.instances
+    assert instance.address.port == FIRST_PORT + 2
+    assert dict(instance.env)["PAYMENTS_URL"] == f"http://127.0.0.1:{FIRST_PORT + 3}"
+    assert instance.outlets[0].callee == "payments"
+
+
+def test_a_machine_without_a_free_port_says_so(desk):
+    one = desk(instances=1, runtime=RuntimeKind.PROCESS)
+    one.busy = frozenset(range(FIRST_PORT + 1, FIRST_PORT + PORTS + 1))
+    with pytest.raises(Failed, match="ports for instances are in use"):
+        one.design()
+
+
+def test_it_serves_only_when_its_health_check_passes(desk):
+    one = desk(instances=1)
+    one.design()
+    one.created("orders-r1-1")
+    one.word("orders-r1-1", ready=True)
+    assert one.design().workloads["orders"].instances[0].stage is Stage.START
+    one.running("orders-r1-1")
+    assert one.design().workloads["orders"].instances[0].stage is Stage.SERVE
+
+
+def test_a_system_at_rest_is_the_same_object(desk):
+    one = stable(desk())
+    blueprint = one.blueprint
+    assert one.design() is blueprint
+    assert blueprint.workloads["orders"].basis is not None
+
+
+def test_a_silent_runtime_decides_nothing(desk):
+    one = stable(desk())
+    blueprint = one.blueprint
+    one.answered = frozenset({"mesh", "probes"})
+    one.seen, one.service = {}, replace(one.service, instances=5)
+    assert one.design() is blueprint
+
+
+def test_what_is_not_ready_gets_no_traffic_and_is_not_replaced(desk):
+    one = stable(desk())
+    one.word("orders-r1-1", ready=False)
+    one.design()
+    assert one.stages == {"orders-r1-1": Stage.START, "orders-r1-2": Stage.SERVE}
+    assert one.instances[0].reason == "answered 503"
+
+
+@pytest.mark.parametrize("trouble", ["dead", "altered"])
+def test_what_hangs_is_stopped_and_replaced(desk, trouble):
+    one = stable(desk())
+    if trouble == "dead":
+        one.word("orders-r1-1", ready=False, live=False)
+    else:
+        one.running("orders-r1-1", altered="somebody stopped it")
+    one.design()
+    assert one.stages == {"orders-r1-1": Stage.STOP, "orders-r1-2": Stage.SERVE, "orders-r1-3": Stage.START}
+
+
+def test_a_crash_is_replaced_at_once_and_the_next_one_later(desk):
+    one = stable(desk(instances=1))
+    one.ended("orders-r1-1")
+    one.design()
+    (first,) = one.instances
+    assert (first.name, first.crashes, first.not_before) == ("orders-r1-2", 1, one.now)
+    assert first.reason == "it exited with code 1"
+    one.ended("orders-r1-2")
+    one.design()
+    (second,) = one.instances
+    assert second.crashes == 2
+    assert one.now + 0.25 <= second.not_before <= one.now + 0.5
+
+
+def test_a_good_run_pays_for_crashes_before(desk):
+    one = stable(desk(instances=1))
+    one.now += 60
+    one.ended("orders-r1-1")
+    one.design()
+    assert one.instances[0].crashes == 0
+
+
+def test_what_cannot_start_is_replaced(desk):
+    one = desk(instances=1)
+    one.design()
+    one.failed = {"orders-r1-1": "no such file"}
+    one.design()
+    assert one.instances[0].name == "orders-r1-2"
+    assert one.instances[0].reason == "no such file"
+
+
+def test_a_start_is_given_up_after_its_time_with_the_last_word(desk):
+    one = desk(instances=1)
+    one.design()
+    one.running("orders-r1-1")
+    one.now += 6
+    assert one.design().workloads["orders"].instances[0].stage is Stage.START, "its health was not asked yet"
+    one.word("orders-r1-1", ready=False)
+    one.design()
+    assert one.instances[0].stage is Stage.STOP
+    assert one.instances[0].reason == "not ready within 5 s: answered 503"
+
+
+def test_fewer_drains_the_youngest(desk):
+    one = stable(desk(instances=3))
+    one.service = replace(one.service, instances=1)
+    one.design()
+    assert one.stages == {"orders-r1-1": Stage.SERVE, "orders-r1-2": Stage.DRAIN, "orders-r1-3": Stage.DRAIN}
+
+
+def test_nobody_goes_before_it_is_known_who_would_be_left(desk):
+    one = stable(desk(instances=2))
+    words, one.ready = one.ready, {"orders-r1-2": one.ready["orders-r1-2"]}
+    one.service = replace(one.service, instances=1)
+    one.design()
+    assert Stage.DRAIN not in one.stages.values()
+    one.ready = words
+    one.design()
+    assert one.stages["orders-r1-2"] is Stage.DRAIN
+
+
+def test_a_drain_ends_when_the_proxies_know_it_and_nothing_is_open(desk):
+    one = stable(desk(instances=1))
+    one.service = replace(one.service, instances=0)
+    one.design()
+    one.active = {"orders-r1-1": 0}
+    one.design()
+    assert one.stages == {"orders-r1-1": Stage.DRAIN}, "not acknowledged"
+    one.accept()
+    one.active = {"orders-r1-1": 1}
+    one.design()
+    assert one.stages == {"orders-r1-1": Stage.DRAIN}, "a request is open"
+    one.active = {"orders-r1-1": 0}
+    one.design()
+    assert one.stages == {"orders-r1-1": Stage.STOP}
+
+
+def test_a_drain_ends_when_its_time_is_over(desk):
+    one = stable(desk(instances=1))
+    one.service = replace(one.service, instances=0)
+    one.design()
+    assert wake_at(one.blueprint, one.observed) == one.now + 3
+    one.now += 3
+    one.design()
+    assert one.instances[0].stage is Stage.STOP
+    assert "drain time is over" in one.instances[0].reason
+
+
+def test_a_removed_service_drains_and_goes(desk):
+    one = stable(desk(instances=1))
+    one.design(gone=True)
+    assert one.stages == {"orders-r1-1": Stage.DRAIN}
+    assert one.blueprint.workloads["orders"].routes == ()
+    one.seen = {}
+    one.design(gone=True)
+    assert one.blueprint.workloads == {}
+
+
+def test_a_rollout_adds_the_surge_and_takes_what_the_proxies_have_replaced(desk):
+    one = stable(desk(instances=2))
+    one.pin = Pin(one.recipe(1), one.recipe(2))
+    one.design()
+    assert one.stages["orders-r2-3"] is Stage.START
+    assert len(one.instances) == 3
+    one.running("orders-r2-3")
+    one.word("orders-r2-3", ready=True)
+    one.design()
+    assert list(one.stages.values()) == [Stage.SERVE] * 3, "ready, but not yet in the proxies"
+    one.accept()
+    one.design()
+    assert one.stages["orders-r1-2"] is Stage.DRAIN
+    assert one.stages["orders-r2-4"] is Stage.START
+
+
+def test_silent_proxies_change_no_counts_in_the_middle_of_a_rollout(desk):
+    one = stable(desk(instances=2))
+    one.pin = Pin(one.recipe(1), one.recipe(2))
+    one.design()
+    one.running("orders-r2-3")
+    one.word("orders-r2-3", ready=True)
+    one.design()
+    before, one.accepted = one.stages, {}
+    one.design()
+    assert one.stages == before
+
+
+def test_an_aborted_release_leaves_as_carefully_as_it_came(desk):
+    one = stable(desk(instances=1))
+    one.pin = Pin(one.recipe(1), one.recipe(2))
+    one.design()
+    one.running("orders-r2-2")
+    one.word("orders-r2-2", ready=True)
+    one.design()
+    one.accept()
+    one.design()
+    one.seen = {"orders-r2-2": one.seen["orders-r2-2"]}
+    one.pin = Pin(one.recipe(1))
+    one.design()
+    assert one.stages == {"orders-r2-2": Stage.SERVE, "orders-r1-3": Stage.START}
+
+
+def test_a_failure_is_remembered_until_there_is_room_for_its_replacement(desk):
+    one = stable(desk(instances=2))
+    one.pin = Pin(one.recipe(1), one.recipe(2))
+    one.design()
+    one.running("orders-r2-3")
+    one.word("orders-r2-3", ready=True)
+    one.design()
+    one.accept()
+    one.design()
+    one.running("orders-r2-4")
+    one.ended("orders-r2-3")
+    one.ended("orders-r2-4")
+    one.design()
+    workload = one.blueprint.workloads["orders"]
+    counts = [i.crashes for i in workload.instances if i.recipe.release == 2] + [f.crashes for f in workload.failures]
+    assert counts == [1, 1]
+
+
+def test_a_policy_acts_without_a_restart(desk):
+    one = stable(desk())
+    names = list(one.stages)
+    one.service = replace(one.service, routes=(Route("/"),))
+    one.design()
+    assert list(one.stages) == names
+    assert one.blueprint.workloads["orders"].routes == (Route("/"),)
+
+
+def test_wake_at_is_the_end_of_a_back_off_or_of_a_start(desk):
+    one = desk(instances=1)
+    one.design()
+    assert wake_at(one.blueprint, one.observed) is None
+    one.running("orders-r1-1")
+    one.word("orders-r1-1", ready=False)
+    one.design()
+    assert wake_at(one.blueprint, one.observed) == one.now + 5

@@ -30,10 +30,7 @@ def _place(notes: Notes, path: str) -> Place:
 
 def _check_service(system: System, service: Service, notes: Notes) -> None:
     path = f"services.{service.name}"
-    if service.source is None and service.run is None:
-        hint = "add `source:` with its directory, or `run:` with a command"
-        notes.problem(_place(notes, path), f"{service.name} has nothing to run", hint)
-    elif service.source is not None and _leaves(service.source):
+    if service.source is not None and _leaves(service.source):
         place = _place(notes, f"{path}.source")
         notes.problem(
             place,

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from atoll.errors import Refused
 from atoll.kit.policy import Retry
+from atoll.model.calls import callee_name
 from atoll.model.fields import Field, known
-from atoll.model.parse import callee_name
 from atoll.model.system import (
     Call,
     CallPolicy,

@@ -260,13 +260,21 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "1m",
                 "most services need seconds",
             ),
-            Field("ready", Shape.SECTION, "The check for traffic, where it is not written directly.", section="check"),
+            Field(
+                "ready",
+                Shape.PATH,
+                "The check for traffic, where it is not written directly.",
+                reason="what stands beside it",
+                section="check",
+                short="a path, or a mapping",
+            ),
             Field(
                 "live",
-                Shape.SECTION,
+                Shape.PATH,
                 "A second check: when it fails, the instance is restarted.",
                 reason="not restarted by a check",
                 section="check",
+                short="a path, or a mapping",
             ),
         ),
         "route": (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from atoll.kit.policy import Breaker, Bulkhead, Retry, RetryBudget
+from atoll.model.calls import read_calls, read_retry
+from atoll.model.fields import known
 from atoll.model.problems import Place
-from atoll.model.reading import LAST_PORT, Notes, Section
+from atoll.model.reading import Notes, Section
 from atoll.model.source import Entries, Scalar, Tree
 from atoll.model.system import (
     Call,
@@ -18,7 +18,6 @@ from atoll.model.system import (
     Egress,
     Gateway,
     Health,
-    Origin,
     Resources,
     Rollout,
     Route,
@@ -26,9 +25,8 @@ from atoll.model.system import (
     Service,
     System,
 )
-from atoll.values.names import is_host, is_variable, wrong_name
+from atoll.values.names import is_host, is_variable, port_number, wrong_name
 
-SCHEMES = {"http": 80, "https": 443}
 SMALLEST_MEMORY = 4 * 2**20
 _SEGMENT = r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})"
 _ROUTE_PATH = re.compile(rf"/|(?:/{_SEGMENT}+)+/?")
@@ -64,17 +62,12 @@ def _gateway(section: Section | None) -> Gateway:
     if text is None:
         return Gateway()
     host, colon, written = text.rpartition(":")
-    port = _port(written)
-    if port is None or (colon and not _is_address(host)):
+    number = port_number(written)
+    if number is None or (colon and not _is_address(host)):
         hint = "write a port (8443) or an IPv4 address and a port (127.0.0.1:8443)"
         section.notes.problem(section.place_of("listen"), f"gateway.listen: {text!r} is nothing to listen on", hint)
         return Gateway()
-    return Gateway(port, host or Gateway().host)
-
-
-def _port(text: str) -> int | None:
-    port = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(LAST_PORT)) else 0
-    return port if 1 <= port <= LAST_PORT else None
+    return Gateway(number, host or Gateway().host)
 
 
 def _is_address(text: str) -> bool:
@@ -101,7 +94,10 @@ def _services(root: Section, notes: Notes) -> Iterator[tuple[str, Service]]:
 
 
 def _service(name: str, section: Section) -> Service:
-    outgoing = tuple(_calls(section))
+    if section.silent_on("source", "run", "function", "image"):
+        hint = "add `source:` with its directory, or `run:` with a command"
+        section.notes.problem(section.notes.places[section.path], f"{name} has nothing to run", hint)
+    outgoing = tuple(read_calls(section))
     return Service(
         name=name,
         source=section.text("source"),
@@ -144,17 +140,29 @@ def _health(service: Section) -> Health:
         service.notes.defaults_in(f"{service.path}.health", "health")
         return Health(Check(tree.text), declared=True)
     section = Section(service.notes, f"{service.path}.health", "health", tree, service.place)
-    ready, live = section.section("ready", "check"), section.section("live", "check")
-    direct = _check(section)
-    if ready is not None and any(section.tree(key) is not None for key in ready.fields):
+    direct, ready = _check(section), _inner_check(section, "ready")
+    if ready is not None and not section.silent_on(*known("check")):
         hint = "keep `ready:` or what stands beside it"
-        service.notes.problem(ready.place, f"{ready.path} and {section.path} both say what ready means", hint)
+        section.notes.problem(section.place_of("ready"), f"{section.path} says twice what ready means", hint)
     return Health(
-        ready=_check(ready) if ready is not None else direct,
-        live=_check(live) if live is not None else None,
+        ready=ready or direct,
+        live=_inner_check(section, "live"),
         startup=section.duration("startup", least=0.1, most=3600),
         declared=True,
     )
+
+
+def _inner_check(health: Section, key: str) -> Check | None:
+    tree = health.tree(key)
+    if tree is None:
+        return None
+    path = f"{health.path}.{key}"
+    if not isinstance(tree, Scalar):
+        return _check(Section(health.notes, path, "check", tree, health.place))
+    _health_path(health, tree.place, key, tree.text)
+    health.notes.set_at(f"{path}.path", tree.place)
+    health.notes.defaults_in(path, "check")
+    return Check(tree.text)
 
 
 def _check(section: Section) -> Check:
@@ -176,10 +184,10 @@ def _health_path(section: Section, place: Place, key: str, path: str) -> None:
         section.notes.problem(place, f"{section.path}.{key}: {path!r} is not a path", "write one such as /healthz")
 
 
-def _route_path(section: Section, place: Place, path: str) -> None:
+def _route_path(notes: Notes, at: str, place: Place, path: str) -> None:
     if not _ROUTE_PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
         hint = "write one such as /api/orders; every path below it comes here as well"
-        section.notes.problem(place, f"{section.path}: {path!r} is not a path to route", hint)
+        notes.problem(place, f"{at}: {path!r} is not a path to route", hint)
 
 
 def _env(section: Section) -> Iterator[tuple[str, str]]:
@@ -193,9 +201,10 @@ def _env(section: Section) -> Iterator[tuple[str, str]]:
         if key.text.startswith("x-"):
             continue
         if not is_variable(key.text):
-            section.notes.problem(key.place, f"{key.text!r} cannot be the name of a variable", "letters, digits, _")
+            hint = "write letters, digits and _, and no digit first"
+            section.notes.problem(key.place, f"{key.text!r} cannot be the name of a variable", hint)
         elif key.text == "PORT" or key.text.startswith("ATOLL_"):
-            section.notes.problem(key.place, f"{key.text} is set by Atoll", "take it out; listen on $PORT")
+            section.notes.problem(key.place, f"{key.text} is set by Atoll", "take it out")
         if not isinstance(value, Scalar):
             section.notes.problem(value.place, f"{section.path}.env.{key.text} has to be text", "quote it")
         elif "\0" in value.text:
@@ -206,10 +215,10 @@ def _env(section: Section) -> Iterator[tuple[str, str]]:
 
 
 def _routes(service: Section) -> Iterator[Route]:
-    for path, item in service.items("routes", "paths or mappings"):
+    for path, item in service.items("routes", "a path or a mapping"):
         service.notes.set_at(path, item.place)
         if isinstance(item, Scalar):
-            _route_path(service, item.place, item.text)
+            _route_path(service.notes, path, item.place, item.text)
             service.notes.set_at(f"{path}.path", item.place)
             service.notes.defaults_in(path, "route")
             yield Route(item.text)
@@ -217,113 +226,22 @@ def _routes(service: Section) -> Iterator[Route]:
         section = Section(service.notes, path, "route", item, service.place)
         prefix = section.text("path")
         if prefix is not None:
-            _route_path(section, section.place_of("path"), prefix)
-        yield Route(
+            _route_path(section.notes, path, section.place_of("path"), prefix)
+        route = Route(
             path=prefix or "/",
             hosts=tuple(_hosts(section)),
-            policy=CallPolicy(timeout=section.duration("timeout", most=3600), retry=_retry(section)),
+            policy=CallPolicy(timeout=section.duration("timeout", most=3600), retry=read_retry(section)),
         )
+        if prefix is not None:
+            yield route
 
 
 def _hosts(section: Section) -> Iterator[str]:
-    for item in section.texts("hosts", "host names"):
+    for item in section.texts("hosts", "a host name"):
         host = item.text.lower()
         if not is_host(host.removeprefix("*.")):
             section.notes.problem(item.place, f"{item.text!r} is not a host name", "write shop.example.org")
         yield host
-
-
-def _calls(service: Section) -> Iterator[Call | Egress]:
-    tree = service.tree("calls")
-    if isinstance(tree, Entries):
-        named: Mapping[Scalar, Tree | None] = {k: v for k, v in tree.entries if not k.text.startswith("x-")}
-    else:
-        named = dict.fromkeys(service.texts("calls", "the name of a service"))
-    seen: set[str] = set()
-    for key, value in named.items():
-        callee = _egress(service, key) if "://" in key.text else Call(key.text)
-        if callee is None:
-            continue
-        name = callee_name(callee)
-        if name in seen:
-            service.notes.problem(key.place, f"{service.path}.calls: {name} is listed twice", "keep one of them")
-            continue
-        seen.add(name)
-        path = f"{service.path}.calls.{name}"
-        service.notes.set_at(path, key.place)
-        yield replace(callee, policy=_policy(Section(service.notes, path, "call", value, key.place)))
-
-
-def callee_name(callee: Call | Egress) -> str:
-    """How the file names a callee, in one form: without the port where it is the scheme's own."""
-    if isinstance(callee, Call):
-        return callee.service
-    port = "" if callee.port == SCHEMES[callee.scheme] else f":{callee.port}"
-    return f"{callee.scheme}://{callee.host}{port}"
-
-
-def _egress(service: Section, key: Scalar) -> Egress | None:
-    scheme, _, rest = key.text.partition("://")
-    host, colon, written = rest.removesuffix("/").partition(":")
-    port = _port(written) if colon else SCHEMES.get(scheme)
-    if scheme not in SCHEMES or not is_host(host) or port is None:
-        hint = "write https://api.example.org or https://host:port, without a path"
-        service.notes.problem(key.place, f"{service.path}.calls: {key.text!r} is not a host outside", hint)
-        return None
-    return Egress(scheme, host, port)
-
-
-def _policy(section: Section) -> CallPolicy:
-    policy = CallPolicy(
-        timeout=section.duration("timeout", most=3600),
-        per_try=section.optional_duration("per-try", most=3600),
-        idle=section.duration("idle", least=1),
-        retry=_retry(section),
-        bulkhead=Bulkhead(limit=section.count("concurrency", least=1), queue=section.count("queue")),
-        breaker=_breaker(section.section("breaker", "breaker")),
-    )
-    if policy.per_try is not None and policy.per_try > policy.timeout:
-        section.notes.problem(
-            section.place_of("per-try"), f"{section.path}.per-try is longer than the whole call's timeout"
-        )
-    return policy
-
-
-def _retry(policy: Section) -> Retry:
-    tree = policy.tree("retries")
-    path = f"{policy.path}.retries"
-    if not isinstance(tree, Entries):
-        if tree is not None:
-            policy.notes.set_at(f"{path}.count", policy.place_of("retries"))
-        policy.notes.defaults_in(path, "retries")
-        return replace(Retry(), retries=policy.count("retries", most=10))
-    section = Section(policy.notes, path, "retries", tree, policy.place)
-    retry = Retry(
-        retries=section.count("count", most=10),
-        base=section.duration("base", most=60),
-        cap=section.duration("cap", most=600),
-        budget=RetryBudget(ratio=section.percent("budget") or 0.0),
-    )
-    if retry.cap < retry.base:
-        section.notes.problem(section.place_of("cap"), f"{section.path}.cap is shorter than its base")
-    return retry
-
-
-def _breaker(section: Section | None) -> Breaker:
-    if section is None:
-        return Breaker()
-    errors = section.percent("errors")
-    if errors is not None:
-        decided = Origin(reason="`errors` decides in its place")
-        section.notes.origins.setdefault(f"{section.path}.consecutive", decided)
-    by_row = section.tree("consecutive") is not None or errors is None
-    return Breaker(
-        consecutive=section.count("consecutive", least=1, most=1000) if by_row else None,
-        rate=errors,
-        min_calls=section.count("min-calls", least=1),
-        window=section.duration("window", least=0.1, most=3600),
-        open=section.duration("open", least=0.1, most=3600),
-    )
 
 
 def _rollout(section: Section | None) -> Rollout:

@@ -16,8 +16,13 @@ from atoll.values.nearest import nearest
 
 T = TypeVar("T", int, float, str, bool)
 BIGGEST_COUNT = 1_000_000
-LAST_PORT = 65535
 LONGEST_MESSAGE = 400
+WORDS = {
+    Shape.DURATION: "a duration",
+    Shape.PERCENT: "a percentage",
+    Shape.SIZE: "a size",
+    Shape.CPU: "an amount of cpu",
+}
 
 
 @dataclass(slots=True)
@@ -70,6 +75,7 @@ class Section:
         self.place = tree.place if tree is not None else place
         self.fields = known(name)
         self._readable = True
+        self._written: set[str] = set()
         self._values: dict[str, Tree] = {}
         if isinstance(tree, Entries):
             for key, value in tree.entries:
@@ -91,12 +97,18 @@ class Section:
             where = f" in {self.path}" if self.path else ""
             self.notes.problem(key.place, f"unknown key {key.text!r}{where}", hint)
         elif found.later:
+            self._written.add(key.text)
             self.notes.problem(
                 key.place, f"{key.text!r} is not there yet", f"it is kept for: {found.later}; take it out for now"
             )
         elif not (isinstance(value, Scalar) and value.is_null):
+            self._written.add(key.text)
             self._values[key.text] = value
             self.notes.set_at(self._at(key.text), key.place)
+
+    def silent_on(self, *keys: str) -> bool:
+        """Whether none of these was written, well or badly."""
+        return self._readable and self._written.isdisjoint(keys)
 
     def _meant(self, word: str) -> str | None:
         by_other_name = (f.key for f in self.fields.values() if word in f.also)
@@ -173,7 +185,7 @@ class Section:
 
     def _quantity(self, key: str, read: Callable[[str], T], show: Callable[[T], str], least: T, most: T) -> T | None:
         found = self.fields[key]
-        leaf = self._scalar(key, f"a {found.shape}, for example {found.example or found.default}")
+        leaf = self._scalar(key, f"{WORDS[found.shape]}, for example {found.example or found.default}")
         if leaf is None:
             return read(found.default) if found.default else None
         try:
@@ -193,7 +205,8 @@ class Section:
             return None
         value = read(leaf)
         if value is None:
-            self.notes.problem(leaf.place, f"{self._at(key)} has to be {what}, not {leaf.text!r}")
+            hint = "take the quotes off" if leaf.quoted else ""
+            self.notes.problem(leaf.place, f"{self._at(key)} has to be {what}, not {leaf.text!r}", hint)
         return value
 
     def _scalar(self, key: str, what: str) -> Scalar | None:
@@ -218,15 +231,15 @@ class Section:
         if tree is None:
             return
         if isinstance(tree, Entries):
-            self.notes.problem(tree.place, f"{self._at(key)} has to be a list of {what}")
+            self.notes.problem(tree.place, f"{self._at(key)} has to be a list, each item {what}")
             return
         for number, item in enumerate(tree.items if isinstance(tree, Items) else (tree,)):
             yield f"{self._at(key)}.{number}", item
 
-    def texts(self, key: str, what: str) -> Iterator[Scalar]:
+    def texts(self, key: str, what: str, hint: str = "") -> Iterator[Scalar]:
         """The items of a list of words."""
         for path, item in self.items(key, what):
             if isinstance(item, Scalar):
                 yield item
             else:
-                self.notes.problem(item.place, f"{path} has to be {what}")
+                self.notes.problem(item.place, f"{path} has to be {what}", hint)

@@ -49,6 +49,8 @@ def _row(field: Field) -> str:
     written = field.short or str(field.shape)
     if field.choices:
         written = " or ".join(f"`{c}`" for c in field.choices)
+    if field.later_choices:
+        written += f" (later: {', '.join(f'`{c}`' for c in field.later_choices)})"
     if field.section:
         written += f", see *{TITLES[field.section]}*"
     if field.example:

@@ -101,7 +101,10 @@ def read(text: str, file: str) -> tuple[Tree, tuple[Problem, ...]]:
         documents = list(yaml.compose_all(text))
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise Unreadable(Problem(Place(file, line, 1), "a character that YAML does not allow", "remove it")) from error
+        column = error.position - text.rfind("\n", 0, error.position)
+        raise Unreadable(
+            Problem(Place(file, line, column), "a character that YAML does not allow", "remove it")
+        ) from error
     except MarkedYAMLError as error:
         raise Unreadable(_syntax(error, file)) from error
     except (YAMLError, ValueError, AttributeError, TypeError, IndexError, KeyError, AssertionError) as error:
@@ -144,7 +147,7 @@ class _Reader:
         if len(above) > DEEPEST:
             raise Unreadable(Problem(place, f"nested more than {DEEPEST} levels deep"))
         if node.tag not in _TAGS:
-            self.problems.append(Problem(place, f"the tag {str(node.tag)!r} has no meaning here", "take it out"))
+            self.problems.append(Problem(place, f"the tag {_tag(node)} has no meaning here", "take it out"))
         inside = (*above, id(node))
         if isinstance(node, ScalarNode):
             return Scalar(str(node.value), node.style is not None, place)
@@ -181,9 +184,20 @@ class _Reader:
                 self.problems.append(Problem(part.place, "<< merges mappings", "give it an alias of a mapping"))
 
 
+def _tag(node: Node) -> str:
+    return str(node.tag).replace(_TAG, "!!")
+
+
 def _syntax(error: MarkedYAMLError, file: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     place = Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file, 1, 1)
     what = str(error.problem or error.context or "not YAML").strip()
-    hint = "indent with spaces, YAML does not allow tabs" if "\\t" in what or "tab" in what else ""
-    return Problem(place, f"not YAML: {what}", hint)
+    return Problem(place, f"not YAML: {what}", _syntax_hint(error, what))
+
+
+def _syntax_hint(error: MarkedYAMLError, what: str) -> str:
+    if "\\t" in what or "tab" in what:
+        return "indent with spaces, YAML does not allow tabs"
+    if error.context is None or error.context_mark is None:
+        return ""
+    return f"{error.context} that begins in line {error.context_mark.line + 1}"

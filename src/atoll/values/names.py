@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 40
+LAST_PORT = 65535
 RESERVED = frozenset({"gateway", "mesh", "localhost", "atoll", "host", "system", "all"})
 
 LABEL = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
@@ -38,3 +39,9 @@ def is_variable(name: str) -> bool:
 def is_host(name: str) -> bool:
     """Whether *name* is a host name (RFC 1123), in small letters."""
     return _HOST.fullmatch(name) is not None
+
+
+def port_number(text: str) -> int | None:
+    """The TCP port that *text* names in digits, None where it names none."""
+    plain = text.isascii() and text.isdecimal() and len(text) <= len(str(LAST_PORT))
+    return int(text) if plain and 1 <= int(text) <= LAST_PORT else None

@@ -48,14 +48,14 @@ def duration(text: str) -> float:
 def show_duration(seconds: float) -> str:
     """Seconds as a person writes them: 0.3 is `300ms`, 90 is `1m30s`."""
     rest = Decimal(str(seconds))
-    if rest < 1:
+    if 0 < rest < 1:
         return f"{_plain(rest * 1000)}ms"
     parts = []
     for unit in ("d", "h", "m"):
         count, rest = divmod(rest, _UNITS[unit])
         if count:
             parts.append(f"{count:f}{unit}")
-    if rest:
+    if rest or not parts:
         parts.append(f"{_plain(rest)}s")
     return "".join(parts)
 

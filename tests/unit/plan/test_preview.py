@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from atoll.model.system import (
+    Call,
+    CallPolicy,
+    Gateway,
+    Health,
+    Resources,
+    Rollout,
+    Route,
+    RuntimeKind,
+    Service,
+    System,
+)
+from atoll.plan.decisions import Pin
+from atoll.plan.preview import FieldChange, Kind, preview
+from atoll.plan.recipes import recipe
+
+ORDERS = Service("orders", source="orders", instances=2, calls=(Call("catalog"),), routes=(Route("/"),))
+CATALOG = Service("catalog", source="catalog")
+
+
+def system(*services, gateway=None):
+    return System("shop", gateway or Gateway(), {s.name: s for s in services}, "")
+
+
+NOW = system(ORDERS, CATALOG)
+PINS = {
+    name: Pin(replace(recipe(NOW, s, artifact="a" * 64, argv=("run",)), release=1)) for name, s in NOW.services.items()
+}
+SAME = {"orders": "a" * 64, "catalog": "a" * 64}
+
+
+def difference(wanted, digests=None):
+    found = preview(NOW, wanted, PINS, digests or SAME)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_nothing_changes():
+    assert preview(NOW, NOW, PINS, SAME) == ()
+
+
+def test_everything_is_new():
+    found = preview(None, NOW, {}, SAME)
+    assert [(d.kind, d.subject, d.effect) for d in found] == [
+        (Kind.ADD, "orders", "builds it and starts 2 instances"),
+        (Kind.ADD, "catalog", "builds it and starts 1 instance"),
+    ]
+
+
+def test_a_service_goes():
+    found = difference(replace(NOW, services={"orders": ORDERS}))
+    assert (found.kind, found.subject, found.effect) == (Kind.REMOVE, "catalog", "drains and stops 1 instance")
+
+
+@pytest.mark.parametrize(
+    ("service", "why"),
+    [
+        (replace(ORDERS, runtime=RuntimeKind.PROCESS), "runtime changed (sandbox to process)"),
+        (replace(ORDERS, resources=Resources(memory=1)), "resources changed"),
+        (replace(ORDERS, env={"A": "b"}), "environment changed (A)"),
+        (replace(ORDERS, calls=()), "environment changed (CATALOG_URL)"),
+    ],
+)
+def test_what_restarts(service, why):
+    found = difference(system(service, CATALOG))
+    assert found.kind is Kind.RELEASE
+    assert why in found.why
+    assert found.effect == "new release: replaces 2 instances without a gap, 1 at a time"
+
+
+def test_another_source_restarts():
+    found = difference(NOW, SAME | {"orders": "b" * 64})
+    assert (found.kind, found.why) == (Kind.RELEASE, "source changed (aaaaaaaa to bbbbbbbb)")
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        replace(ORDERS, calls=(Call("catalog", CallPolicy(timeout=1.0)),)),
+        replace(ORDERS, routes=(Route("/"), Route("/api"))),
+        replace(ORDERS, health=Health(startup=9.0)),
+        replace(ORDERS, rollout=Rollout(drain=1.0)),
+    ],
+)
+def test_what_acts_at_once(service):
+    found = difference(system(service, CATALOG))
+    assert (found.kind, found.effect) == (Kind.CHANGE, "takes effect at once, nothing restarts")
+    assert found.changes
+
+
+def test_scale_says_how_many():
+    up, down = (difference(system(replace(ORDERS, instances=n), CATALOG)) for n in (5, 1))
+    assert (up.kind, up.effect) == (Kind.SCALE, "starts 3 instances")
+    assert down.effect == "drains and stops 1 instance"
+    assert up.changes == (FieldChange("services.orders.instances", "2", "5"),)
+
+
+def test_a_release_and_a_scale_are_told_apart():
+    found = preview(NOW, system(replace(ORDERS, instances=3, env={"A": "b"}), CATALOG), PINS, SAME)
+    assert [d.kind for d in found] == [Kind.RELEASE, Kind.SCALE]
+
+
+def test_values_of_the_environment_are_not_shown():
+    found = difference(system(replace(ORDERS, env={"TOKEN": "hush"}), CATALOG))
+    assert found.changes == (FieldChange("services.orders.env.TOKEN", None, "(not shown)"),)
+
+
+def test_a_variable_called_instances_is_not_a_scale():
+    found = difference(system(replace(ORDERS, env={"instances": "9"}), CATALOG))
+    assert found.kind is Kind.RELEASE
+
+
+def test_routes_on_one_path_and_different_hosts_are_different_routes():
+    before = system(replace(ORDERS, routes=(Route("/", ("a.example",)), Route("/", ("b.example",)))), CATALOG)
+    after = system(replace(ORDERS, routes=(Route("/", ("c.example",)), Route("/", ("b.example",)))), CATALOG)
+    assert [d.kind for d in preview(before, after, PINS, SAME)] == [Kind.CHANGE]
+
+
+def test_the_gateway_moves():
+    found = difference(system(ORDERS, CATALOG, gateway=Gateway(listen=9000)))
+    assert (found.kind, found.subject) == (Kind.CHANGE, "gateway")
+    assert found.changes == (FieldChange("gateway.listen", "8080", "9000"),)

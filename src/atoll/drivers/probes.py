@@ -1,113 +1,152 @@
-"""Health checks from inside the fabric: the sockets are made there, the waiting is done here."""
+"""
+Health checks, asked from where the proxies would ask, and answered with what is likely wrong.
+
+Sockets are made by a thread that lives in the fabric's network namespace; a socket stays in the namespace it was made
+in, so everything else happens on the event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
+import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
-from atoll.errors import Unavailable
+from atoll.drivers.host.syscalls import enter_network
 from atoll.model.system import Check
 from atoll.plan.blueprint import Address
 
-_CLONE_NEWNET = 0x40000000
-_MOST = 4096
+LONGEST_HEAD = 16 * 1024
+LONGEST_WORDS = 200
+FOR_WORDS = 0.1
+"""Seconds to wait for the words of a refusal."""
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
+_HINTS = {
+    400: "does it refuse the Host header `localhost`?",
+    401: "let it answer without credentials",
+    403: "let it answer without credentials",
+    404: "is the path right?",
+    405: "it must answer GET",
+}
 
 
 class FabricProber:
     """
-    Asks instances how they are, from where the proxies would. Meets `ports.Prober`.
+    Meets `ports.Prober`.
 
-    *netns* is the fabric's namespace, None for plain processes on loopback. *listening* tells what an instance
-    listens on, for the sentence that says what is likely wrong.
+    Args:
+        netns: the path of the network namespace to ask from; None asks from this process's.
+        listening: what the instance with an address (ip, port) listens on, None where that is not known.
+
     """
 
     def __init__(
-        self, netns: str | None, listening: Callable[[Address], tuple[tuple[str, int], ...]] = lambda _: ()
+        self,
+        netns: str | None,
+        listening: Callable[[str, int], tuple[tuple[str, int], ...] | None] = lambda _ip, _port: None,
     ) -> None:
         self._listening = listening
-        # setns(2) is for the calling thread: one thread lives in the fabric and makes sockets there.
-        self._thread = ThreadPoolExecutor(1, "fabric", initializer=_enter, initargs=(netns,) if netns else (None,))
+        self._inside = (
+            ThreadPoolExecutor(1, "fabric", initializer=enter_network, initargs=(netns,)) if netns is not None else None
+        )
 
     async def probe(self, address: Address, check: Check) -> str:
-        """Empty when it passes, else a sentence."""
-        what = f"GET {check.path} on port {address.port}" if check.path else f"a connection to port {address.port}"
+        """Empty when it passes, else a sentence: what was asked, what came back, what is likely wrong."""
         try:
             async with asyncio.timeout(check.timeout):
-                return await self._ask(address, check, what)
+                return await self._ask(address, check)
         except TimeoutError:
-            return f"{what} got no answer within {check.timeout:g} s"
+            return f"{_question(address, check)} did not answer within {check.timeout:g} s"
         except ConnectionRefusedError:
-            return f"{what} was refused: {self._why_refused(address)}"
+            return self._why_refused(address)
         except OSError as error:
-            return f"{what} failed: {error.strerror or error}"
+            return f"{_question(address, check)} failed: {error.strerror or error}"
 
-    async def _ask(self, address: Address, check: Check, what: str) -> str:
+    async def _ask(self, address: Address, check: Check) -> str:
         loop = asyncio.get_running_loop()
-        connection = await loop.run_in_executor(self._thread, _socket)
-        try:
+        with await self._socket() as connection:
             await loop.sock_connect(connection, (address.ip, address.port))
             if check.path is None:
                 return ""
-            request = (
-                f"GET {check.path} HTTP/1.1\r\nHost: {address.ip}:{address.port}\r\n"
-                "User-Agent: atoll-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-            )
-            await loop.sock_sendall(connection, request.encode())
-            return _verdict(await _status_line(loop, connection), what)
-        finally:
-            connection.close()
+            await loop.sock_sendall(connection, _request(check.path))
+            answer = await _read(connection)
+        return _judge(answer, _question(address, check))
+
+    async def _socket(self) -> socket.socket:
+        if self._inside is None:
+            return _make_socket()
+        return await asyncio.get_running_loop().run_in_executor(self._inside, _make_socket)
 
     def _why_refused(self, address: Address) -> str:
-        found = self._listening(address)
-        here = [ip for ip, port in found if port == address.port]
-        if here:
-            return f"it listens on {here[0]} only; listen on 0.0.0.0 ($HOST)"
-        elsewhere = sorted({port for _, port in found})
-        if elsewhere:
-            ports = ", ".join(str(port) for port in elsewhere)
-            return f"nothing listens there, it listens on {ports}; listen on $PORT"
-        return "nothing listens there yet"
+        found = self._listening(address.ip, address.port)
+        if not found:
+            return f"nothing listens on port {address.port} yet"
+        if any(port == address.port for _, port in found):
+            where = ", ".join(f"{ip}:{port}" for ip, port in found if port == address.port)
+            return f"it listens on {where} only: let it listen on 0.0.0.0 (or $HOST)"
+        ports = " and ".join(str(port) for port in sorted({port for _, port in found}))
+        return f"nothing listens on port {address.port}; it listens on {ports}: let it listen on $PORT"
 
 
-def _enter(netns: str | None) -> None:
-    if netns is None:
-        return
-    descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
-            raise Unavailable(f"the fabric cannot be entered: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(descriptor)
-
-
-def _socket() -> socket.socket:
+def _make_socket() -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 
 
-async def _status_line(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n" not in data and len(data) < _MOST:
-        more = await loop.sock_recv(connection, _MOST)
-        if not more:
+def _question(address: Address, check: Check) -> str:
+    return f"GET {check.path} on port {address.port}" if check.path is not None else f"port {address.port}"
+
+
+def _request(path: str) -> bytes:
+    """`localhost`, because frameworks that check the Host header all allow it."""
+    head = (f"GET {path} HTTP/1.1", "Host: localhost", "User-Agent: atoll-health", "Accept: */*", "Connection: close")
+    return "\r\n".join((*head, "", "")).encode()
+
+
+async def _read(connection: socket.socket) -> bytes:
+    """The head of the answer; where it is a refusal also the beginning of its body, if that comes soon."""
+    loop = asyncio.get_running_loop()
+    answer = b""
+    while len(answer) < LONGEST_HEAD and not _passes(answer):
+        try:
+            async with asyncio.timeout(FOR_WORDS if _STATUS.match(answer) else None):
+                data = await loop.sock_recv(connection, LONGEST_HEAD)
+        except TimeoutError:
             break
-        data += more
-    return data.partition(b"\r\n")[0]
+        if not data:
+            break
+        answer += data
+    return answer
 
 
-def _verdict(line: bytes, what: str) -> str:
-    fields = line.split(maxsplit=2)
-    if not line:
-        return f"{what} got an empty answer: it closed the connection"
-    if len(fields) < 2 or not fields[0].startswith(b"HTTP/") or not fields[1].isdigit():  # noqa: PLR2004
-        return f"{what} got something that is not HTTP: {line[:40]!r}; for other protocols use `health: {{tcp: true}}`"
-    status = int(fields[1])
-    if 200 <= status < 400:  # noqa: PLR2004 - 2xx and 3xx pass
+def _passes(answer: bytes) -> bool:
+    """Enough was read to know that all is well; a refusal is read on, for its words."""
+    status = _STATUS.match(answer)
+    return status is not None and status[1][:1] in {b"2", b"3"}
+
+
+def _judge(answer: bytes, question: str) -> str:
+    if not answer:
+        return f"{question} was closed without an answer"
+    status = _STATUS.match(answer)
+    if status is None:
+        return f"{question} was not answered in HTTP: {answer[:40]!r}"
+    if _passes(answer):
         return ""
-    hint = ": is the path right?" if status == 404 else ""  # noqa: PLR2004
-    return f"{what} answered {status}{hint}"
+    code = int(status[1])
+    hint = _HINTS.get(code, "")
+    words = "" if hint else _words(answer)
+    return f"{question} answered {code}" + (f": {hint}" if hint else "") + (f" ({words})" if words else "")
+
+
+def _words(answer: bytes) -> str:
+    """The first line of a plain answer: services say there what they miss."""
+    body = answer.partition(b"\r\n\r\n")[2]
+    with suppress(UnicodeDecodeError):
+        text = body.decode().strip()
+        first = text.splitlines()[0] if text else ""
+        return "" if first.startswith("<") else first[:LONGEST_WORDS]
+    return ""

@@ -1,1 +1,1 @@
-"""What Linux offers, one module per facility: processes, cgroups, seccomp, namespaces. No policy here."""
+"""What the Linux host offers: processes, cgroups, namespaces, system call filters, logs."""

@@ -1,199 +1,313 @@
 """
-Limits and accounting by control groups, on version 1, version 2 and hybrid hosts.
+One control group per instance: it bounds and counts cpu, memory and processes, and ends all members at once.
 
-One group per instance under `atoll/<system>`. A process puts itself into its group before it becomes the program
-(`enter`), so nothing it does is ever outside.
+Works on cgroup v2 (pure, or the part that was delegated to us), v1, and hosts that have both. Where nothing can be
+written, the callers fall back on rlimits and say so. See cgroups(7) and Documentation/admin-guide/cgroup-v2.rst.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.errors import Failed
 from atoll.model.system import Resources
+from atoll.ports import Usage
 
-ROOT = Path("/sys/fs/cgroup")
-CONTROLLERS = ("cpu", "memory", "pids")
-PERIOD = 100_000
+TREE = "atoll"
+PERIOD = 100_000  # microseconds, the kernel's default for cpu bandwidth
+_MILLI = 1000
+_NEEDED = ("cpu", "memory", "pids")
+_V1 = ("cpu", "cpuacct", "memory", "pids", "freezer")
+_PASSES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
-    """
-    Where groups can be made: per controller, the directory of the system's groups.
+class Tree:
+    """Where groups can be made: the directory per controller (v2: the same one for all). Empty: nowhere."""
 
-    On version 2 it is one directory for all; a controller that is missing cannot limit here.
-    """
+    version: int
+    directories: Mapping[str, Path]
 
-    unified: bool
-    directories: dict[str, Path]
+    def missing(self) -> tuple[str, ...]:
+        """The controllers that cannot be used."""
+        return tuple(name for name in _NEEDED if name not in self.directories)
 
-    def notes(self) -> tuple[str, ...]:
-        """What cannot be limited on this host, in sentences."""
-        missing = [c for c in CONTROLLERS if c not in self.directories]
-        if not missing:
-            return ()
-        return (f"no control group for {', '.join(missing)} can be written here: those limits are weak or missing",)
 
-    def create(self, name: str, resources: Resources) -> tuple[Path, ...]:
-        """Make the group of one instance with its limits and return the files that a process writes itself into."""
-        groups = self._groups(name)
-        for group in groups:
-            group.mkdir(parents=True, exist_ok=True)
-        for controller, directory in self.directories.items():
-            for file, value in _limits(controller, resources, unified=self.unified):
-                with suppress(FileNotFoundError):
-                    (directory / name / file).write_text(value)
-        return tuple(group / "cgroup.procs" for group in groups)
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The control group of one instance."""
 
-    def members(self, name: str) -> tuple[int, ...]:
-        """Every process of one instance."""
-        found: set[int] = set()
-        for group in self._groups(name):
+    version: int
+    directories: Mapping[str, Path]
+
+    @property
+    def entrances(self) -> tuple[str, ...]:
+        """The files a process writes its number into to become a member; before it executes the program."""
+        return tuple(dict.fromkeys(str(path / "cgroup.procs") for path in self.directories.values()))
+
+    def members(self) -> tuple[int, ...]:
+        """The processes in it."""
+        for path in self.directories.values():
             with suppress(OSError):
-                found |= {int(line) for line in (group / "cgroup.procs").read_text().split()}
-        return tuple(sorted(found))
+                return tuple(int(line) for line in (path / "cgroup.procs").read_text().split())
+        return ()
 
-    def out_of_memory(self, name: str) -> bool:
-        """Whether the kernel killed something of this instance for its memory limit."""
-        directory = self.directories.get("memory")
-        if directory is None:
-            return False
-        file = directory / name / ("memory.events" if self.unified else "memory.oom_control")
-        return any(v > 0 for k, v in _table(file).items() if k == "oom_kill")
-
-    def cpu(self, name: str) -> float | None:
-        """Seconds of cpu used."""
-        directory = self.directories.get("cpu" if self.unified else "cpuacct")
-        if directory is None:
-            return None
-        if self.unified:
-            used = _table(directory / name / "cpu.stat").get("usage_usec")
-            return used / 1e6 if used is not None else None
-        used = _number(directory / name / "cpuacct.usage")
-        return used / 1e9 if used is not None else None
-
-    def memory(self, name: str) -> int | None:
-        """Bytes in use, without what the kernel could take back at once."""
-        directory = self.directories.get("memory")
-        if directory is None:
-            return None
-        used = _number(directory / name / ("memory.current" if self.unified else "memory.usage_in_bytes"))
-        cache = _table(directory / name / "memory.stat").get(
-            "inactive_file" if self.unified else "total_inactive_file", 0
-        )
-        return max(0, used - cache) if used is not None else None
-
-    def altered(self, name: str, resources: Resources) -> str:
-        """What somebody changed about the limits behind our back, in words."""
-        directory = self.directories.get("memory")
-        if directory is None or resources.memory is None:
-            return ""
-        now = _number(directory / name / ("memory.max" if self.unified else "memory.limit_in_bytes"))
-        return "" if now is None or now == _pages(resources.memory) else "somebody changed its memory limit"
-
-    def kill(self, name: str) -> None:
-        """End every process of one instance, those it forked away included."""
-        if self.unified:
-            for group in self._groups(name):
+    def kill(self) -> None:
+        """End all members, also those that are being forked meanwhile. Groups with no member are left as they are."""
+        if not self.directories:
+            return
+        with suppress(OSError):
+            (_any(self.directories) / "cgroup.kill").write_text("1")
+            return
+        self._freeze("FROZEN")
+        for _ in range(_PASSES):
+            members = self.members()
+            if not members:
+                break
+            for pid in members:
                 with suppress(OSError):
-                    (group / "cgroup.kill").write_text("1")
-        for pid in self.members(name):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, 9)
+                    os.kill(pid, signal.SIGKILL)
+            self._freeze("THAWED")
+        self._freeze("THAWED")
 
-    def remove(self, name: str) -> None:
-        """Take the group away. One that still has processes stays."""
-        for group in self._groups(name):
+    def usage(self) -> Usage:
+        """What the members use and used; memory without the file cache that the kernel would give back."""
+        if self.version == 2:  # noqa: PLR2004 - the kernel's own name for it
+            cpu = self._number("cpu", "cpu.stat", "usage_usec", 1e-6)
+            memory = self._memory("memory.current", "inactive_file")
+        else:
+            cpu = self._number("cpuacct", "cpuacct.usage", None, 1e-9)
+            memory = self._memory("memory.usage_in_bytes", "total_inactive_file")
+        pids = self._number("pids", "pids.current", None)
+        return Usage(cpu, memory, int(pids) if pids is not None else None)
+
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel has killed for want of memory."""
+        events = "memory.events" if self.version == 2 else "memory.oom_control"  # noqa: PLR2004 - see above
+        return int(self._number("memory", events, "oom_kill") or 0)
+
+    def drifted(self, resources: Resources) -> str:
+        """Which limit is not what it should be, in words; empty where all are."""
+        for controller, file, wanted in _limits(self.version, resources):
+            path = self.directories.get(controller)
+            if path is None:
+                continue
+            try:
+                found = (path / file).read_text().strip()
+            except OSError:
+                return f"its control group {path} is gone"
+            if not _same(found, wanted):
+                return f"its limit {file} was changed to {found} (it should be {wanted})"
+        return ""
+
+    def remove(self) -> None:
+        """Remove the group. Raises `errors.Failed` while something still runs in it."""
+        for path in set(self.directories.values()):
+            try:
+                path.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Failed(f"the control group {path} cannot be removed: {error.strerror}") from error
+
+    def _number(self, controller: str, file: str, key: str | None, unit: float = 1) -> float | None:
+        path = self.directories.get(controller)
+        if path is None:
+            return None
+        try:
+            text = (path / file).read_text()
+        except OSError:
+            return None
+        if key is None:
+            return int(text) * unit
+        return next((int(value) * unit for name, value in _pairs(text) if name == key), None)
+
+    def _memory(self, file: str, cache: str) -> int | None:
+        used = self._number("memory", file, None)
+        reclaimable = self._number("memory", "memory.stat", cache)
+        return max(0, int(used - (reclaimable or 0))) if used is not None else None
+
+    def _freeze(self, state: str) -> None:
+        path = self.directories.get("freezer")
+        if path is not None:
             with suppress(OSError):
-                group.rmdir()
-
-    def close(self) -> None:
-        """Take away the system's own directories where nothing is in them any more."""
-        for directory in set(self.directories.values()):
-            with suppress(OSError):
-                directory.rmdir()
-                directory.parent.rmdir()
-
-    def _groups(self, name: str) -> tuple[Path, ...]:
-        return tuple(dict.fromkeys(directory / name for directory in self.directories.values()))
+                (path / "freezer.state").write_text(state)
 
 
-def find(system: str, root: Path = ROOT) -> Groups:
-    """The groups that can be made here; an empty set of directories where none can."""
-    if (root / "cgroup.controllers").is_file():
-        return _unified(root, system)
-    directories: dict[str, Path] = {}
-    for controller in ("cpu", "cpuacct", "memory", "pids"):
-        directory = root / controller / "atoll" / system
+def tree(mounts: str, own: str, *, writable: Callable[[Path], bool]) -> Tree:
+    """
+    Where groups can be made, from the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`.
+
+    Prefers v1 controllers where the host has them mounted (a controller is in one hierarchy only), else v2. A directory
+    counts when *writable* says so: tried are the top of the hierarchy, then downwards to where this process is, so
+    that a subtree delegated by systemd is found.
+    """
+    found = list(_mounts(mounts))
+    paths = dict(_own(own))
+    v1 = {
+        controller: base
+        for options, root, point in found
+        if options is not None
+        for controller in _V1
+        if controller in options
+        and (base := _base(point, root, paths.get(controller, "/"), writable=writable)) is not None
+    }
+    if any(name in v1 for name in _NEEDED):
+        return Tree(1, v1)
+    for options, root, point in found:
+        if options is None:
+            base = _base(point, root, paths.get("", "/"), writable=writable)
+            if base is not None:
+                return Tree(2, {name: base for name in _controllers(base) if name in _NEEDED})
+    return Tree(2, {})
+
+
+def host_tree() -> Tree:
+    """`tree` of the host this runs on."""
+    mounts, own = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
+    if not (mounts.exists() and own.exists()):
+        return Tree(2, {})
+    return tree(mounts.read_text(), own.read_text(), writable=lambda path: os.access(path, os.W_OK))
+
+
+def group(where: Tree, system: str, name: str) -> Group:
+    """The control group of an instance, whether it exists or not."""
+    return Group(where.version, {k: path / TREE / system / name for k, path in where.directories.items()})
+
+
+def create(where: Tree, system: str, name: str, resources: Resources) -> Group:
+    """
+    Make the control group of an instance with its limits; one that is there is brought up to date.
+
+    Raises `errors.Failed` where the host refuses.
+    """
+    made = group(where, system, name)
+    try:
+        for controller, path in made.directories.items():
+            if where.version == 2:  # noqa: PLR2004 - see above
+                _delegate(where.directories[controller], path, where.directories)
+            path.mkdir(parents=True, exist_ok=True)
+        for controller, file, value in _limits(where.version, resources):
+            if controller in made.directories:
+                (made.directories[controller] / file).write_text(value)
+        _extras(made, resources)
+    except OSError as error:
+        raise Failed(f"the control group of {name} could not be made: {error}", hint="see `atoll doctor`") from error
+    return made
+
+
+def names(where: Tree, system: str) -> set[str]:
+    """The instances of *system* that have a control group."""
+    return {
+        entry.name
+        for path in set(where.directories.values())
+        if (path / TREE / system).is_dir()
+        for entry in (path / TREE / system).iterdir()
+        if entry.is_dir()
+    }
+
+
+def clear(where: Tree, system: str) -> None:
+    """Remove the group that held the groups of *system*, if it is empty."""
+    for path in set(where.directories.values()):
         with suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True)
-            directories[controller] = directory
-    return Groups(unified=False, directories=directories)
+            (path / TREE / system).rmdir()
+            (path / TREE).rmdir()
 
 
-def _unified(root: Path, system: str) -> Groups:
-    """Version 2: below our own group where that is delegated to us (a systemd user session), at the root as root."""
-    for base in (root, _own_group(root)):
-        top = base / "atoll"
+def _limits(version: int, resources: Resources) -> Iterator[tuple[str, str, str]]:
+    """What is written where; no limit is said as well, so that a changed one is noticed and set back."""
+    cpu = resources.cpu * PERIOD // _MILLI if resources.cpu is not None else None
+    if version == 2:  # noqa: PLR2004 - see above
+        yield "cpu", "cpu.max", f"{cpu if cpu is not None else 'max'} {PERIOD}"
+        yield "memory", "memory.max", str(resources.memory) if resources.memory is not None else "max"
+    else:
+        yield "cpu", "cpu.cfs_quota_us", str(cpu if cpu is not None else -1)
+        yield "memory", "memory.limit_in_bytes", str(resources.memory if resources.memory is not None else -1)
+    yield "pids", "pids.max", str(resources.pids)
+
+
+def _extras(made: Group, resources: Resources) -> None:
+    """No swap beyond the limit, and all processes end when one has to for want of memory. Not every kernel has them."""
+    memory = made.directories.get("memory")
+    if memory is None or resources.memory is None:
+        return
+    extras = {1: {"memory.memsw.limit_in_bytes": str(resources.memory)}}
+    extras[2] = {"memory.swap.max": "0", "memory.oom.group": "1"}
+    for file, value in extras[made.version].items():
         with suppress(OSError):
-            (top / system).mkdir(parents=True, exist_ok=True)
-            for directory in (base, top, top / system):
-                for controller in CONTROLLERS:
-                    with suppress(OSError):
-                        (directory / "cgroup.subtree_control").write_text(f"+{controller}")
-            enabled = (top / system / "cgroup.subtree_control").read_text().split()
-            return Groups(unified=True, directories={c: top / system for c in CONTROLLERS if c in enabled})
-    return Groups(unified=True, directories={})
+            if (memory / file).exists():
+                (memory / file).write_text(value)
 
 
-def _own_group(root: Path) -> Path:
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        if line.startswith("0::"):
-            return (root / line[3:].lstrip("/")).parent
-    return root
+def _same(found: str, wanted: str) -> bool:
+    """The kernel rounds bytes to pages, and shows v1's `no limit` as a number near 2^63."""
+    if found == wanted:
+        return True
+    if not (found.isdecimal() and wanted.lstrip("-").isdecimal()):
+        return False
+    page = os.sysconf("SC_PAGE_SIZE")
+    no_limit = wanted == "-1" and int(found) >= 2**63 - page
+    return no_limit or int(found) // page == int(wanted) // page > 0
 
 
-def _limits(controller: str, resources: Resources, *, unified: bool) -> list[tuple[str, str]]:
-    match controller:
-        case "pids":
-            return [("pids.max", str(resources.pids))]
-        case "memory" if resources.memory is not None:
-            limit = str(_pages(resources.memory))
-            if unified:
-                return [("memory.max", limit), ("memory.swap.max", "0"), ("memory.oom.group", "1")]
-            return [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", limit)]
-        case "cpu" if resources.cpu is not None:
-            quota = str(resources.cpu * PERIOD // 1000)
-            return (
-                [("cpu.max", f"{quota} {PERIOD}")]
-                if unified
-                else [
-                    ("cpu.cfs_period_us", str(PERIOD)),
-                    ("cpu.cfs_quota_us", quota),
-                ]
-            )
+def _delegate(base: Path, path: Path, controllers: Iterable[str]) -> None:
+    """Let the groups from *base* down to *path* use the controllers (v2 grants them level by level)."""
+    wanted = " ".join(f"+{name}" for name in controllers)
+    level = base
+    for part in (None, *path.parent.relative_to(base).parts):
+        level = level / part if part is not None else level
+        level.mkdir(exist_ok=True)
+        control = level / "cgroup.subtree_control"
+        if not set(controllers) <= set(control.read_text().split()):
+            control.write_text(wanted)
+
+
+def _controllers(base: Path) -> list[str]:
+    with suppress(OSError):
+        return (base / "cgroup.controllers").read_text().split()
     return []
 
 
-def _pages(count: int) -> int:
-    """The kernel counts whole pages."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    return count // page * page
+def _base(point: Path, root: str, own: str, *, writable: Callable[[Path], bool]) -> Path | None:
+    """The uppermost directory we may write to, between the mount point and the group this process is in."""
+    below = own.removeprefix(root.rstrip("/")).strip("/") if own.startswith(root) else ""
+    candidate = point
+    for part in (None, *Path(below).parts):
+        candidate = candidate / part if part is not None else candidate
+        if candidate.is_dir() and writable(candidate) and writable(candidate / "cgroup.procs"):
+            return candidate
+    return None
 
 
-def _number(file: Path) -> int | None:
-    try:
-        return int(file.read_text())
-    except (OSError, ValueError):
-        return None
+def _mounts(mountinfo: str) -> Iterator[tuple[set[str] | None, str, Path]]:
+    """Each cgroup mount: its v1 controllers (None: v2), the group that is its root, and where it is mounted."""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(), after.split()
+        if kind[:1] == ["cgroup"]:
+            yield set(kind[2].split(",")), fields[3], Path(fields[4])
+        elif kind[:1] == ["cgroup2"]:
+            yield None, fields[3], Path(fields[4])
 
 
-def _table(file: Path) -> dict[str, int]:
-    try:
-        rows = [line.split() for line in file.read_text().splitlines()]
-    except OSError:
-        return {}
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}  # noqa: PLR2004 - key and value
+def _own(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            yield controller, path
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        yield name, value
+
+
+def _any(directories: Mapping[str, Path]) -> Path:
+    return next(iter(directories.values()))

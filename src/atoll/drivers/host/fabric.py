@@ -1,138 +1,195 @@
 """
-The anchor and the fabric.
+The fabric: one network namespace in which all instances of a system are reached, and the links into it.
 
-The anchor is one tiny process per system that holds its namespaces: its network namespace is the fabric (no way
-out), its mount namespace is where the control plane, the proxies and the instances' network namespaces live, so that
-no mount of ours is ever seen on the host and the kernel clears everything away with the last process.
+A tiny process, the anchor, holds the fabric and a private mount namespace. The control plane and the proxies live in
+that mount namespace (`enter`), so that the files which name the instances' namespaces are never seen on the host, and
+everything is gone with the last process. Without root the anchor also holds a user namespace, in which all of it is
+allowed. `ip_forward` is off in the fabric and an instance has no route but its link: instances reach nobody.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.drivers.host.commands import run
-from atoll.drivers.host.proc import MARKER, Process, process
-from atoll.errors import Unavailable
+import msgspec
+
+from atoll.drivers.host import proc
+from atoll.drivers.host.commands import PATH, run
+from atoll.drivers.host.files import write_atomically
+from atoll.drivers.host.syscalls import unmount
+from atoll.errors import Failed, Unavailable
 from atoll.values.network import PREFIX_LENGTH, fabric_address, instance_address
 
-PATIENCE = 5.0
-_SCRIPT = "ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_forward && touch {ready} && exec sleep infinity"
+ANCHOR = "ATOLL_ANCHOR"
+"""The variable that marks an anchor: the run directory it belongs to."""
+
+NAME = "fabric"
+"""The file in `<run directory>/netns` that names the fabric."""
+
+# A new namespace takes over what the host forwards (net.core.devconf_inherit_init_net), so it is said here. The files
+# cannot be written where /proc/sys is read-only (containers), which is fine as long as forwarding is off there.
+_NEW = """
+set -e
+ip link set lo up
+echo 0 2>/dev/null >/proc/sys/net/ipv4/ip_forward || test "$(cat /proc/sys/net/ipv4/ip_forward)" = 0
+: >"$1"
+mount --bind /proc/self/ns/net "$1"
+echo ready
+exec sleep infinity >/dev/null 2>&1
+"""
+_AGAIN = "echo ready; exec sleep infinity >/dev/null 2>&1"
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The process that holds the namespaces; `netns` is the path of the fabric's network namespace."""
+    """The process that holds the namespaces of a system. `netns` names the fabric for whoever has entered."""
 
     pid: int
     start_time: int
-    rootless: bool
-
-    @property
-    def netns(self) -> str:
-        """The fabric."""
-        return f"/proc/{self.pid}/ns/net"
-
-    def process(self) -> Process:
-        """The anchor's process."""
-        return Process(self.pid, self.start_time)
+    netns: str
 
 
-def find_anchor(run_dir: Path) -> Anchor | None:
-    """The anchor that runs already."""
-    try:
-        anchor = Anchor(**json.loads((run_dir / "anchor.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    return anchor if anchor.process().alive() else None
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is remembered of an anchor: who it is, and its mount namespace in case it is killed."""
+
+    pid: int
+    start_time: int
+    mounts: int
 
 
 def ensure_anchor(run_dir: Path, *, rootless: bool) -> Anchor:
     """
-    The anchor of this run directory, started where there is none.
+    The anchor of the system whose run directory this is: found again, or made.
 
-    Raises `errors.Unavailable` with the reason where this host does not let us.
+    An anchor that was killed while others still live in its namespaces is replaced by a new one in the same
+    namespaces. Raises `errors.Failed` or `errors.Unavailable` where the host does not allow namespaces.
     """
-    found = find_anchor(run_dir)
-    if found is not None:
-        return found
-    ready = run_dir / "anchor-ready"
-    ready.unlink(missing_ok=True)
-    command = ["unshare", *(["--user", "--map-root-user"] if rootless else []), "--mount", "--net"]
-    command += ["--propagation", "slave", "--", "/bin/sh", "-c", _SCRIPT.format(ready=ready)]
-    log = run_dir / "anchor.txt"
-    with log.open("wb") as output:
-        # A session of its own: the anchor must survive the control plane.
-        child = subprocess.Popen(  # the anchor is meant to outlive us
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd="/",
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", MARKER: f"{run_dir.name}/anchor"},
-        )
-    deadline = time.monotonic() + PATIENCE
-    while not ready.exists():
-        if child.poll() is not None or time.monotonic() > deadline:
-            child.kill()
-            words = log.read_text(errors="replace").strip()
-            raise Unavailable(
-                f"this host does not let us make namespaces: {words or 'no answer'}",
-                hint="see `atoll doctor`; without sandboxes, set `runtime: process`",
-            )
-        time.sleep(0.005)
-    identity = process(child.pid)
-    if identity is None:
-        raise Unavailable("the anchor ended at once", hint="see `atoll doctor`")
-    anchor = Anchor(identity.pid, identity.start_time, rootless)
-    (run_dir / "anchor.json").write_text(json.dumps(asdict(anchor)))
-    return anchor
+    netns = run_dir / "netns" / NAME
+    record = _recorded(run_dir)
+    found = _found(run_dir, record)
+    if found is None:
+        found = _start(run_dir, _command(netns, record, rootless=rootless))
+    mounts = proc.namespace(found[0], "mnt")
+    if mounts is None:
+        raise Failed("the anchor of the network fabric ended at once", hint="see `atoll doctor`")
+    write_atomically(run_dir / "anchor.json", msgspec.json.encode(_Record(*found, mounts)))
+    return Anchor(*found, str(netns))
 
 
-def enter(anchor: Anchor) -> list[str]:
-    """The command that runs what follows it inside the anchor's mount (and user) namespace, on the host's network."""
-    user = ["--user", "--preserve-credentials"] if anchor.rootless else []
-    return ["nsenter", "--target", str(anchor.pid), "--mount", *user, "--"]
+def enter(anchor: Anchor, *, rootless: bool) -> list[str]:
+    """The command prefix that runs a program in the anchor's mount (and user) namespace, on the host's network."""
+    user = ["--user", "--preserve-credentials"] if rootless else []
+    return ["nsenter", "--target", str(anchor.pid), *user, "--mount", "--"]
 
 
 def release(run_dir: Path) -> None:
-    """End the anchor; the kernel then takes away what nobody uses any more."""
-    anchor = find_anchor(run_dir)
-    if anchor is not None:
-        anchor.process().signal(signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(anchor.pid, 0)
+    """End the anchor; the namespaces go with the last process in them."""
+    found = _found(run_dir, _recorded(run_dir))
+    if found is not None:
+        with suppress(ProcessLookupError):
+            os.kill(found[0], signal.SIGKILL)
+    (run_dir / "anchor.json").unlink(missing_ok=True)
 
 
-async def create_link(fabric: str, netns: str, network: int) -> None:
-    """Make the namespace file *netns* with a link to the fabric. Safe to run again after it was cut short."""
-    path = Path(netns)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    await remove_link(netns)
-    path.touch(mode=0o600)
-    await run(["unshare", f"--net={netns}", "true"])
-    side = f"v{network}"
+def link(name: str, network: int, netns: str, fabric: str) -> None:
+    """
+    Make the namespace of the instance *name* at the path *netns*, joined to the *fabric* by link number *network*.
+
+    Raises `errors.Failed` with the tool's words.
+    """
+    Path(netns).parent.mkdir(parents=True, exist_ok=True)
+    Path(netns).touch()
     inside = (
-        f"link add {side} type veth peer name eth0 netns {netns}\n"
-        f"addr add {fabric_address(network)}/{PREFIX_LENGTH} dev {side}\n"
-        f"link set {side} up\n"
+        "link set lo up\n"
+        f"link add eth0 type veth peer name v{network} netns {fabric}\n"
+        "link set eth0 addrgenmode none\n"
+        f"addr add {instance_address(network)}/{PREFIX_LENGTH} dev eth0\n"
+        "link set eth0 up\n"
     )
-    await run(["nsenter", f"--net={fabric}", "ip", "-batch", "-"], text=inside)
-    outside = f"link set lo up\naddr add {instance_address(network)}/{PREFIX_LENGTH} dev eth0\nlink set eth0 up\n"
-    await run(["nsenter", f"--net={netns}", "ip", "-batch", "-"], text=outside)
+    outside = (
+        f"link set v{network} addrgenmode none\n"
+        f"addr add {fabric_address(network)}/{PREFIX_LENGTH} dev v{network}\n"
+        f"link set v{network} up\n"
+    )
+    what = f"the network namespace of {name} could not be made"
+    run(["unshare", f"--net={netns}", "--", "ip", "-batch", "-"], what=what, given=inside)
+    run(["nsenter", f"--net={fabric}", "--", "ip", "-batch", "-"], what=what, given=outside)
 
 
-async def remove_link(netns: str) -> None:
-    """Take the namespace file away; the namespace and its link end with its last user."""
-    path = Path(netns)
-    if path.exists():
-        with suppress(Exception):  # not mounted: cut short before it was
-            await run(["umount", "--lazy", netns])
-        path.unlink(missing_ok=True)
+def unlink(network: int, netns: str, fabric: str) -> None:
+    """Remove an instance's link and namespace, as far as they are there."""
+    with suppress(Failed):  # it is gone with its namespace
+        command = ["nsenter", f"--net={fabric}", "--", "ip", "link", "del", f"v{network}"]
+        run(command, what="the link could not be removed")
+    discard(netns)
+
+
+def discard(netns: str) -> None:
+    """Remove the name of a namespace, as far as it is there."""
+    with suppress(OSError):
+        unmount(netns)
+    Path(netns).unlink(missing_ok=True)
+
+
+def _recorded(run_dir: Path) -> _Record | None:
+    with suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode((run_dir / "anchor.json").read_bytes(), type=_Record)
+    return None
+
+
+def _found(run_dir: Path, record: _Record | None) -> tuple[int, int] | None:
+    if record is not None and proc.alive(record.pid, record.start_time):
+        return record.pid, record.start_time
+    for pid, value in proc.marked(ANCHOR).items():
+        started = proc.start_time(pid)
+        if value == str(run_dir) and started is not None and pid != os.getpid():
+            return pid, started
+    return None
+
+
+def _command(netns: Path, record: _Record | None, *, rootless: bool) -> list[str]:
+    survivor = _survivor(record)
+    if survivor is not None:
+        user = ["--user", "--preserve-credentials"] if rootless else []
+        inside = ["nsenter", "--target", str(survivor), *user, "--mount", "--"]
+        return [*inside, "nsenter", f"--net={netns}", "--", "sh", "-c", _AGAIN]
+    user = ["--user", "--map-root-user"] if rootless else []
+    namespaces = ["--mount", "--propagation", "slave", "--net"]
+    return ["unshare", *user, *namespaces, "--", "sh", "-c", _NEW, "sh", str(netns)]
+
+
+def _survivor(record: _Record | None) -> int | None:
+    if record is None:
+        return None
+    return next((pid for pid in proc.pids() if proc.namespace(pid, "mnt") == record.mounts), None)
+
+
+def _start(run_dir: Path, command: list[str]) -> tuple[int, int]:
+    (run_dir / "netns").mkdir(parents=True, exist_ok=True)
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd="/",
+            env={"PATH": PATH, ANCHOR: str(run_dir)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise Unavailable(f"there is no `{command[0]}` on this host", hint="see `atoll doctor`") from error
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    with process.stdout as output:
+        said = output.read().decode(errors="replace").strip()
+    started = proc.start_time(process.pid)
+    if not said.endswith("ready") or started is None:
+        process.wait()
+        raise Failed(f"the network fabric could not be made: {said}", hint="see `atoll doctor`")
+    process.returncode = 0  # it outlives us and is nobody's child: nothing to wait for
+    return process.pid, started

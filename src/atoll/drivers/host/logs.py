@@ -1,66 +1,79 @@
 """
-Bounded logs.
+What instances write: one file each, appended to by the instance itself, so that nothing is lost when nobody looks.
 
-An instance writes straight into a file that is opened for appending, so that it goes on when the control plane is
-dead: a pipe would fill and stop it. The price is rotation by copy and truncate, which can lose the lines written in
-the moment between the two.
+Rotation copies and truncates, because the writing processes keep the file open: renaming it would let them go on
+writing into the old one. Lines written between the copy and the cut are lost; it happens once in `LIMIT` bytes.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
-LIMIT = 10 * 2**20
+LIMIT = 10 * 1024 * 1024
 KEPT = 3
-FILES_KEPT = 12
+"""Files per instance in all: the one that is written, `.1` and `.2`."""
+ENDED = 20
+"""Logs kept per service."""
+LAST_LINES = 20
+_TAIL = 16 * 1024
 
 
-def rotate(log: Path) -> None:
-    """Cut a log that has grown over the limit; older parts move to .1, .2 and .3."""
+def open_log(path: Path, owner: int | None = None) -> int:
+    """
+    A descriptor to append with. *owner* is the user who writes, who can then also open `/dev/stdout` by its name.
+
+    Raises `OSError`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    if owner is not None:
+        os.fchown(descriptor, owner, -1)
+    return descriptor
+
+
+def is_full(path: Path, limit: int = LIMIT) -> bool:
+    """Whether it is time to rotate it."""
+    with suppress(OSError):
+        return path.stat().st_size > limit
+    return False
+
+
+def rotate(path: Path) -> None:
+    """Move what is there aside, as `.1` and `.2`. A full disk costs the old lines, not the service."""
+    with suppress(OSError):
+        for number in range(KEPT - 1, 1, -1):
+            younger = path.with_name(f"{path.name}.{number - 1}")
+            if younger.exists():
+                younger.replace(path.with_name(f"{path.name}.{number}"))
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    with suppress(OSError):
+        os.truncate(path, 0)
+
+
+def last_lines(path: Path, count: int = LAST_LINES) -> tuple[str, ...]:
+    """The last lines of a log, empty where there is none."""
     try:
-        if log.stat().st_size <= LIMIT:
-            return
-    except OSError:
-        return
-    for number in range(KEPT - 1, 0, -1):
-        older = _older(log, number)
-        if older.exists():
-            older.replace(_older(log, number + 1))
-    with log.open("rb") as source, _older(log, 1).open("wb") as target:
-        source.seek(max(0, source.seek(0, 2) - LIMIT))
-        shutil.copyfileobj(source, target)
-    with log.open("r+b") as file:
-        file.truncate(0)
-
-
-def last_lines(log: Path, count: int = 20) -> tuple[str, ...]:
-    """The end of a log."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - 16384))
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
             text = file.read().decode(errors="replace")
     except OSError:
         return ()
-    return tuple(line[:500] for line in text.splitlines()[-count:])
+    return tuple(text.splitlines()[-count:])
 
 
-def forget_old(directory: Path, service: str, alive: set[str]) -> None:
-    """Keep the logs of the newest ended instances of a service, delete older ones."""
-    ended = [
-        p for p in directory.glob(f"{service}-r*.log") if p.stem not in alive and p.stem.rsplit("-r", 1)[0] == service
-    ]
-    for log in sorted(ended, key=_age, reverse=True)[FILES_KEPT:]:
-        for path in (log, *(_older(log, n) for n in range(1, KEPT + 1))):
-            path.unlink(missing_ok=True)
+def prune(directory: Path, service: str, keep: int = ENDED) -> None:
+    """Delete the logs of all but the last *keep* instances of *service*."""
+    logs = [path for path in directory.glob(f"{service}-r*.log") if path.stem.rsplit("-r", 1)[0] == service]
+    for path in sorted(logs, key=_age)[:-keep]:
+        for one in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, KEPT))):
+            one.unlink(missing_ok=True)
 
 
 def _age(path: Path) -> float:
     with suppress(OSError):
         return path.stat().st_mtime
     return 0.0
-
-
-def _older(log: Path, number: int) -> Path:
-    return log.with_name(f"{log.name}.{number}")

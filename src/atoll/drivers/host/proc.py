@@ -1,155 +1,155 @@
-"""Processes by identity (pid and start time), their ends, their markers, and what they listen on."""
+"""
+Processes as the kernel shows them under `/proc`, see proc(5).
+
+A process is identified by its number and its start time together, as numbers are reused; what Atoll started is found
+again by a marker in its environment, which nothing can take away from a process that runs.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-from collections.abc import Callable, Iterator
+import socket
+import struct
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-MARKER = "ATOLL_INSTANCE"
-_TICKS = os.sysconf("SC_CLK_TCK")
+INSTANCE = "ATOLL_INSTANCE"
+"""The variable that marks what belongs to an instance: `<system>/<instance>`."""
+
+_PROC = Path("/proc")
 _LISTEN = "0A"
+_AFTER_NAME = 3  # the fields after the name begin with field 3, the state
+_PPID, _UTIME, _STIME, _THREADS, _START, _RSS = 4, 14, 15, 20, 22, 24
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """One process, told apart from a later one with the same number by its start time (clock ticks since boot)."""
+class Consumption:
+    """What a process used: cpu in seconds since its start, resident memory in bytes, threads."""
 
-    pid: int
-    start_time: int
-
-    def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
-        stat = _stat(self.pid)
-        return stat is not None and int(stat[19]) == self.start_time and stat[0] not in {"Z", "X"}
-
-    def stopped(self) -> bool:
-        """Whether somebody stopped it (SIGSTOP)."""
-        stat = _stat(self.pid)
-        return stat is not None and stat[0] in {"T", "t"}
-
-    def signal(self, number: int) -> None:
-        """Send a signal, if it is still this one."""
-        if self.alive():
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(self.pid, number)
-
-    def cpu(self) -> float | None:
-        """Seconds of cpu it and its ended children have used."""
-        stat = _stat(self.pid)
-        return sum(int(field) for field in stat[11:15]) / _TICKS if stat is not None else None
+    cpu: float
+    memory: int
+    threads: int
 
 
-def process(pid: int) -> Process | None:
-    """The process that has this number now."""
-    stat = _stat(pid)
-    return Process(pid, int(stat[19])) if stat is not None else None
+def start_time(pid: int) -> int | None:
+    """When the process began, in clock ticks since boot; None where there is none, or only a zombie."""
+    fields = _stat(pid)
+    return int(fields[_START - _AFTER_NAME]) if fields and fields[0] not in {"Z", "X"} else None
 
 
-def started_at(found: Process) -> float:
-    """When it was started, in seconds since the epoch."""
-    boot = next(
-        int(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime")
-    )
-    return boot + found.start_time / _TICKS
+def alive(pid: int, started: int) -> bool:
+    """Whether the very process that began at *started* still runs."""
+    return pid > 0 and start_time(pid) == started
 
 
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the name: state is 0, utime 11, starttime 19."""
+def stopped(pid: int) -> bool:
+    """Whether somebody stopped it (SIGSTOP) or a debugger holds it."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] in {"T", "t"}
+
+
+def children(pid: int) -> tuple[int, ...]:
+    """Its children, oldest first."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (OSError, UnicodeDecodeError):
+        return tuple(sorted(int(child) for child in (_PROC / f"{pid}/task/{pid}/children").read_text().split()))
+    except FileNotFoundError:  # also where the kernel was built without CONFIG_PROC_CHILDREN
+        return tuple(one for one in pids() if (fields := _stat(one)) and int(fields[_PPID - _AFTER_NAME]) == pid)
+    except OSError:
+        return ()
+
+
+def pids() -> Iterator[int]:
+    """The numbers of all processes that can be seen."""
+    return (int(name) for name in os.listdir(_PROC) if name.isdecimal())  # noqa: PTH208 - twice as fast, often called
+
+
+def marker(pid: int, variable: str) -> str | None:
+    """The value of *variable* in the environment the process was started with; None where it has none."""
+    try:
+        environment = (_PROC / f"{pid}/environ").read_bytes()
+    except OSError:
         return None
-    return text.rpartition(")")[2].split()
+    prefix = f"{variable}=".encode()
+    for entry in environment.split(b"\0"):
+        if entry.startswith(prefix):
+            return entry[len(prefix) :].decode(errors="replace")
+    return None
 
 
-def watch(found: Process, ended: Callable[[], None]) -> Callable[[], None]:
+def marked(variable: str) -> dict[int, str]:
+    """All processes that carry *variable*, with its value. Processes of other users cannot be read and are left out."""
+    found = ((pid, marker(pid, variable)) for pid in pids())
+    return {pid: value for pid, value in found if value is not None and start_time(pid) is not None}
+
+
+def consumption(members: Iterable[int]) -> Consumption:
+    """What the processes *members* use together."""
+    ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    cpu = memory = threads = 0
+    for pid in members:
+        fields = _stat(pid)
+        if fields:
+            cpu += int(fields[_UTIME - _AFTER_NAME]) + int(fields[_STIME - _AFTER_NAME])
+            memory += int(fields[_RSS - _AFTER_NAME]) * page
+            threads += int(fields[_THREADS - _AFTER_NAME])
+    return Consumption(cpu / ticks, memory, threads)
+
+
+def namespace(pid: int, kind: str) -> int | None:
+    """The inode of a namespace (`net`, `mnt`, `user`) of a process; None where it cannot be known."""
+    with suppress(OSError):
+        return (_PROC / f"{pid}/ns/{kind}").stat().st_ino
+    return None
+
+
+def listeners() -> Iterable[int]:
+    """The TCP ports that something listens on in this network namespace."""
+    return {port for _, port, _ in _listening(_PROC / "self")}
+
+
+def listening(pid: int, among: Iterable[int] | None = None) -> tuple[tuple[str, int], ...]:
     """
-    Call *ended* once, on the running loop, when the process is gone; also for one that is not our child.
+    The addresses listened on in the network namespace of *pid*, sorted.
 
-    Returns what stops watching. pidfd_open(2).
+    With *among* only those that belong to these processes: others share the namespace.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        descriptor = os.pidfd_open(found.pid)
-    except ProcessLookupError:
-        loop.call_soon(ended)
-        return lambda: None
-
-    def close() -> None:
-        if loop.remove_reader(descriptor):
-            os.close(descriptor)
-
-    def readable() -> None:
-        close()
-        ended()
-
-    loop.add_reader(descriptor, readable)
-    if not found.alive():
-        readable()
-    return close
+    inodes = None if among is None else {inode for one in among for inode in _sockets(one)}
+    found = _listening(_PROC / str(pid))
+    return tuple(sorted({(ip, port) for ip, port, inode in found if inodes is None or inode in inodes}))
 
 
-def reap(pid: int) -> int | None:
-    """The wait status of our own child where it has ended; None where it is not ours, or runs."""
-    try:
-        reaped, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    return status if reaped else None
-
-
-def marked(marker: str) -> Iterator[tuple[Process, str]]:
-    """Every process that carries our marker in its environment, with the marker's value after *marker* + '/'."""
-    prefix = f"{MARKER}={marker}/".encode()
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        with suppress(OSError):
-            for variable in (entry / "environ").read_bytes().split(b"\0"):
-                if variable.startswith(prefix):
-                    found = process(int(entry.name))
-                    if found is not None and found.alive():
-                        yield found, variable[len(prefix) :].decode(errors="replace")
-
-
-def tree(pid: int) -> tuple[int, ...]:
-    """A process and its descendants, the parents first."""
-    found = [pid]
-    for one in found:
-        with suppress(OSError):
-            for task in Path(f"/proc/{one}/task").iterdir():
-                found += [int(child) for child in (task / "children").read_text().split()]
-    return tuple(found)
-
-
-def kill_tree(pid: int, number: int = signal.SIGKILL) -> None:
-    """Signal a process and its descendants, the parents first so that they start no more."""
-    for one in tree(pid):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(one, number)
-
-
-def listeners(pid: int | str = "self") -> tuple[tuple[str, int], ...]:
-    """Addresses and ports that are listened on in the network namespace of a process."""
-    found: list[tuple[str, int]] = []
+def _listening(process: Path) -> Iterator[tuple[str, int, int]]:
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
-            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            for line in (process / "net" / table).read_text().splitlines()[1:]:
                 fields = line.split()
-                address, _, port = fields[1].partition(":")
                 if fields[3] == _LISTEN:
-                    found.append((_address(address), int(port, 16)))
-    return tuple(found)
+                    ip, _, port = fields[1].partition(":")
+                    yield _address(ip), int(port, 16), int(fields[9])
 
 
 def _address(text: str) -> str:
-    """An address of /proc/net/tcp: little-endian words in hexadecimal."""
-    data = b"".join(bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8))
-    if len(data) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
-        return ".".join(str(b) for b in data)
-    return "::" if not any(data) else "::1" if data == b"\0" * 15 + b"\1" else data.hex(":", 2)
+    """The kernel prints addresses as words in the order of this machine."""
+    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
+    packed = struct.pack(f"={len(words)}I", *words)
+    return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, packed)
+
+
+def _sockets(pid: int) -> Iterator[int]:
+    with suppress(OSError):
+        for descriptor in (_PROC / f"{pid}/fd").iterdir():
+            with suppress(OSError):
+                target = str(descriptor.readlink())
+                if target.startswith("socket:["):
+                    yield int(target[8:-1])
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields after the name, which itself may hold anything; empty where there is no such process."""
+    try:
+        text = (_PROC / f"{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()

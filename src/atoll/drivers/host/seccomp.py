@@ -1,144 +1,176 @@
 """
-The system calls that no service needs, as a classic BPF program for `bwrap --seccomp`.
+The system calls that a sandboxed program may not make, as a program for the kernel (classic BPF, seccomp(2)).
 
-A deny-list after Docker's default profile: what administers the machine, reaches into other processes, or has been
-the way out of containers. `clone3` answers ENOSYS, so that libc falls back to `clone`, whose flags can be looked at.
-Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux 6.
+The list follows Docker's default profile (everything that administers a machine, looks into other processes, or makes
+namespaces) and adds io_uring, which does file and network work past any filter and has been the richest source of
+kernel holes, and all socket families but unix, IP and netlink. What is not listed is allowed: a new, harmless call must
+not break a program.
 """
 
 from __future__ import annotations
 
-import platform
+import errno
 import struct
 from collections.abc import Mapping
-from errno import ENOSYS, EPERM
-from types import MappingProxyType
+from dataclasses import dataclass
 
-ALLOW = 0x7FFF0000
-KILL = 0x80000000
-ERRNO = 0x00050000
+# name: (x86_64, aarch64), from Linux' arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h
+DENIED: Mapping[str, tuple[int, int | None]] = {
+    "_sysctl": (156, None),
+    "acct": (163, 89),
+    "add_key": (248, 217),
+    "adjtimex": (159, 171),
+    "bpf": (321, 280),
+    "clock_adjtime": (305, 266),
+    "clock_settime": (227, 112),
+    "create_module": (174, None),
+    "delete_module": (176, 106),
+    "fanotify_init": (300, 262),
+    "finit_module": (313, 273),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fsopen": (430, 430),
+    "fspick": (433, 433),
+    "get_kernel_syms": (177, None),
+    "init_module": (175, 105),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "io_uring_setup": (425, 425),
+    "ioperm": (173, None),
+    "iopl": (172, None),
+    "kcmp": (312, 272),
+    "kexec_file_load": (320, 294),
+    "kexec_load": (246, 104),
+    "keyctl": (250, 219),
+    "lookup_dcookie": (212, 18),
+    "migrate_pages": (256, 238),
+    "mount": (165, 40),
+    "mount_setattr": (442, 442),
+    "move_mount": (429, 429),
+    "move_pages": (279, 239),
+    "nfsservctl": (180, 42),
+    "open_by_handle_at": (304, 265),
+    "open_tree": (428, 428),
+    "perf_event_open": (298, 241),
+    "pidfd_getfd": (438, 438),
+    "pivot_root": (155, 41),
+    "process_madvise": (440, 440),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "ptrace": (101, 117),
+    "query_module": (178, None),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "reboot": (169, 142),
+    "request_key": (249, 218),
+    "setdomainname": (171, 162),
+    "sethostname": (170, 161),
+    "setns": (308, 268),
+    "settimeofday": (164, 170),
+    "swapoff": (168, 225),
+    "swapon": (167, 224),
+    "sysfs": (139, None),
+    "syslog": (103, 116),
+    "umount2": (166, 39),
+    "unshare": (272, 97),
+    "uselib": (134, None),
+    "userfaultfd": (323, 282),
+    "ustat": (136, None),
+    "vhangup": (153, 58),
+    "vserver": (236, None),
+}
+FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (which address look-ups need)
+TERMINAL = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX: typing into the terminal of who started it
 
-_LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
+_NEW_NAMESPACES = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}
 _X32 = 0x40000000
-_NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS NEWCGROUP NEWUTS NEWIPC NEWUSER NEWPID NEWNET
-_SOCKET_FAMILIES = (40, 38)  # AF_VSOCK reaches the hypervisor, AF_ALG the kernel's crypto: both have had holes
 
-AUDIT = MappingProxyType({"x86_64": 0xC000003E, "aarch64": 0xC00000B7})
-
-DENIED: Mapping[str, tuple[int, int]] = MappingProxyType(
-    {
-        # name: (x86_64, aarch64); -1 where an architecture does not have it
-        "ptrace": (101, 117),
-        "syslog": (103, 116),
-        "acct": (163, 89),
-        "settimeofday": (164, 170),
-        "mount": (165, 40),
-        "umount2": (166, 39),
-        "swapon": (167, 224),
-        "swapoff": (168, 225),
-        "reboot": (169, 142),
-        "iopl": (172, -1),
-        "ioperm": (173, -1),
-        "init_module": (175, 105),
-        "delete_module": (176, 106),
-        "quotactl": (179, 60),
-        "pivot_root": (155, 41),
-        "chroot": (161, 51),
-        "adjtimex": (159, 171),
-        "clock_settime": (227, 112),
-        "clock_adjtime": (305, 266),
-        "mbind": (237, 235),
-        "kexec_load": (246, 104),
-        "add_key": (248, 217),
-        "request_key": (249, 218),
-        "keyctl": (250, 219),
-        "unshare": (272, 97),
-        "move_pages": (279, 239),
-        "perf_event_open": (298, 241),
-        "fanotify_init": (300, 262),
-        "name_to_handle_at": (303, 264),
-        "open_by_handle_at": (304, 265),
-        "setns": (308, 268),
-        "process_vm_readv": (310, 270),
-        "process_vm_writev": (311, 271),
-        "kcmp": (312, 272),
-        "finit_module": (313, 273),
-        "kexec_file_load": (320, 294),
-        "bpf": (321, 280),
-        "userfaultfd": (323, 282),
-        "io_uring_setup": (425, 425),  # the richest source of kernel holes of recent years; runtimes fall back to epoll
-        "io_uring_enter": (426, 426),
-        "io_uring_register": (427, 427),
-        "open_tree": (428, 428),
-        "move_mount": (429, 429),
-        "fsopen": (430, 430),
-        "fsconfig": (431, 431),
-        "fsmount": (432, 432),
-        "fspick": (433, 433),
-        "pidfd_getfd": (438, 438),
-        "quotactl_fd": (443, 443),
-        "mount_setattr": (442, 442),
-    }
-)
-_CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, JEQ, JGE, JSET, RET
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # offsets in struct seccomp_data; low words of the arguments
 
 
-def program(machine: str = "") -> bytes | None:
-    """The filter for *machine* (this one by default), None where we have no table for it."""
-    name = machine or platform.machine()
-    if name not in AUDIT:
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What differs: the audit name of the architecture, and the calls whose arguments are looked at."""
+
+    audit: int
+    column: int
+    clone: int
+    clone3: int
+    socket: int
+    ioctl: int
+
+
+MACHINES: Mapping[str, Machine] = {
+    "x86_64": Machine(audit=0xC000003E, column=0, clone=56, clone3=435, socket=41, ioctl=16),
+    "aarch64": Machine(audit=0xC00000B7, column=1, clone=220, clone3=435, socket=198, ioctl=29),
+}
+
+
+def program(machine: str) -> bytes | None:
+    """
+    The filter for `platform.machine()`, ready for `bwrap --seccomp`; None for a machine whose numbers are not known.
+
+    Another architecture's calls (32 bit) kill the process. `clone3` answers ENOSYS, so that the C library falls back
+    to `clone`, whose flags can be looked at.
+    """
+    known = MACHINES.get(machine)
+    if known is None:
         return None
-    column = 0 if name == "x86_64" else 1
     code = [
-        _statement(_LOAD, _ARCH),
-        *_unless_equal(AUDIT[name], KILL),
-        _statement(_LOAD, _NUMBER),
+        _step(_LOAD, _ARCHITECTURE),
+        _step(_EQUAL, known.audit, 1, 0),
+        _step(_RETURN, _KILL),
+        _step(_LOAD, _NUMBER),
     ]
-    if name == "x86_64":
-        code += [_jump(_JUMP_ABOVE, _X32, 0, 1), _statement(_RETURN, KILL)]
+    if known.column == 0:
+        code += [_step(_AT_LEAST, _X32, 0, 1), _step(_RETURN, _KILL)]
+    code += _refuse(known.clone3, errno.ENOSYS)
     for numbers in DENIED.values():
-        if numbers[column] >= 0:
-            code += _if_equal(numbers[column], ERRNO | EPERM)
-    code += _if_equal(_CLONE3[column], ERRNO | ENOSYS)
-    code += _clone(_CLONE[column])
-    code += _socket(_SOCKET[column])
-    code.append(_statement(_RETURN, ALLOW))
+        number = numbers[known.column]
+        if number is not None:
+            code += _refuse(number, errno.EPERM)
+    code += _clone(known) + _socket(known) + _ioctl(known)
+    code.append(_step(_RETURN, _ALLOW))
     return b"".join(code)
 
 
-def _statement(operation: int, value: int) -> bytes:
-    return struct.pack("<HBBI", operation, 0, 0, value)
+def _refuse(number: int, error: int) -> list[bytes]:
+    return [_step(_EQUAL, number, 0, 1), _step(_RETURN, _ERRNO | error)]
 
 
-def _jump(operation: int, value: int, then: int, otherwise: int) -> bytes:
-    return struct.pack("<HBBI", operation, then, otherwise, value)
-
-
-def _if_equal(value: int, result: int) -> list[bytes]:
-    return [_jump(_JUMP_EQUAL, value, 0, 1), _statement(_RETURN, result)]
-
-
-def _unless_equal(value: int, result: int) -> list[bytes]:
-    return [_jump(_JUMP_EQUAL, value, 1, 0), _statement(_RETURN, result)]
-
-
-def _clone(number: int) -> list[bytes]:
-    """No new namespaces by `clone`: a user namespace would give every capability back."""
+def _clone(machine: Machine) -> list[bytes]:
     return [
-        _jump(_JUMP_EQUAL, number, 0, 4),
-        _statement(_LOAD, _FIRST_ARGUMENT),
-        _jump(_JUMP_SET, _NEW_NAMESPACES, 0, 1),
-        _statement(_RETURN, ERRNO | EPERM),
-        _statement(_LOAD, _NUMBER),
+        _step(_EQUAL, machine.clone, 0, 4),
+        _step(_LOAD, _FIRST),
+        _step(_ANY_BIT, _NEW_NAMESPACES, 0, 1),
+        _step(_RETURN, _ERRNO | errno.EPERM),
+        _step(_RETURN, _ALLOW),
     ]
 
 
-def _socket(number: int) -> list[bytes]:
-    families = [part for family in _SOCKET_FAMILIES for part in _if_equal(family, ERRNO | EPERM)]
+def _socket(machine: Machine) -> list[bytes]:
+    tests = [_step(_EQUAL, family, len(FAMILIES) - at, 0) for at, family in enumerate(FAMILIES)]
     return [
-        _jump(_JUMP_EQUAL, number, 0, len(families) + 2),
-        _statement(_LOAD, _FIRST_ARGUMENT),
-        *families,
-        _statement(_LOAD, _NUMBER),
+        _step(_EQUAL, machine.socket, 0, len(FAMILIES) + 3),
+        _step(_LOAD, _FIRST),
+        *tests,
+        _step(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
+        _step(_RETURN, _ALLOW),
     ]
+
+
+def _ioctl(machine: Machine) -> list[bytes]:
+    tests = [_step(_EQUAL, request, len(TERMINAL) - at, 0) for at, request in enumerate(TERMINAL)]
+    return [
+        _step(_EQUAL, machine.ioctl, 0, len(TERMINAL) + 3),
+        _step(_LOAD, _SECOND),
+        *tests,
+        _step(_RETURN, _ALLOW),
+        _step(_RETURN, _ERRNO | errno.EPERM),
+    ]
+
+
+def _step(code: int, operand: int, then: int = 0, otherwise: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, then, otherwise, operand)

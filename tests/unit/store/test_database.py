@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from atoll.errors import Unavailable
+from atoll.store.database import connect
+
+
+def test_it_is_made_where_there_is_none_and_private(path):
+    database = connect(path)
+    assert database.execute("PRAGMA user_version").fetchone()[0] >= 1
+    assert database.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    database.close()
+
+
+def test_opening_it_again_changes_nothing(path):
+    connect(path).close()
+    before = path.read_bytes()
+    connect(path).close()
+    assert path.read_bytes() == before
+
+
+def test_a_migration_is_whole_or_not_at_all(path):
+    path.parent.mkdir()
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE events (number INTEGER)")  # the first migration will stumble over it, at its end
+    database.close()
+    with pytest.raises(Unavailable, match="already exists"):
+        connect(path)
+    database = sqlite3.connect(path)
+    assert database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("events",)]
+    assert database.execute("PRAGMA user_version").fetchone() == (0,)
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, but long enough to look at " * 40, b"SQLite format 3\0" * 99]
+)
+def test_a_damaged_file_is_named_and_left_alone(path, content):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(Unavailable, match=r"state\.db cannot be used") as error:
+        connect(path)
+    assert ".backup" in error.value.hint
+    assert path.read_bytes() == content
+
+
+def test_a_torn_page_is_found(path):
+    database = connect(path)
+    database.executemany(
+        "INSERT INTO events (at, level, kind, service, subject, text) VALUES (1, 'info', 'k', 's', 'x', ?)",
+        [("word " * 200,)] * 200,
+    )
+    database.close()
+    torn = bytearray(path.read_bytes())
+    page = int.from_bytes(torn[16:18], "big")
+    torn[page * 20 : page * 30] = b"\xff" * (page * 10)
+    path.write_bytes(bytes(torn))
+    with pytest.raises(Unavailable, match=r"damaged|malformed"):
+        connect(path)
+
+
+def test_a_newer_schema_is_refused(path):
+    database = connect(path)
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(Unavailable, match="written by a newer Atoll") as error:
+        connect(path)
+    assert error.value.hint == "use that version again"
+
+
+def test_a_file_where_the_directory_should_be(path):
+    path.parent.write_text("in the way")
+    with pytest.raises(Unavailable, match=r"state directory .* cannot be written") as error:
+        connect(path)
+    assert "--state" in error.value.hint
+
+
+def test_a_directory_where_the_file_should_be(path):
+    path.mkdir(parents=True)
+    with pytest.raises(Unavailable, match="unable to open") as error:
+        connect(path)
+    assert "--state" in error.value.hint
+
+
+@pytest.mark.linux
+def test_a_read_only_file_system(path):
+    """In a mount namespace of its own, as permissions do not stop root."""
+    connect(path).close()
+    script = (
+        "import sys; from pathlib import Path; from atoll.errors import Unavailable\n"
+        "from atoll.store.database import connect\n"
+        "try: connect(Path(sys.argv[1]))\n"
+        "except Unavailable as error: print(error.message, error.hint)\n"
+    )
+    mount = f"mount --bind '{path.parent}' '{path.parent}' && mount -o remount,bind,ro '{path.parent}' || exit 77"
+    command = ["unshare", "--mount", "sh", "-c", f'{mount}; exec "$0" -c "$1" "$2"', sys.executable, script, str(path)]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except FileNotFoundError:
+        pytest.skip("unshare is not installed")
+    if result.returncode == 77 or "unshare failed" in result.stderr or "Operation not permitted" in result.stderr:
+        pytest.skip(f"no mount namespace here: {result.stderr.strip()}")
+    assert "cannot be used" in result.stdout
+    assert "writable" in result.stdout
+
+
+def test_every_migration_has_its_number():
+    names = sorted(p.name for p in Path(connect.__code__.co_filename).parent.joinpath("migrations").glob("*.sql"))
+    assert names == [f"{n:04}.sql" for n in range(1, len(names) + 1)]

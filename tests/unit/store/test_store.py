@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from atoll import wire
+from atoll.model.system import Gateway
+from atoll.plan.blueprint import Blueprint
+from atoll.plan.decisions import Pin
+from atoll.plan.design import Host, design
+from atoll.plan.observed import Observed
+from atoll.store import store as module
+from atoll.store.store import Store
+
+EMPTY = Blueprint("", 0, Gateway(), {})
+
+
+def event(text="x", service="orders"):
+    return wire.Event(0, 1.0, "info", "kind", service, service, text)
+
+
+def test_a_new_store_wants_nothing(store):
+    assert store.system() == (0, None)
+    assert store.pins() == {}
+    assert store.blueprint() is None
+    assert store.open_changes() == ()
+    assert store.last_change() is None
+
+
+def test_a_change_is_queued_moved_and_over(store):
+    change = store.request("apply", ("orders",), b"request", 5.0)
+    assert (change.number, change.state, change.services, change.request) == (1, "queued", ("orders",), b"request")
+    store.move(1, "building")
+    assert [c.state for c in store.open_changes()] == ["building"]
+    store.move(1, "failed", "no such file")
+    assert store.open_changes() == ()
+    assert store.last_change() == replace(change, state="failed", reason="no such file")
+    assert store.change(1).view().reason == "no such file"
+    assert store.change(2) is None
+
+
+def test_taking_effect_numbers_releases_and_pins_them(store, shop, release):
+    assert release("v1").target.release == 1
+    number, system = store.system()
+    assert (number, system) == (1, shop)
+    store.promote("orders", 1)
+    pin = release("v2")
+    assert (pin.stable.release, pin.target.release) == (1, 2)
+    assert store.pins() == {"orders": pin}
+    assert store.open_changes()[-1].releases == {"orders": 2}
+
+
+def test_taking_effect_is_all_or_nothing(store, shop, release):
+    release("v1")
+    change = store.request("apply", (), b"", 1.0)
+    with pytest.raises(AttributeError):
+        store.take_effect(change, shop, [object()], ["orders"], 1.0)
+    assert store.system()[0] == 1
+    assert store.pins()["orders"].target.release == 1
+    assert store.change(change.number).state == "queued"
+
+
+def test_promote_abort_and_what_to_go_back_to(store, release):
+    release("v1")
+    assert store.promote("orders", 1).stable.artifact == "v1"
+    release("v2")
+    assert store.abort("orders", 2, "crashed").stable.artifact == "v1"
+    release("v3")
+    store.promote("orders", 3)
+    assert [(r.number, r.state, r.note) for r in store.releases("orders")] == [
+        (3, "serving", ""),
+        (2, "failed", "crashed"),
+        (1, "retired", ""),
+    ]
+    assert store.release_before("orders", 3).release == 1
+    assert store.release_before("orders", 1) is None
+    assert store.releases("catalog") == ()
+
+
+def test_a_release_that_is_overtaken_is_superseded(store, release):
+    release("v1")
+    release("v2")
+    assert [r.state for r in store.releases()] == ["rolling", "superseded"]
+
+
+def test_a_removed_service_loses_its_pin_and_keeps_its_numbers(store, shop, release):
+    release("v1")
+    change = store.request("down", (), b"", 1.0)
+    store.take_effect(change, replace(shop, services={}), [], ["orders"], 1.0)
+    assert store.pins() == {}
+    assert release("v1").target.release == 2
+
+
+def test_an_earlier_system_comes_back(store, shop, release):
+    release("v1")
+    change = store.request("apply", (), b"", 1.0)
+    store.take_effect(change, replace(shop, services={}), [], [], 1.0)
+    store.revert(1, change.number, 2.0)
+    assert store.system() == (3, shop)
+    store.revert(99, change.number, 2.0)
+    assert store.system()[0] == 3
+
+
+def test_old_systems_are_forgotten(store, release, monkeypatch):
+    monkeypatch.setattr(module, "SYSTEMS_KEPT", 3)
+    for number in range(6):
+        release(f"v{number}")
+    assert [n for n in range(1, 7) if store.system_at(n) is not None] == [4, 5, 6]
+
+
+def test_artifacts_that_may_be_needed_again(store, release):
+    release("first")
+    store.promote("orders", 1)
+    for number in range(12):
+        release(f"v{number}")
+        store.abort("orders", number + 2, "")
+    assert store.artifacts() == {"first", *(f"v{n}" for n in range(2, 12))}
+
+
+def test_a_blueprint_comes_back_and_only_what_changed_is_written(store, shop, release):
+    pins = {"orders": Pin(release("v1").target), "catalog": Pin(release("v1", "catalog").target)}
+    seen = Observed(1.0, answered=frozenset({"runtime"}))
+    first = design(shop, pins, seen, EMPTY, Host("/run/x"))
+    store.save(first, EMPTY)
+    assert store.blueprint() == first
+    fewer = replace(shop, services={"orders": replace(shop.services["orders"], instances=1)})
+    second = design(fewer, pins, seen, first, Host("/run/x"))
+    writes = []
+    store._db.set_trace_callback(lambda line: writes.append(line) if "workloads VALUES" in line else None)
+    store.save(second, first)
+    assert len(writes) == 1
+    assert store.blueprint() == second
+
+
+def test_instances_that_are_read_share_their_recipe(store, shop, release):
+    pins = {"orders": Pin(release("v1").target)}
+    blueprint = design(shop, pins, Observed(1.0, answered=frozenset({"runtime"})), EMPTY, Host("/run/x"))
+    store.save(blueprint, EMPTY)
+    one, two = store.blueprint().workloads["orders"].instances
+    assert one.recipe is two.recipe
+    assert one.recipe.hosts is store.pins()["orders"].target.hosts
+
+
+def test_everything_survives_closing(path, shop):
+    store = Store(path)
+    store.request("apply", ("orders",), b"request", 5.0)
+    store.append([event("hello")])
+    store.close()
+    again = Store(path)
+    assert again.last_change().request == b"request"
+    assert again.events()[0].text == "hello"
+    again.close()
+
+
+def test_what_was_committed_survives_a_control_plane_that_never_closed(path):
+    store = Store(path)
+    store.request("apply", ("orders",), b"request", 5.0)
+    other = Store(path)
+    assert other.last_change().request == b"request"
+    other.close()
+    store.close()
+
+
+def test_a_backup_is_a_whole_store(store, path):
+    store.append([event("kept")])
+    store.backup()
+    store.backup()
+    copy = path.with_suffix(".db.backup")
+    assert not path.with_suffix(".db.backup.new").exists()
+    again = Store(copy)
+    assert again.events()[0].text == "kept"
+    again.close()
+
+
+def test_events_are_numbered_filtered_and_read_on(store):
+    written = store.append([event(str(n), "orders" if n % 2 else "catalog") for n in range(10)])
+    assert [e.number for e in written] == list(range(1, 11))
+    assert [e.number for e in store.events(limit=3)] == [8, 9, 10]
+    assert [e.number for e in store.events(after=4, limit=3)] == [5, 6, 7]
+    assert [e.number for e in store.events(service="orders", limit=2)] == [8, 10]
+    assert store.append([]) == ()
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1500])
+def test_the_journal_keeps_its_newest(store, monkeypatch, batch):
+    monkeypatch.setattr(module, "EVENTS_KEPT", 100)
+    for _ in range(3000 // batch + 1):
+        store.append([event()] * batch)
+    kept = store.events(limit=100_000)
+    assert len(kept) <= 100 + module.TRIMMED_EVERY
+    assert kept[-1].number >= 3000
+
+
+def test_a_full_disk_is_an_error_and_changes_nothing(store, path):
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        store.append([event("x" * 100_000)])
+    assert store.events() == ()
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    assert store.append([event("room again")])[0].number == 1

@@ -1,0 +1,1 @@
+"""Tells the proxies what to do: `stream` decides (no I/O), `server` speaks gRPC (delta ADS)."""

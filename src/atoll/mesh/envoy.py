@@ -1,0 +1,224 @@
+"""The proxies as one thing: two Envoy processes, the server that tells them what to do, and what they say of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from atoll.errors import AtollError, Unavailable
+from atoll.mesh import acceptance, admin, ir
+from atoll.mesh.acceptance import Known, Offered
+from atoll.mesh.ads.server import AdsServer
+from atoll.mesh.process import EnvoyProcess, Spec
+from atoll.mesh.snapshot import Snapshots
+from atoll.mesh.translate import names
+from atoll.mesh.translate.blueprint import Topology, Translation, translate
+from atoll.mesh.xds.bootstrap import Bootstrap, bootstrap
+from atoll.plan.blueprint import Blueprint, Stage
+from atoll.plan.observed import MeshSeen
+from atoll.ports import Traffic
+
+LOOK = 0.1  # seconds between looks at instances that come or go
+TRIM = 60.0
+
+
+class EnvoyMesh:
+    """
+    Meets `ports.Mesh` with two Envoys: the gateway in the host's network, the mesh in the fabric's.
+
+    *fabric* is the path of the fabric's network namespace, or None where services run as plain processes.
+    *rootless* says that we are root in a user namespace only: then the gateway reaches the mesh over a unix socket.
+    All sockets and records are in *run_dir*, whose path must be short.
+    """
+
+    def __init__(
+        self, run_dir: Path, log_dir: Path, fabric: str | None, *, rootless: bool, workers: int | None = None
+    ) -> None:
+        self._run_dir = run_dir
+        self._topology = Topology(
+            fabric, fabric is not None and rootless, str(run_dir / "ingress.sock"), str(run_dir / "egress.sock")
+        )
+        self._changed: Callable[[], None] = lambda: None
+        self._ads = AdsServer(run_dir / "ads.sock", ir.PROXIES, self._news)
+        count = workers or max(1, (os.cpu_count() or 1) // 2)
+        self._processes = {
+            name: EnvoyProcess(_spec(name, run_dir, log_dir, fabric, count), self._news) for name in ir.PROXIES
+        }
+        self._snapshots = Snapshots()
+        self._translation = Translation()
+        self._namespaces: frozenset[str] = frozenset()
+        self._offered: Offered | None = None
+        self._known = Known()
+        self._awake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def prepare(self, changed: Callable[[], None]) -> None:
+        """
+        Start or adopt the proxies.
+
+        Raises `errors.Unavailable` when Envoy is missing or a socket cannot be made, `errors.Failed` when a proxy
+        cannot be started.
+        """
+        self._changed = changed
+        await self._ads.start()
+        for process in self._processes.values():
+            process.ensure()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._follow()), loop.create_task(self._trim())]
+
+    async def publish(self, blueprint: Blueprint) -> None:
+        """Offer this configuration; outlets whose namespace is not there yet are left out until the next time."""
+        self._namespaces = _present(blueprint, self._namespaces)
+        self._translation = translate(blueprint, self._topology, self._namespaces, self._translation)
+        snapshots = self._snapshots.make(self._translation.mesh, blueprint.generation)
+        self._offered = Offered(blueprint, snapshots)
+        self._ads.offer(snapshots)
+        self._news()
+
+    async def observe(self) -> MeshSeen:
+        """
+        What both proxies have accepted.
+
+        Raises `errors.Unavailable` while one of them is away.
+        """
+        streams = {name: self._ads.streams(name) for name in ir.PROXIES}
+        away = [name for name, found in streams.items() if not found]
+        if away:
+            raise Unavailable(f"the {away[0]} proxy does not answer")
+        if self._offered is None:
+            return MeshSeen()
+        known = self._known
+        return MeshSeen(
+            generation=min(found[-1].generation for found in streams.values()),
+            accepted={
+                name: stage for name, stage in known.stages.items() if stage is not Stage.SERVE or name in known.usable
+            },
+            outlets=acceptance.outlets(self._offered, streams[ir.MESH]),
+            active=dict(known.active),
+            rejected="\n".join(self._ads.refusals()),
+        )
+
+    async def traffic(self) -> Mapping[str, Traffic]:
+        """Per service, what went through all clusters that lead to it."""
+        services = self._offered.blueprint.workloads if self._offered is not None else {}
+        found: dict[str, list[admin.ClusterCount]] = {name: [] for name in services}
+        for proxy in ir.PROXIES:
+            for cluster, count in (await admin.counts(self._admin(proxy))).items():
+                found.get(names.callee(cluster), []).append(count)
+        return {name: _traffic(counts) for name, counts in found.items()}
+
+    async def hot_restart(self) -> None:
+        """Replace both proxies by new processes that take over their sockets. Nothing is lost."""
+        for process in self._processes.values():
+            process.hot_restart()
+
+    async def stop(self) -> None:
+        """End the proxies. Traffic ends."""
+        for process in self._processes.values():
+            process.stop()
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the proxies; they go on with what they have."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        for process in self._processes.values():
+            process.let_go()
+        await self._ads.close()
+
+    # --- what the proxies say -----------------------------------------------------------------------------------
+
+    def _news(self) -> None:
+        """A proxy connected, went, accepted or rejected, or there is something new for it."""
+        streams = {name: self._ads.streams(name) for name in ir.PROXIES}
+        if self._offered is None or not all(streams.values()):
+            self._known = Known()
+        else:
+            self._known.stages = acceptance.acknowledged(self._offered, streams, self._known.stages)
+            self._forget()
+        self._awake.set()
+        self._changed()
+
+    def _forget(self) -> None:
+        known = self._known
+        known.usable = {name for name in known.usable if known.stages.get(name) is Stage.SERVE}
+        known.active = {name: n for name, n in known.active.items() if known.stages.get(name) is Stage.DRAIN}
+
+    async def _follow(self) -> None:
+        """Ask the proxies about instances that come or go, while there are any."""
+        last: dict[str, int] = {}
+        while True:
+            await self._awake.wait()
+            if self._offered is None or not any(acceptance.in_question(self._offered, self._known)):
+                self._awake.clear()
+                last = {}
+                continue
+            await asyncio.sleep(LOOK)
+            with contextlib.suppress(AtollError, OSError, ValueError):
+                last = await self._look(self._offered, last)
+
+    async def _look(self, offered: Offered, last: Mapping[str, int]) -> dict[str, int]:
+        """
+        One look.
+
+        Draining instances count as idle when two looks in a row show nothing: the threads of a proxy learn of a change
+        one after the other.
+        """
+        known = self._known
+        fresh, draining = acceptance.in_question(offered, known)
+        services = {i.recipe.service for i in (*fresh, *draining)}
+        states = [s for proxy in ir.PROXIES for s in await admin.hosts(self._admin(proxy), names.edges_to(services))]
+        if known is not self._known or offered is not self._offered:
+            return {}
+        before = (set(known.usable), dict(known.active))
+        known.usable |= acceptance.usable(fresh, states, acceptance.leading_to(services, offered.snapshots.values()))
+        active = acceptance.active(draining, states)
+        known.active = {name: max(count, last[name]) for name, count in active.items() if name in last}
+        if before != (known.usable, known.active):
+            self._changed()
+        return active
+
+    async def _trim(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM)
+            for process in self._processes.values():
+                process.trim_log()
+
+    def _admin(self, proxy: str) -> Path:
+        return self._run_dir / f"{proxy}.admin.sock"
+
+
+def _spec(name: str, run_dir: Path, log_dir: Path, fabric: str | None, workers: int) -> Spec:
+    config = bootstrap(
+        Bootstrap(name, str(run_dir / "ads.sock"), str(run_dir / f"{name}.admin.sock"), edge=name == ir.GATEWAY)
+    )
+    return Spec(name, run_dir, log_dir, config, fabric if name == ir.MESH else None, workers)
+
+
+def _present(blueprint: Blueprint, known: frozenset[str]) -> frozenset[str]:
+    """The network namespaces of outlets that exist. One is made once: what was seen is not looked for again."""
+    paths = {o.netns for w in blueprint.workloads.values() for i in w.instances for o in i.outlets if o.netns}
+    return frozenset(path for path in paths if path in known or _is_namespace(path))
+
+
+def _is_namespace(path: str) -> bool:
+    """A namespace is mounted on its file; before that the file is an ordinary one, on its directory's device."""
+    try:
+        return Path(path).stat().st_dev != Path(path).parent.stat().st_dev
+    except OSError:
+        return False
+
+
+def _traffic(counts: list[admin.ClusterCount]) -> Traffic:
+    times = [bucket for count in counts for bucket in count.times]
+    return Traffic(
+        requests=sum(c.completed for c in counts),
+        errors=sum(c.errors for c in counts),
+        p50=admin.quantile(times, 0.5),
+        p99=admin.quantile(times, 0.99),
+    )

@@ -1,0 +1,209 @@
+"""
+What the proxies are to do, in our own words: listeners, route tables, clusters and endpoints.
+
+Neutral on both sides: nothing here knows the blueprint, nothing knows Envoy. Durations are seconds, shares are 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from atoll.kit.policy import Breaker, Retry
+
+
+class Door(StrEnum):
+    """What stands behind a listener: who is on the other side decides what is believed and what is refused."""
+
+    GATEWAY = "gateway"  # hostile bytes from outside
+    INGRESS = "ingress"  # what the gateway has let in, on its way to the mesh
+    OUTLET = "outlet"  # calls of one instance
+    EGRESS = "egress"  # what the mesh has let out, on its way to the gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Inet:
+    """A TCP address; with `netns` (a path) inside that network namespace."""
+
+    ip: str
+    port: int
+    netns: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unix:
+    """A unix socket."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that is listened on, and the route table its requests are looked up in. `caller` is who calls there."""
+
+    name: str
+    address: Inet | Unix
+    door: Door
+    table: str
+    caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """
+    Requests whose path begins with `path` (whole segments) go to `cluster`; `callee` is its name for people.
+
+    `timeout` bounds the call with all its tries, 0 leaves that to somebody else. What streams is bounded by `idle`
+    only. Without `retry` every call is tried once.
+    """
+
+    path: str
+    cluster: str
+    callee: str
+    timeout: float
+    per_try: float | None
+    idle: float
+    retry: Retry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """CONNECT requests go to `cluster`. With `ends` the tunnel ends here and its bytes go on, else it is passed on."""
+
+    cluster: str
+    callee: str
+    idle: float
+    ends: bool
+
+
+class Asked(StrEnum):
+    """Which requests a refusal is for."""
+
+    ANYTHING = "anything"
+    TUNNEL = "tunnel"
+    BARE_NAME = "bare name"  # the host has no dot: it names a service
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The answer is `status` and `text`, in which {host} stands for the host that was asked for."""
+
+    status: int
+    text: str
+    asked: Asked = Asked.ANYTHING
+
+
+Rule = Forward | Tunnel | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHost:
+    """Rules for some hosts, first match wins. `caller` is told to the callee; `remove` are headers it must not see."""
+
+    name: str
+    domains: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    caller: str = ""
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """Where requests go, by host. With `any_port` the port in the Host header does not count."""
+
+    name: str
+    hosts: tuple[VirtualHost, ...]
+    any_port: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The endpoints of a cluster are those of the assignment with that name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The endpoints of a cluster are what DNS says."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """With a `path` an HTTP GET that must answer 2xx or 3xx, without one a TCP connect."""
+
+    path: str | None
+    host: str
+    interval: float
+    timeout: float
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """At most `calls` in flight and `queue` waiting; at most `retry_ratio` of them are retries, or `retry_floor`."""
+
+    calls: int
+    queue: int
+    retry_ratio: float
+    retry_floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """
+    One caller's view of one callee: who answers, and how much failure and load is taken.
+
+    `source_netns` is the path of the network namespace to dial from, where that is not the proxy's own.
+    """
+
+    name: str
+    target: Assigned | Resolved | Unix
+    connect_timeout: float
+    limits: Limits | None = None
+    breaker: Breaker | None = None
+    check: HealthCheck | None = None
+    source_netns: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One instance. A draining one gets nothing new and keeps what it has."""
+
+    ip: str
+    port: int
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who answers for one service."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+
+
+Item = Listener | RouteTable | Cluster | Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one service (or the platform itself) puts into each proxy, by the proxy's name."""
+
+    items: Mapping[str, tuple[Item, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Everything, by owner. A share that did not change is the same object as before."""
+
+    shares: Mapping[str, Share]
+
+
+GATEWAY = "gateway"
+MESH = "mesh"
+PROXIES = (GATEWAY, MESH)

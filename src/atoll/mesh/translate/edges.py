@@ -1,0 +1,59 @@
+"""One caller's way to one callee: the rule in its route table and the cluster behind it."""
+
+from __future__ import annotations
+
+from atoll.kit.policy import Retry
+from atoll.mesh import ir
+from atoll.model.system import CallPolicy, Egress, Health
+
+CONNECT_TIMEOUT = 1.0
+EGRESS_CONNECT_TIMEOUT = 5.0
+
+
+def forward(path: str, cluster: str, callee: str, policy: CallPolicy) -> ir.Forward:
+    """The rule that sends calls along an edge, with the edge's time limits and tries."""
+    return ir.Forward(path, cluster, callee, policy.timeout, policy.per_try, policy.idle, _retry(policy))
+
+
+def passing(cluster: str, callee: str, idle: float) -> ir.Forward:
+    """A rule for a hop whose policy acts in the other proxy: nothing is bounded or tried twice here."""
+    return ir.Forward("/", cluster, callee, 0.0, None, idle, None)
+
+
+def cluster(name: str, callee: str, policy: CallPolicy, health: Health, source_netns: str | None) -> ir.Cluster:
+    """The callee as this caller sees it."""
+    ready = health.ready
+    return ir.Cluster(
+        name=name,
+        target=ir.Assigned(callee),
+        connect_timeout=CONNECT_TIMEOUT,
+        limits=_limits(policy),
+        breaker=policy.breaker,
+        check=ir.HealthCheck(ready.path, callee, ready.interval, ready.timeout, ready.failures),
+        source_netns=source_netns,
+    )
+
+
+def outside(name: str, policy: CallPolicy, path: str) -> ir.Cluster:
+    """A host outside the system as this caller sees it: by way of the gateway, at the socket *path*."""
+    return ir.Cluster(name, ir.Unix(path), CONNECT_TIMEOUT, limits=_limits(policy))
+
+
+def authority(egress: Egress) -> str:
+    """Host and port, as a tunnel asks for them: `api.stripe.com:443`."""
+    return f"{egress.host}:{egress.port}"
+
+
+def _retry(policy: CallPolicy) -> Retry | None:
+    return policy.retry if policy.retry.retries > 0 else None
+
+
+def _limits(policy: CallPolicy) -> ir.Limits:
+    """
+    The bulkhead and the retry budget.
+
+    Envoy bounds retries by how many are under way, not by how many were made. When one of two instances dies, up to
+    half of all calls in flight are tried again in the same moment, and the promise is that nobody notices: so many may.
+    """
+    bulkhead, budget = policy.bulkhead, policy.retry.budget
+    return ir.Limits(bulkhead.limit, bulkhead.queue, budget.ratio, max(budget.floor, (bulkhead.limit + 1) // 2))

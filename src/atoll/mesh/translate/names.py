@@ -1,0 +1,35 @@
+"""What things are called in both proxies. A service's name has no @, # or >, so nothing here can collide with one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+GATEWAY = "@gateway"
+INGRESS = "@ingress"
+EGRESS = "@egress"
+
+
+def edge(caller: str, callee: str, variant: int = 0) -> str:
+    """The cluster of one caller's calls to one callee; variants differ in policy (the gateway's routes)."""
+    return f"{caller}->{callee}" + (f"#{variant + 1}" if variant else "")
+
+
+def callee(cluster: str) -> str:
+    """The callee of an edge, whichever its variant."""
+    return cluster.rpartition("->")[2].partition("#")[0]
+
+
+def edges_to(services: Iterable[str]) -> str:
+    """A regular expression (RE2) for all edges to these services."""
+    return f"->({'|'.join(map(re.escape, sorted(services)))})(#\\d+)?$"
+
+
+def outlet(instance: str, callee_: str | None) -> str:
+    """The listener of one outlet of one instance."""
+    return instance if callee_ is None else edge(instance, callee_)
+
+
+def table(service: str, callee_: str | None) -> str:
+    """The route table behind an outlet: one for all callees, or one where the listener itself names the callee."""
+    return service if callee_ is None else edge(service, callee_)

@@ -1,0 +1,100 @@
+"""What one service may call: its listeners, its route table, its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from atoll.mesh import ir
+from atoll.mesh.translate import edges, names
+from atoll.model.system import Call, Egress, Health
+from atoll.plan.blueprint import Instance, Outlet, Workload
+
+CALLER_HEADER = "x-atoll-caller"
+
+
+def listeners(workload: Workload, namespaces: frozenset[str]) -> Iterator[ir.Item]:
+    """One for each outlet whose namespace is there; the others follow when it is."""
+    for instance in workload.instances:
+        for outlet in instance.outlets:
+            if outlet.netns is None or outlet.netns in namespaces:
+                yield _listener(workload.service, instance, outlet)
+
+
+def calls(workload: Workload, healths: Mapping[str, Health]) -> Iterator[ir.Item]:
+    """The edges to other services. *healths* has the callees that exist."""
+    for call in workload.calls:
+        health = healths.get(call.service)
+        if health is not None:
+            name = names.edge(workload.service, call.service)
+            yield edges.cluster(name, call.service, call.policy, health, None)
+
+
+def leaving(workload: Workload, egress_socket: str) -> Iterator[ir.Item]:
+    """The edges to hosts outside the system."""
+    for egress in workload.egress:
+        yield edges.outside(_egress_name(workload.service, egress), egress.policy, egress_socket)
+
+
+def tables(workload: Workload, healths: Mapping[str, Health]) -> Iterator[ir.Item]:
+    """One table for all sandboxed instances; one for each callee where the listener names it."""
+    outlets = [outlet for instance in workload.instances for outlet in instance.outlets]
+    if any(outlet.callee is None for outlet in outlets):
+        yield _table(workload, healths)
+    named = {outlet.callee for outlet in outlets}
+    for call in workload.calls:
+        if call.service in named:
+            host = ir.VirtualHost(call.service, ("*",), (_rule(workload, call, healths),), workload.service)
+            yield ir.RouteTable(names.edge(workload.service, call.service), (host,))
+
+
+def _listener(service: str, instance: Instance, outlet: Outlet) -> ir.Listener:
+    return ir.Listener(
+        name=names.outlet(instance.name, outlet.callee),
+        address=ir.Inet(outlet.address.ip, outlet.address.port, outlet.netns),
+        door=ir.Door.OUTLET,
+        table=names.table(service, outlet.callee),
+        caller=service,
+    )
+
+
+def _table(workload: Workload, healths: Mapping[str, Health]) -> ir.RouteTable:
+    caller = workload.service
+    inner = tuple(
+        ir.VirtualHost(c.service, (c.service, f"{c.service}:80"), (_rule(workload, c, healths),), caller)
+        for c in workload.calls
+    )
+    outer = tuple(_outside(caller, egress) for egress in workload.egress)
+    return ir.RouteTable(caller, (*inner, *outer, _undeclared(caller)))
+
+
+def _rule(workload: Workload, call: Call, healths: Mapping[str, Health]) -> ir.Rule:
+    if call.service not in healths:
+        return ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}")
+    return edges.forward("/", names.edge(workload.service, call.service), call.service, call.policy)
+
+
+def _outside(caller: str, egress: Egress) -> ir.VirtualHost:
+    name, authority = _egress_name(caller, egress), edges.authority(egress)
+    if egress.scheme == "https":
+        rule: ir.Rule = ir.Tunnel(name, authority, egress.policy.idle, ends=False)
+        return ir.VirtualHost(f"https://{authority}", (authority,), (rule, *_refusals(caller)))
+    domains = (egress.host, authority) if egress.port == 80 else (authority,)  # noqa: PLR2004 - the port of HTTP
+    rule = edges.forward("/", name, authority, egress.policy)
+    return ir.VirtualHost(f"http://{authority}", domains, (rule, *_refusals(caller)), remove=(CALLER_HEADER,))
+
+
+def _undeclared(caller: str) -> ir.VirtualHost:
+    return ir.VirtualHost("undeclared", ("*",), _refusals(caller))
+
+
+def _refusals(caller: str) -> tuple[ir.Refuse, ...]:
+    where = f"under services.{caller}.calls in atoll.yaml"
+    return (
+        ir.Refuse(403, f"{caller} may not reach {{host}}: add `https://{{host}}` {where}", ir.Asked.TUNNEL),
+        ir.Refuse(403, f"{caller} may not call {{host}}: add `{{host}}` {where}", ir.Asked.BARE_NAME),
+        ir.Refuse(403, f"{caller} may not reach {{host}}: add `http://{{host}}` {where}"),
+    )
+
+
+def _egress_name(caller: str, egress: Egress) -> str:
+    return names.edge(caller, f"{egress.scheme}://{edges.authority(egress)}")

@@ -1,0 +1,129 @@
+"""Listeners. They change as rarely as can be: what may change often is in route tables, clusters and assignments."""
+
+from __future__ import annotations
+
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
+from envoy.config.core.v3.protocol_pb2 import (
+    Http2ProtocolOptions,
+    HttpProtocolOptions,
+)
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+    HttpFilter,
+    LocalReplyConfig,
+    Rds,
+    ResponseMapper,
+)
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from atoll.mesh import ir
+from atoll.mesh.xds.clusters import ADS
+from atoll.mesh.xds.messages import address, count, packed, seconds
+from atoll.mesh.xds.routes import plain_text
+
+HCM = "envoy.filters.network.http_connection_manager"
+EDGE_BUFFER = 32 * 1024
+YES = BoolValue(value=True)
+NO = BoolValue(value=False)
+
+_ROUTER = HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True)))
+
+
+def listener(item: ir.Listener) -> Listener:
+    """Envoy's form of a listener."""
+    manager = _manager(item)
+    match item.door:
+        case ir.Door.GATEWAY:
+            _distrust(manager)
+        case ir.Door.OUTLET:
+            _serve_instance(manager, item.caller)
+        case ir.Door.INGRESS | ir.Door.EGRESS:
+            _pass_on(manager)
+    result = Listener(
+        name=item.name,
+        stat_prefix=item.door.value,
+        address=address(item.address),
+        filter_chains=[FilterChain(filters=[Filter(name=HCM, typed_config=packed(manager))])],
+    )
+    if item.door is ir.Door.GATEWAY:
+        result.per_connection_buffer_limit_bytes.CopyFrom(count(EDGE_BUFFER))
+    if item.door is not ir.Door.GATEWAY:
+        # One socket for all workers: there is no flood of new connections to spread, and half as many descriptors.
+        result.enable_reuse_port.CopyFrom(NO)
+    return result
+
+
+def _manager(item: ir.Listener) -> HttpConnectionManager:
+    return HttpConnectionManager(
+        stat_prefix=item.door.value,
+        rds=Rds(route_config_name=item.table, config_source=ADS),
+        http_filters=[_ROUTER],
+        upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+        http2_protocol_options=Http2ProtocolOptions(allow_connect=True),
+        preserve_external_request_id=True,
+        stream_idle_timeout=seconds(300.0),  # routes say otherwise; this is for requests that never get to one
+        server_header_transformation=HttpConnectionManager.PASS_THROUGH,
+    )
+
+
+def _distrust(manager: HttpConnectionManager) -> None:
+    """Envoy's advice for an edge proxy: believe no header about where a request comes from, bound everything."""
+    manager.use_remote_address.CopyFrom(YES)
+    manager.internal_address_config.SetInParent()  # nobody outside is internal, whatever the address: x-envoy-* goes
+    manager.normalize_path.CopyFrom(YES)
+    manager.merge_slashes = True
+    manager.path_with_escaped_slashes_action = HttpConnectionManager.REJECT_REQUEST
+    manager.common_http_protocol_options.CopyFrom(
+        HttpProtocolOptions(
+            idle_timeout=seconds(300.0), headers_with_underscores_action=HttpProtocolOptions.DROP_HEADER
+        )
+    )
+    manager.request_headers_timeout.CopyFrom(seconds(10.0))
+    manager.http2_protocol_options.max_concurrent_streams.value = 100
+    manager.http2_protocol_options.initial_stream_window_size.value = 64 * 1024
+    manager.http2_protocol_options.initial_connection_window_size.value = 1024 * 1024
+    manager.server_name = "atoll"
+    manager.server_header_transformation = HttpConnectionManager.OVERWRITE
+    manager.local_reply_config.CopyFrom(
+        LocalReplyConfig(
+            mappers=[
+                _explained("UH", "no instance can answer now: none is ready, or all are failing; try again soon"),
+                _explained("UO", "too many requests at once; try again soon"),
+                _explained("UT", "no answer in time"),
+            ]
+        )
+    )
+
+
+def _serve_instance(manager: HttpConnectionManager, caller: str) -> None:
+    """An instance is known by where it calls from; what it says about time limits and retries is not for it to say."""
+    manager.use_remote_address.CopyFrom(YES)
+    manager.skip_xff_append = True
+    manager.internal_address_config.SetInParent()
+    manager.upgrade_configs.append(HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT"))
+    manager.local_reply_config.CopyFrom(
+        LocalReplyConfig(
+            mappers=[
+                _explained("UH", "%ROUTE_NAME% has no instance that can answer now: none is ready, or all are failing"),
+                _explained("UO", f"{caller} has as many calls to %ROUTE_NAME% open as it may (concurrency)"),
+                _explained("UT", f"%ROUTE_NAME% did not answer {caller} in time"),
+            ]
+        )
+    )
+
+
+def _pass_on(manager: HttpConnectionManager) -> None:
+    """The other proxy has looked at it already."""
+    manager.use_remote_address.CopyFrom(NO)
+    manager.generate_request_id.CopyFrom(NO)
+    manager.upgrade_configs.append(HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT"))
+
+
+def _explained(flag: str, text: str) -> ResponseMapper:
+    return ResponseMapper(
+        filter=AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=[flag])),
+        body_format_override=plain_text(text),
+    )

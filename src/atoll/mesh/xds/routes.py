@@ -1,0 +1,176 @@
+"""Route tables. One rule of ours is several routes of Envoy's, because what streams and what may be repeated differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
+from envoy.config.route.v3.route_components_pb2 import (
+    DirectResponseAction,
+    HeaderMatcher,
+    RetryPolicy,
+    Route,
+    RouteAction,
+    RouteMatch,
+    VirtualHost,
+)
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+
+from atoll.kit.policy import Retry
+from atoll.mesh import ir
+from atoll.mesh.xds.messages import count, packed, seconds
+
+CALLER_HEADER = "x-atoll-caller"
+
+# Safe for every request: it did not reach the callee.
+UNSENT = "connect-failure,refused-stream,reset-before-request"
+# Safe when twice does no more than once (RFC 9110, 9.2.2): the connection broke or a try took too long, or the callee
+# said "not now". A 500 is an answer; 502 and 504 come from behind the callee, which has tried by its own rules.
+REPEATABLE = "connect-failure,refused-stream,reset,retriable-status-codes"
+NOT_NOW = 503
+IDEMPOTENT = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
+
+_BARE_NAME = r"[A-Za-z0-9_-]+(:80)?"
+_OTHER_HOST = packed(PreviousHostsPredicate())
+
+
+def table(item: ir.RouteTable) -> RouteConfiguration:
+    """Envoy's form of a route table."""
+    return RouteConfiguration(
+        name=item.name,
+        virtual_hosts=[_virtual_host(host) for host in item.hosts],
+        ignore_port_in_host_matching=item.any_port,
+    )
+
+
+def plain_text(text: str) -> SubstitutionFormatString:
+    """A line of text for an answer of Envoy's own."""
+    return SubstitutionFormatString(
+        text_format_source=DataSource(inline_string=f"{text}\n"), content_type="text/plain; charset=utf-8"
+    )
+
+
+def _virtual_host(host: ir.VirtualHost) -> VirtualHost:
+    result = VirtualHost(
+        name=host.name,
+        domains=host.domains,
+        routes=[route for rule in host.rules for route in _routes(rule)],
+        request_headers_to_remove=host.remove,
+    )
+    if host.caller:
+        result.request_headers_to_add.append(
+            HeaderValueOption(
+                header=HeaderValue(key=CALLER_HEADER, value=host.caller),
+                append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+            )
+        )
+    return result
+
+
+def _routes(rule: ir.Rule) -> Iterator[Route]:
+    match rule:
+        case ir.Forward():
+            yield from _forward(rule)
+        case ir.Tunnel():
+            yield _tunnel(rule)
+        case ir.Refuse():
+            yield _refuse(rule)
+
+
+def _forward(rule: ir.Forward) -> Iterator[Route]:
+    for condition in _STREAMING:
+        yield _route(rule, condition, timeout=0.0, per_try=None, retry_on=UNSENT)
+    if rule.retry is not None:
+        yield _route(rule, _IS_IDEMPOTENT, timeout=rule.timeout, per_try=rule.per_try, retry_on=REPEATABLE)
+    yield _route(rule, None, timeout=rule.timeout, per_try=rule.per_try, retry_on=UNSENT)
+
+
+def _route(
+    rule: ir.Forward, condition: HeaderMatcher | None, *, timeout: float, per_try: float | None, retry_on: str
+) -> Route:
+    result = Route(name=rule.callee, match=_path(rule.path))
+    if condition is not None:
+        result.match.headers.append(condition)
+    result.route.cluster = rule.cluster
+    result.route.timeout.CopyFrom(seconds(timeout))
+    result.route.idle_timeout.CopyFrom(seconds(rule.idle))
+    if rule.retry is not None:
+        result.route.retry_policy.CopyFrom(_retry_policy(rule.retry, per_try, retry_on))
+    return result
+
+
+def _retry_policy(retry: Retry, per_try: float | None, retry_on: str) -> RetryPolicy:
+    result = RetryPolicy(
+        retry_on=retry_on,
+        num_retries=count(retry.retries),
+        retry_host_predicate=[_predicate()],
+        host_selection_retry_max_attempts=5,
+        retry_back_off=RetryPolicy.RetryBackOff(
+            base_interval=seconds(max(retry.base, 0.001)), max_interval=seconds(max(retry.cap, retry.base, 0.001))
+        ),
+    )
+    if retry_on == REPEATABLE:
+        result.retriable_status_codes.append(NOT_NOW)
+    if per_try is not None:
+        result.per_try_timeout.CopyFrom(seconds(per_try))
+    return result
+
+
+def _predicate() -> RetryPolicy.RetryHostPredicate:
+    return RetryPolicy.RetryHostPredicate(name="envoy.retry_host_predicates.previous_hosts", typed_config=_OTHER_HOST)
+
+
+def _path(path: str) -> RouteMatch:
+    stem = path.rstrip("/")
+    return RouteMatch(path_separated_prefix=stem) if stem else RouteMatch(prefix="/")
+
+
+def _tunnel(rule: ir.Tunnel) -> Route:
+    result = Route(name=rule.callee, match=RouteMatch(connect_matcher=RouteMatch.ConnectMatcher()))
+    result.route.cluster = rule.cluster
+    result.route.timeout.CopyFrom(seconds(0.0))
+    result.route.idle_timeout.CopyFrom(seconds(rule.idle))
+    if rule.ends:
+        upgrade = RouteAction.UpgradeConfig(upgrade_type="CONNECT")
+        upgrade.connect_config.SetInParent()
+        result.route.upgrade_configs.append(upgrade)
+    return result
+
+
+def _refuse(rule: ir.Refuse) -> Route:
+    text = rule.text.replace("%", "%%").replace("{host}", "%REQ(:AUTHORITY)%")
+    return Route(
+        match=_ASKED[rule.asked](),
+        direct_response=DirectResponseAction(status=rule.status, body_format=plain_text(text)),
+    )
+
+
+def _anything() -> RouteMatch:
+    return RouteMatch(prefix="/")
+
+
+def _any_tunnel() -> RouteMatch:
+    return RouteMatch(connect_matcher=RouteMatch.ConnectMatcher())
+
+
+def _bare_name() -> RouteMatch:
+    matcher = StringMatcher(safe_regex=RegexMatcher(regex=_BARE_NAME))
+    return RouteMatch(prefix="/", headers=[HeaderMatcher(name=":authority", string_match=matcher)])
+
+
+_ASKED: dict[ir.Asked, Callable[[], RouteMatch]] = {
+    ir.Asked.ANYTHING: _anything,
+    ir.Asked.TUNNEL: _any_tunnel,
+    ir.Asked.BARE_NAME: _bare_name,
+}
+
+_STREAMING = (
+    HeaderMatcher(name="upgrade", present_match=True),
+    HeaderMatcher(name="accept", string_match=StringMatcher(contains="text/event-stream", ignore_case=True)),
+    HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc", ignore_case=True)),
+)
+_IS_IDEMPOTENT = HeaderMatcher(name=":method", string_match=StringMatcher(safe_regex=RegexMatcher(regex=IDEMPOTENT)))

@@ -6,10 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from atoll.errors import Refused
-from atoll.importers import procfile, sources
+from atoll.importers import compose, procfile, sources
 from atoll.importers.proposal import Found, Proposal, written
-
-COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
 def propose(directory: Path) -> Proposal:
@@ -25,12 +23,28 @@ def propose(directory: Path) -> Proposal:
 
 
 def _found(directory: Path) -> Found:
+    file = next((name for name in compose.FILES if (directory / name).is_file()), None)
     found = procfile.find(directory) if (directory / procfile.FILE).is_file() else None
-    found = found or sources.find(directory)
+    if found is not None:
+        return _with(found, (f"{file} was not looked at, as there is a Procfile",) if file else ())
+    composed = compose.find(directory, file) if file else None
+    if composed is not None and composed.services:
+        return _with(composed, ())
+    found = sources.find(directory)
+    notes = composed.notes if composed is not None else ()
     if found is None:
-        raise Refused(
-            f"there is nothing in {directory} to start from (looked for Procfile, compose.yaml, pyproject.toml,"
-            " requirements.txt, *.py, package.json, also in subdirectories)",
-            hint="name a directory with sources, or write one service by hand: services: {web: {source: web, run: …}}",
-        )
-    return replace(found, notes=tuple(dict.fromkeys(found.notes)))
+        raise _nothing(directory, notes)
+    return _with(found, notes)
+
+
+def _with(found: Found, notes: tuple[str, ...]) -> Found:
+    remarks = tuple(f"{service.name}: {remark}" for service in found.services for remark in service.remarks)
+    return replace(found, notes=tuple(dict.fromkeys((*notes, *found.notes, *remarks))))
+
+
+def _nothing(directory: Path, notes: tuple[str, ...]) -> Refused:
+    looked = "Procfile, compose.yaml, pyproject.toml, requirements.txt, *.py, package.json, also in subdirectories"
+    return Refused(
+        "\n".join((f"there is nothing in {directory} to start from (looked for {looked})", *notes)),
+        hint="name a directory with sources, or write one by hand: {system: shop, services: {web: {source: web}}}",
+    )

@@ -1,90 +1,95 @@
-"""What a Dockerfile says about starting: the command of its last stage and the port it names."""
+"""What a Dockerfile says about starting: the commands of a stage and the ports it names."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-_INSTRUCTION = re.compile(r"\s*(FROM|CMD|ENTRYPOINT|EXPOSE)\s+(.*)", re.IGNORECASE | re.DOTALL)
-_PORT = re.compile(r"\d+")
+SHELL = ("/bin/sh", "-c")
+_INSTRUCTION = re.compile(r"\s*(FROM|CMD|ENTRYPOINT|EXPOSE)\s+(.*)", re.IGNORECASE)
+_STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
+_PORT = re.compile(r"(?<!\S)(\d+)(?:/tcp)?(?!\S)")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Arguments of the program, or one line for a shell; the ports that `EXPOSE` names."""
+    """The arguments of `ENTRYPOINT` and of `CMD` (a shell form as Docker runs it), and what `EXPOSE` names."""
 
-    arguments: tuple[str, ...] = ()
-    line: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What is run: an entrypoint in shell form ignores the command."""
+        return self.entrypoint if self.entrypoint[:2] == SHELL else (*self.entrypoint, *self.command)
 
-def start_of(text: str) -> Start:
-    """
-    How the image of this Dockerfile starts (Dockerfile reference, CMD and ENTRYPOINT).
 
-    Only the last stage counts, and in it the last instruction of each kind. A shell form of ENTRYPOINT ignores CMD.
+def start_of(text: str, target: str | None = None) -> Start:
     """
-    command, entrypoint, ports = "", "", list[str]()
+    How the image of this Dockerfile starts (Dockerfile reference: FROM, CMD, ENTRYPOINT, EXPOSE).
+
+    The stage *target* counts, or the last one; a stage that is built on another one inherits from it.
+    """
+    stages: dict[str, Start] = {}
+    start, name = Start(), ""
     for line in _logical_lines(text):
         match = _INSTRUCTION.fullmatch(line)
         if match is None:
             continue
         word, rest = match[1].upper(), match[2].strip()
-        if word == "FROM":
-            command, entrypoint, ports = "", "", []
+        stage = _STAGE.fullmatch(rest) if word == "FROM" else None
+        if stage is not None:
+            stages[name] = start
+            start, name = stages.get(stage[1].lower(), Start()), (stage[2] or "").lower()
         elif word == "CMD":
-            command = rest
+            start = replace(start, command=_arguments(rest))
         elif word == "ENTRYPOINT":
-            entrypoint, command = rest, ""
+            start = replace(start, entrypoint=_arguments(rest))
+        elif word == "EXPOSE":
+            start = replace(start, ports=(*start.ports, *_PORT.findall(rest)))
+    stages[name] = start
+    return stages.get(target.lower(), start) if target else start
+
+
+def command_line(arguments: tuple[str, ...], ports: Iterable[str]) -> str:
+    """
+    The arguments as one line for a shell in which the literal *ports* have become `$PORT`.
+
+    A port is only replaced where a shell will put it in: in words that need no quotes, and in the script of `sh -c`.
+    """
+    if arguments[:2] == SHELL and len(arguments) == len(SHELL) + 1:
+        return _put_port(arguments[2], ports)
+    words: list[str] = []
+    for number, word in enumerate(arguments):
+        quoted = shlex.quote(word)
+        if number > 0 and arguments[number - 1] in {"-c", "-lc", "-ec"}:
+            words.append(shlex.quote(_put_port(word, ports)))
         else:
-            ports += _PORT.findall(rest.partition("/")[0])
-    return _start(entrypoint, command, tuple(ports))
+            words.append(_put_port(word, ports) if quoted == word else quoted)
+    return " ".join(words)
 
 
-def _start(entrypoint: str, command: str, ports: tuple[str, ...]) -> Start:
-    entry, arguments = _exec_form(entrypoint), _exec_form(command)
-    if entrypoint and entry is None:
-        return Start(line=entrypoint, ports=ports)
-    if command and arguments is None:
-        return Start((*entry, "/bin/sh", "-c", command), ports=ports) if entry else Start(line=command, ports=ports)
-    return Start((*(entry or ()), *(arguments or ())), ports=ports)
+def _put_port(text: str, ports: Iterable[str]) -> str:
+    for port in ports:
+        text = re.sub(rf"(?<![\w.$]){re.escape(port)}(?![\w.])", "$PORT", text)
+    return text
 
 
-def _exec_form(text: str) -> tuple[str, ...] | None:
-    """The arguments of the JSON form, None where it is the shell form."""
+def _arguments(text: str) -> tuple[str, ...]:
+    """The arguments of the JSON form; the shell form is one for the shell."""
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    return (*SHELL, text)
 
 
 def _logical_lines(text: str) -> list[str]:
     kept = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
     return re.sub(r"\\[ \t]*\n", " ", "\n".join(kept)).splitlines()
-
-
-def with_port(start: Start, ports: tuple[str, ...]) -> str:
-    """
-    The start as a command line in which the literal *ports* have become `$PORT`.
-
-    A port is only replaced where a shell will see it: in words that need no quotes, and in the script of `sh -c`.
-    """
-    if not start.arguments:
-        return start.line if "'" in start.line else _put_port(start.line, ports)
-    words: list[str] = []
-    for number, word in enumerate(start.arguments):
-        script = number > 0 and start.arguments[number - 1] in {"-c", "-lc", "-ec"}
-        quoted = shlex.quote(word)
-        words.append(shlex.quote(_put_port(word, ports)) if script else quoted)
-        if quoted == word:
-            words[-1] = _put_port(word, ports)
-    return " ".join(words)
-
-
-def _put_port(text: str, ports: tuple[str, ...]) -> str:
-    for port in ports:
-        text = re.sub(rf"(?<![\w.$]){re.escape(port)}(?![\w.])", "$PORT", text)
-    return text

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.importers.dockerfile import start_of, with_port
+from atoll.importers.dockerfile import command_line, start_of
 from atoll.importers.files import text_or_nothing
 from atoll.importers.naming import name_for
 from atoll.importers.proposal import Draft, Found
@@ -47,14 +47,14 @@ def source_at(directory: Path) -> Source | None:
         return None
     language = "Python" if python else "Node.js" if node else "a Procfile"
     starts = procfile or (_python_starts(directory) if python else _node_starts(directory))
-    run = None if starts else dockerfile_run(directory, ())
+    run = None if starts else dockerfile_run(directory)
     return Source(directory, language, starts or run is not None, run)
 
 
-def dockerfile_run(directory: Path, ports: tuple[str, ...], name: str = "Dockerfile") -> str | None:
-    """The command that a Dockerfile starts, its literal port (and *ports*) replaced by `$PORT`; None without one."""
-    start = start_of(text_or_nothing(directory / name))
-    return with_port(start, (*ports, *start.ports)) or None
+def dockerfile_run(directory: Path) -> str | None:
+    """The command that a Dockerfile starts, the port that it exposes replaced by `$PORT`; None without one."""
+    start = start_of(text_or_nothing(directory / "Dockerfile"))
+    return command_line(start.arguments, start.ports) or None
 
 
 def find(directory: Path) -> Found | None:
@@ -74,11 +74,11 @@ def entrance(names: list[str]) -> str:
 
 def _single(directory: Path, root: Source, below: list[Source]) -> Found:
     name = name_for(directory.name)
-    notes = [] if root.starts else [_unstarted(name)]
+    notes: list[str] = []
     if below:
         others = ", ".join(_relative(directory, s.path) for s in below)
         notes.append(f"the directory itself was taken as the one service; these could be services, too: {others}")
-    remarks = () if root.starts else ("nothing here says how to start it: add `run:`",)
+    remarks = () if root.starts else ("nothing in its source says how to start it: add `run:`",)
     draft = Draft(name, ".", run=root.run, routes=("/",), remarks=remarks)
     return Found(name, f"the sources ({root.language})", (draft,), notes=tuple(notes))
 
@@ -109,10 +109,6 @@ def _left_out(directory: Path, sources: list[Source]) -> Iterator[str]:
     for source in sources:
         path = _relative(directory, source.path)
         yield f"{path} was left out: it is {source.language}, but nothing in it says how to start it"
-
-
-def _unstarted(name: str) -> str:
-    return f"nothing in the source of {name} says how to start it: add `run:`, for example `run: python main.py`"
 
 
 def _relative(directory: Path, path: Path) -> str:

@@ -32,6 +32,27 @@ class Shape(StrEnum):
     VARIABLES = "variables"
 
 
+WORDS: Mapping[Shape, str] = MappingProxyType(
+    {
+        Shape.NAME: "a name",
+        Shape.TEXT: "text",
+        Shape.PATH: "a path",
+        Shape.COUNT: "a whole number",
+        Shape.PORT: "a port",
+        Shape.DURATION: "a duration",
+        Shape.SIZE: "a size",
+        Shape.CPU: "an amount of cpu",
+        Shape.PERCENT: "a percentage",
+        Shape.FLAG: "true or false",
+        Shape.CHOICE: "a word",
+        Shape.SECTION: "a mapping",
+        Shape.LIST: "a list",
+        Shape.NAMED: "a mapping of names",
+        Shape.VARIABLES: "a mapping of names to text",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """
@@ -197,7 +218,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "env",
                 Shape.VARIABLES,
                 "Environment variables. No secrets here.",
-                reason="only what Atoll sets: PORT, ATOLL_*, <NAME>_URL of each callee",
+                reason="only what Atoll sets: PORT, ATOLL_*, and the URL of each callee",
                 example="{LOG_LEVEL: info}",
                 also=("environment", "variables"),
             ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
-from atoll.model.fields import Field, Shape, known
+from atoll.model.fields import WORDS, Field, Shape, known
 from atoll.model.problems import Place, Problem
 from atoll.model.source import Entries, Items, Scalar, Tree
 from atoll.model.system import Origin
@@ -17,12 +17,6 @@ from atoll.values.nearest import nearest
 T = TypeVar("T", int, float, str, bool)
 BIGGEST_COUNT = 1_000_000
 LONGEST_MESSAGE = 400
-WORDS = {
-    Shape.DURATION: "a duration",
-    Shape.PERCENT: "a percentage",
-    Shape.SIZE: "a size",
-    Shape.CPU: "an amount of cpu",
-}
 
 
 @dataclass(slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
-from atoll.model.fields import SECTIONS, Field
+from atoll.model.fields import SECTIONS, WORDS, Field
 
 TITLES = {
     "file": "The file",
@@ -31,7 +32,10 @@ def _page() -> Iterator[str]:
     yield ""
     yield "Generated from the table that also parses the file; do not edit. YAML 1.2: `no` and `on` are words."
     yield "Keys that begin with `x-` are ignored everywhere, for anchors. `atoll explain SERVICE` shows every value"
-    yield "of your own file with the line, or the default, that it came from."
+    yield "of your own file with the line, or the default, that it came from. `atoll schema` prints the JSON Schema."
+    yield ""
+    yield "Durations are written `300ms`, `2s`, `1h30m`; sizes `64k`, `128Mi`, `1G`; cpu `500m` (half a core) or `2`;"
+    yield "percentages `99.9%`. Anchors, aliases and merge keys (`<<`) work; tags and second documents do not."
     for name, title in TITLES.items():
         yield ""
         yield f"## {title}"
@@ -46,7 +50,7 @@ def _page() -> Iterator[str]:
 
 
 def _row(field: Field) -> str:
-    written = field.short or str(field.shape)
+    written = field.short or WORDS[field.shape]
     if field.choices:
         written = " or ".join(f"`{c}`" for c in field.choices)
     if field.later_choices:
@@ -58,3 +62,7 @@ def _row(field: Field) -> str:
     default = f"`{field.default}`" if field.default else "required" if field.required else "none"
     reason = f" ({field.reason})" if field.reason else ""
     return f"| `{field.key}` | {written} | {default}{reason} | {field.meaning} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

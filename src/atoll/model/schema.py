@@ -72,7 +72,7 @@ def _values(field: Field) -> Iterator[Json]:
         case Shape.CHOICE:
             yield {"enum": list(field.choices)}
         case Shape.NAMED:
-            yield _mapping(inside, {"pattern": f"^({LABEL}|x-.*)$"})
+            yield {**_mapping(inside, {"pattern": f"^({LABEL}|x-.*)$"}), "minProperties": 1}
         case Shape.LIST:
             yield from _list(field, inside)
         case Shape.SECTION:

@@ -98,6 +98,7 @@ def read(text: str, file: str) -> tuple[Tree, tuple[Problem, ...]]:
     reader = _Reader(file)
     try:
         yaml = YAML(pure=True)
+        yaml.composer.warn_double_anchors = False  # an anchor may be set anew (YAML 1.2.2, section 3.2.2.2)
         documents = list(yaml.compose_all(text))
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from atoll.plan.observed import MeshSeen, Phase
+
+ONE = "{orders: {source: orders}}"
+TWO = "{orders: {source: orders, instances: 2}}"
+NEXT = "{orders: {source: orders, instances: 2, run: better}}"
+
+
+def test_an_applied_file_becomes_true(live):
+    async def story(house):
+        assert await house.settle(house.ask(TWO)) == "done"
+        assert house.running == ["orders-r1-1", "orders-r1-2"]
+        assert house.texts("ready") == ["is ready and gets traffic"] * 2
+        assert house.texts("change") == ["change 1 (apply) is done"]
+        assert [c[0] for c in house.runtime.calls] == ["create"] * 2 + ["start"] * 2
+
+    live(story)
+
+
+def test_a_release_replaces_and_a_rollback_brings_back(live):
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        assert await house.settle(house.ask(NEXT)) == "done"
+        assert {n.split("-")[1] for n in house.running} == {"r2"}
+        assert await house.settle(house.ask(NEXT, "rollback")) == "done"
+        assert house.store.pins()["orders"].stable.artifact == "orders-None"
+        assert {n.split("-")[1] for n in house.running} == {"r3"}
+
+    live(story)
+
+
+def test_everything_comes_down(live):
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        assert await house.settle(house.ask("{}", "down")) == "done"
+        assert house.runtime.beings == {}
+        assert house.engine.blueprint.workloads == {}
+
+    live(story)
+
+
+def test_deploy_makes_a_release_although_nothing_changed(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        assert await house.settle(house.ask(ONE, "deploy", ("orders",))) == "done"
+        assert house.running == ["orders-r2-2"]
+
+    live(story)
+
+
+def test_an_apply_of_the_same_releases_nothing(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        await house.settle(house.ask(ONE))
+        assert house.running == ["orders-r1-1"]
+
+    live(story)
+
+
+def test_a_failed_build_changes_nothing(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        before, house.builder.broken = house.store.system(), "SyntaxError"
+        number = house.ask(NEXT)
+        assert await house.settle(number) == "failed"
+        assert house.store.change(number).reason == "orders: SyntaxError"
+        assert house.store.system() == before
+        assert house.running == ["orders-r1-1"]
+
+    live(story)
+
+
+def test_a_failed_release_leaves_what_serves(live):
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        house.runtime.broken["start"] = "exec format error"
+        number = house.ask(NEXT)
+        assert await house.settle(number) == "failed"
+        assert "release 2 was given up" in house.store.change(number).reason
+        assert house.running == ["orders-r1-1", "orders-r1-2"]
+
+    live(story)
+
+
+def test_a_refused_configuration_brings_the_system_before_back(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.mesh.refusal = "bad route"
+        number = house.ask(NEXT)
+        await house.until(lambda: house.store.change(number).state == "failed")
+        house.mesh.refusal = ""
+        await house.until(house.engine.converged)
+        assert "Envoy refused the configuration" in house.store.change(number).reason
+        assert house.store.system()[1].services["orders"].run is None
+
+    live(story)
+
+
+def test_a_crash_is_told_and_replaced(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.runtime.end("orders-r1-1", code=3)
+        await house.until(lambda: house.running == ["orders-r1-2"])
+        assert house.texts("crashed") == ["it exited with code 3"]
+
+    live(story)
+
+
+def test_a_silent_runtime_stops_nothing_and_proxies_that_hang_are_not_waited_for(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        calls = list(house.runtime.calls)
+        house.runtime.silent = True
+        await asyncio.sleep(30)
+        house.runtime.silent, house.mesh.silent = False, True
+        await house.until(lambda: house.texts("mesh"))
+        assert house.texts("mesh") == ["a proxy does not answer"]
+        assert house.runtime.calls == calls
+
+    live(story)
+
+
+def test_a_new_control_plane_adopts_everything(live):
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        calls = list(house.runtime.calls)
+        await house.sleep()
+        house.move_in()
+        house.mesh.seen = MeshSeen()
+        await house.wake()
+        await house.until(house.engine.converged)
+        await asyncio.sleep(120)
+        assert [c for c in house.runtime.calls if c not in calls and c[0] != "close"] == []
+        assert house.texts("started") == []
+
+    live(story)
+
+
+def test_a_change_that_was_building_is_built_again(live):
+    async def story(house):
+        number = house.ask(ONE)
+        house.store.move(number, "building")
+        assert await house.settle(number) == "done"
+
+    live(story)
+
+
+def test_deaf_proxies_do_not_make_the_engine_spin(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.mesh.deaf = True
+        house.ask(TWO)
+        before = house.mesh.offered
+        await asyncio.sleep(20)
+        assert 1 <= house.mesh.offered - before < 60
+
+    live(story)
+
+
+def test_a_state_that_cannot_be_written_holds_still_and_goes_on_later(live):
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        house.store._db.execute("VACUUM")
+        number = house.ask(NEXT)
+        pages = house.store._db.execute("PRAGMA page_count").fetchone()[0]
+        house.store._db.execute(f"PRAGMA max_page_count = {pages}")
+        await house.until(lambda: house.engine.problems)
+        assert "the state cannot be written" in house.engine.problems[0]
+        built = Counter(house.builder.built)["orders"]
+        await asyncio.sleep(10)
+        assert Counter(house.builder.built)["orders"] - built <= 12, "it is not built again and again"
+        assert len(house.running) >= 2
+        house.store._db.execute("PRAGMA max_page_count = 1000000")
+        assert await house.settle(number) == "done"
+        assert house.engine.problems == ()
+
+    live(story)
+
+
+def test_what_is_not_removed_the_first_time_is_tried_again_later(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.runtime.broken["remove"] = "device or resource busy"
+        house.ask("{}", "down")
+        await house.until(lambda: house.texts("remove-failed"))
+        await asyncio.sleep(60)
+        tries = [c for c in house.runtime.calls if c[0] == "remove"]
+        assert 4 <= len(tries) <= 12, "held back longer each time"
+        assert house.texts("remove-failed")[0] == "device or resource busy (mend it)"
+        del house.runtime.broken["remove"]
+        await house.until(lambda: not house.runtime.beings)
+
+    live(story)
+
+
+def test_a_lost_artifact_says_how_to_get_it_back(live):
+    async def story(house):
+        house.builder.gone = True
+        house.ask(ONE)
+        await house.until(lambda: house.texts("start-failed"))
+        assert house.texts("start-failed")[0].endswith("(build it again: atoll deploy orders)")
+        assert all(b.phase is not Phase.RUNNING for b in house.runtime.beings.values())
+
+    live(story)

@@ -321,12 +321,16 @@ class Supervisor:
             if time.time() < since + LAST_WORD:
                 self._again(name)
                 return
-        if _alive(record.main) or self._left(record):
+        if _alive(record.main):
+            with suppress(OSError):
+                os.kill(record.main.pid, signal.SIGKILL)  # alone at first, so that its end is written down
+            self._again(name)
+        elif self._left(record):
             if overdue or not record.deadline:
                 self._kill(record)
             self._again(name)
-            return
-        self._end(record)
+        else:
+            self._end(record)
 
     def _again(self, name: str) -> None:
         with suppress(RuntimeError):  # no loop runs any more: the next control plane takes over
@@ -334,8 +338,7 @@ class Supervisor:
 
     def _end(self, record: Record) -> None:
         code, number = self._place.ended(record, self._statuses.pop(record.name, None))
-        killed = number == signal.SIGKILL or (code not in {0, None} and not record.deadline)
-        oom = killed and self._group(record.name).oom_kills() > 0
+        oom = code != 0 and not record.deadline and self._group(record.name).oom_kills() > 0
         last = logs.last_lines(self.log(record.name))
         ended = replace(record, exit=Exit(time.time(), code, number, oom, last))
         self._ledger.records[record.name] = ended

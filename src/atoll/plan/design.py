@@ -105,7 +105,7 @@ def wake_at(blueprint: Blueprint, observed: Observed) -> float | None:
             seen = observed.instances.get(workload.service, {}).get(instance.name)
             if instance.stage is Stage.DRAIN:
                 times.append(instance.since + instance.recipe.drain)
-            elif instance.stage is Stage.START and seen is not None and seen.phase is Phase.CREATED:
+            elif instance.stage is Stage.START and (seen is None or seen.phase is Phase.CREATED):
                 times.append(instance.not_before)
             elif instance.stage is Stage.START and not instance.served and seen is not None:
                 times.append(seen.started_at + workload.health.startup)

@@ -42,11 +42,11 @@ def _settled(workload: Workload, observed: Observed) -> bool:
 
 
 def _up(instance: Instance, seen: Seen | None, observed: Observed) -> Iterator[Action]:
-    if instance.stage is not Stage.START:
+    if instance.stage is not Stage.START or observed.at < instance.not_before:
         return
     if seen is None:
         yield Create(instance, _why(instance))
-    elif seen.phase is Phase.CREATED and _outlets_open(instance, observed) and observed.at >= instance.not_before:
+    elif seen.phase is Phase.CREATED and _outlets_open(instance, observed):
         yield Start(instance, _why(instance))
 
 

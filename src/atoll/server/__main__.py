@@ -29,18 +29,20 @@ def main() -> int:
         if arguments.sweep:
             sys.stdout.write(sweep(places))
             return 0
-        if arguments.fabric is not None:
-            return _run(places, Fabric(arguments.fabric, rootless=arguments.rootless))
+        if arguments.inside:
+            return _run(places, Fabric(arguments.fabric, rootless=arguments.rootless) if arguments.fabric else None)
         hold(places.lock)
         _directories(places)
-        if arguments.processes:
-            return _run(places, None)
-        command, fabric = enter_fabric(places)
+        command, fabric = ([], None) if arguments.processes else enter_fabric(places)
     except AtollError as error:
         sys.stderr.write(f"{error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
         return error.exit_code
-    inside = [sys.executable, "-m", "atoll.server", "--state", str(places.state), "--fabric", fabric.netns]
-    os.execvp(command[0], [*command, *inside, *(["--rootless"] if fabric.rootless else [])])  # noqa: S606 - no shell
+    inside = [sys.executable, "-m", "atoll.server", "--inside", "--state", str(places.state)]
+    if fabric is not None:
+        inside += ["--fabric", fabric.netns, *(["--rootless"] if fabric.rootless else [])]
+    command = [*command, *inside]
+    # gRPC's own fork handlers crash the children of a process with threads; ours execute at once and need none.
+    os.execvpe(command[0], command, os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "false"})  # noqa: S606 - no shell
 
 
 def _run(places: Settings, fabric: Fabric | None) -> int:
@@ -65,6 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--processes", action="store_true", help="no sandboxes: plain processes only")
     parser.add_argument("--sweep", action="store_true", help="end everything that was left, without a state")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--fabric", help=argparse.SUPPRESS)
     parser.add_argument("--rootless", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 from atoll import wire
 from atoll.drivers.builders.build import builder
 from atoll.drivers.host.fabric import ensure_anchor, enter, release
-from atoll.drivers.host.proc import listeners, marked
+from atoll.drivers.host.proc import INSTANCE, listeners, marked, pids
 from atoll.drivers.probes import FabricProber
 from atoll.drivers.runtimes.process import ProcessRuntime
 from atoll.drivers.runtimes.sandbox import SandboxRuntime
@@ -38,7 +38,7 @@ from atoll.model.system import RuntimeKind, System
 from atoll.operations.changes import Desk
 from atoll.operations.snapshot import Snapshot
 from atoll.plan.design import Host
-from atoll.ports import Builder, Runtime
+from atoll.ports import Builder
 from atoll.server.api.app import app
 from atoll.server.api.surface import Surface
 from atoll.server.dashboard.page import dashboard
@@ -76,11 +76,21 @@ def leave_fabric(places: Settings, fabric: Fabric | None) -> None:
 
 def sweep(places: Settings) -> str:
     """End whatever carries this system's marker, and take the run directory away; says how many processes."""
-    found = [process for process, _ in marked(places.identity)]
-    for process in found:
-        process.signal(signal.SIGKILL)
+    ours = {pid for pid, value in marked(INSTANCE).items() if value.partition("/")[0] == places.identity}
+    proxies = {pid for pid in pids() if str(places.run) in _command_line(pid)} - {os.getpid(), os.getppid()}
+    found = ours | proxies
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    release(places.run)
     shutil.rmtree(places.run, ignore_errors=True)
     return f"ended {len(found)} processes\n"
+
+
+def _command_line(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
 
 
 @dataclass(slots=True)
@@ -145,26 +155,33 @@ async def _refuse_lost_state(engine: Engine, places: Settings) -> None:
 
 
 def _parts(places: Settings, fabric: Fabric | None, store: Store) -> Parts:
-    runtimes: dict[RuntimeKind, Runtime] = {}
-    shared = {"run_dir": places.run, "log_dir": places.logs, "system": places.identity}
-    if fabric is not None:
-        runtimes[RuntimeKind.SANDBOX] = SandboxRuntime(fabric=fabric.netns, rootless=fabric.rootless, **shared)
-    else:
-        runtimes[RuntimeKind.PROCESS] = ProcessRuntime(**shared)
+    runtime = _runtime(places, fabric)
     return Parts(
         store=store,
         builder=builder(places.artifacts),
-        runtimes=runtimes,
+        runtimes={RuntimeKind.PROCESS if fabric is None else RuntimeKind.SANDBOX: runtime},
         mesh=EnvoyMesh(
             run_dir=places.run,
             log_dir=places.logs,
             fabric=fabric.netns if fabric is not None else None,
             rootless=fabric.rootless if fabric is not None else False,
         ),
-        prober=FabricProber(fabric.netns if fabric is not None else None),
+        prober=FabricProber(fabric.netns if fabric is not None else None, runtime.listening),
         host=Host(str(places.run)),
         clock=time.time,
         busy_ports=lambda: frozenset(listeners()),
+    )
+
+
+def _runtime(places: Settings, fabric: Fabric | None) -> SandboxRuntime | ProcessRuntime:
+    if fabric is None:
+        return ProcessRuntime(run_dir=places.run, log_dir=places.logs, system=places.identity)
+    return SandboxRuntime(
+        run_dir=places.run,
+        log_dir=places.logs,
+        system=places.identity,
+        fabric=fabric.netns,
+        rootless=fabric.rootless,
     )
 
 

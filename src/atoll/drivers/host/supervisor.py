@@ -106,6 +106,7 @@ class Supervisor:
         self._log_dir = log_dir
         self._system = system
         self._ledger = Ledger(run_dir / "instances", place.kind)
+        self._making: set[str] = set()
         self._tree = cgroups.host_tree()
         self._watch = Watch()
         self._newest = 0
@@ -134,11 +135,14 @@ class Supervisor:
         if record is not None and record.made:
             return
         record = self._ledger.write(_record(self._place.kind, instance, generation))
+        self._making.add(instance.name)
         try:
             await asyncio.to_thread(self._make, instance)
         except AtollError:
             await asyncio.to_thread(self._unmake, record)
             raise
+        finally:
+            self._making.discard(instance.name)
         self._ledger.change(instance.name, made=True)
 
     async def start(self, instance: Instance, artifact: Artifact, generation: int) -> None:
@@ -191,7 +195,9 @@ class Supervisor:
             await asyncio.to_thread(_rotate, full)
         for name in list(self._ledger.records):
             self._advance(name)
-        return {name: self._seen(record) for name, record in self._ledger.records.items()}
+        # A place that is being made right now is neither there nor damaged: it shows when it is whole.
+        whole = (r for r in self._ledger.records.values() if r.name not in self._making)
+        return {record.name: self._seen(record) for record in whole}
 
     async def usage(self) -> Mapping[str, Usage]:
         """What each running instance uses: as its control group counts, else as its processes show."""

@@ -185,13 +185,11 @@ class Changing:
             self._over(change, "failed" if change.reason else "done", change.reason)
 
     def _reject(self, change: Change, words: str) -> None:
-        self._parts.store.revert(change.before, change.number, self._parts.clock())
+        reason = f"Envoy refused the configuration, the one before is back: {words}"
+        self._parts.store.reject(change, f"Envoy refused it: {words}", reason, self._parts.clock())
         self.intent, self.system = self._parts.store.system()
-        for name, release in change.releases.items():
-            pin = self.pins.get(name)
-            if pin is not None and pin.target is not None and pin.target.release == release:
-                self.pins[name] = self._parts.store.abort(name, release, f"Envoy refused it: {words}")
-        self._over(change, "failed", f"Envoy refused the configuration, the one before is back: {words}")
+        self.pins = self._parts.store.pins()
+        self._over(change, "failed", reason)
 
     def settled(self, services: tuple[str, ...], observed: Observed, blueprint: Blueprint) -> bool:
         """Whether these services are as wanted (or failed and back to what they were)."""

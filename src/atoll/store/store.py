@@ -147,13 +147,30 @@ class Store:
             )
         return pins
 
-    def revert(self, to: int, change: int, at: float) -> None:
-        """Want an earlier system again."""
-        system = self.system_at(to)
-        if system is not None:
-            self._db.execute(
-                "INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change, wire.encode(system))
-            )
+    def reject(self, change: Change, note: str, reason: str, at: float) -> None:
+        """
+        Undo a change that took effect, all or nothing: its system, its releases, and the services it removed.
+
+        *note* goes to its releases and *reason* to the change, which has then failed.
+        """
+        with self._transaction() as db:
+            before = db.execute("SELECT system FROM intents WHERE number = ?", (change.before,)).fetchone()
+            if before is not None:
+                db.execute("INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change.number, before[0]))
+                names = [(name,) for name in wire.decode(before[0], System).services]
+                db.executemany(
+                    "INSERT OR IGNORE INTO pins (service, stable) SELECT service, max(number) FROM releases"
+                    " WHERE service = ? AND state = 'serving' GROUP BY service",
+                    names,
+                )
+            for service, release in change.releases.items():
+                db.execute("UPDATE pins SET target = NULL WHERE service = ? AND target = ?", (service, release))
+                db.execute(
+                    "UPDATE releases SET state = 'failed', note = ? WHERE service = ? AND number = ?"
+                    " AND state = 'rolling'",
+                    (note, service, release),
+                )
+            db.execute("UPDATE changes SET state = 'failed', reason = ? WHERE number = ?", (reason, change.number))
 
     # --- releases and pins --------------------------------------------------------------------------------------
 

@@ -119,8 +119,9 @@ class Mesh:
             asyncio.get_running_loop().call_later(0.01, self._accept, seen)
 
     def _accept(self, seen):
-        self.seen = seen
-        self.changed()
+        if seen != self.seen:
+            self.seen = seen
+            self.changed()
 
     async def observe(self):
         if self.silent:

@@ -100,6 +100,19 @@ def test_a_refused_configuration_brings_the_system_before_back(live):
     live(story)
 
 
+def test_a_refused_change_brings_a_service_back_that_it_removed(live):
+    async def story(house):
+        await house.settle(house.ask("{orders: {source: orders}, catalog: {source: catalog}}"))
+        house.mesh.refusal = "bad route"
+        number = house.ask(ONE, names=("catalog",))
+        await house.until(lambda: house.store.change(number).state == "failed")
+        house.mesh.refusal = ""
+        await house.until(house.engine.converged)
+        assert {n.split("-")[0] for n in house.running} == {"orders", "catalog"}
+
+    live(story)
+
+
 def test_a_crash_is_told_and_replaced(live):
     async def story(house):
         await house.settle(house.ask(ONE))

@@ -271,3 +271,34 @@ def test_wake_at_is_the_end_of_a_back_off_or_of_a_start(desk):
     one.word("orders-r1-1", ready=False)
     one.design()
     assert wake_at(one.blueprint, one.observed) == one.now + 5
+
+
+def test_what_the_proxies_do_not_know_yet_goes_first(desk):
+    one = stable(desk(instances=2))
+    one.service = replace(one.service, instances=1)
+    one.accepted = {"orders-r1-2": Stage.SERVE}
+    one.design()
+    assert one.stages == {"orders-r1-1": Stage.DRAIN, "orders-r1-2": Stage.SERVE}
+
+
+def test_numbers_given_out_in_one_turn_differ_at_the_end_of_the_range(desk):
+    one = desk(instances=4, runtime=RuntimeKind.PROCESS)
+    one.busy = frozenset(range(FIRST_PORT + 1, FIRST_PORT + PORTS - 3))
+    one.design()
+    assert len({i.address.port for i in one.instances}) == 4
+
+
+def test_a_rollout_holds_while_too_few_new_ones_serve(desk):
+    one = stable(desk(instances=3))
+    one.pin = Pin(one.recipe(1), one.recipe(2))
+    one.service = replace(one.service, rollout=replace(one.service.rollout, surge=2))
+    one.design()
+    one.running("orders-r2-4")
+    one.word("orders-r2-4", ready=True)
+    one.design()
+    one.accept()
+    one.design()
+    one.accepted = {n: s for n, s in one.accepted.items() if n != "orders-r2-4"}
+    before = one.stages
+    one.design()
+    assert one.stages == before, "the proxies forget one: nothing old comes back for it"

@@ -40,6 +40,7 @@ def test_it_is_done_when_all_serve_in_the_proxies_and_nothing_older_is_left():
 
 def test_it_goes_on_while_the_proxies_do_not_know():
     assert verdict(instance(1), instance(2), accepted={}).outcome is Outcome.GOING
+    assert verdict(instance(1), instance(2), accepted={"orders-1": Stage.SERVE}).outcome is Outcome.GOING
 
 
 def test_it_goes_on_while_an_old_one_drains():

@@ -93,14 +93,22 @@ def test_a_removed_service_loses_its_pin_and_keeps_its_numbers(store, shop, rele
     assert release("v1").target.release == 2
 
 
-def test_an_earlier_system_comes_back(store, shop, release):
+def test_a_rejected_change_is_undone_whole(store, shop, release):
+    release("v1", "catalog")
+    store.promote("catalog", 1)
     release("v1")
+    store.promote("orders", 1)
     change = store.request("apply", (), b"", 1.0)
-    store.take_effect(change, replace(shop, services={}), [], [], 1.0)
-    store.revert(1, change.number, 2.0)
-    assert store.system() == (3, shop)
-    store.revert(99, change.number, 2.0)
-    assert store.system()[0] == 3
+    one = replace(store.pins()["orders"].stable, artifact="v2")
+    store.take_effect(change, replace(shop, services={"orders": shop.services["orders"]}), [one], ["catalog"], 1.0)
+    store.reject(store.change(change.number), "refused", "Envoy refused it", 2.0)
+    assert store.system()[1] == shop
+    assert {n: (p.stable.release, p.target) for n, p in store.pins().items()} == {
+        "catalog": (1, None),
+        "orders": (1, None),
+    }
+    assert store.releases("orders")[0].note == "refused"
+    assert (store.change(change.number).state, store.change(change.number).reason) == ("failed", "Envoy refused it")
 
 
 def test_old_systems_are_forgotten(store, release, monkeypatch):

@@ -112,6 +112,7 @@ class World:
         self.names: set[str] = set()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count(1)
+        self._pids = count(1)
 
     # --- time ---------------------------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class World:
             return "its place is gone"
         if being.phase is not Phase.CREATED:
             return ""
-        being.phase, being.pid, being.started_at = Phase.RUNNING, next(self._numbers), self.now
+        being.phase, being.pid, being.started_at = Phase.RUNNING, next(self._pids), self.now
         if behaviour.boot is not None:
             self.later(behaviour.boot, lambda: self.become(being, ready=True))
         if behaviour.dies is not None:
@@ -191,10 +192,9 @@ class World:
         proxies = self.proxies
         if not proxies.up or not proxies.sent:
             return
+        before = (proxies.known, proxies.rejected, proxies.routes, proxies.outlets)
         offer = proxies.sent.pop(0)
         if proxies.refusal:
-            if proxies.rejected:
-                return
             proxies.rejected = proxies.refusal
         else:
             proxies.rejected = ""
@@ -204,7 +204,8 @@ class World:
             proxies.draining = {n: proxies.draining.get(n, self.now) for n in draining}
             for name in draining:
                 self.later(self.behaviour(self.beings[name].instance).requests if name in self.beings else 0, self.poke)
-        self.poke()
+        if before != (proxies.known, proxies.rejected, proxies.routes, proxies.outlets):
+            self.poke()
 
     # --- what a control plane sees --------------------------------------------------------------------------------
 

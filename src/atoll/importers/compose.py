@@ -76,7 +76,8 @@ def _together(
         if names[old] != old:
             margin.note(places[old], f"{old} is called {names[old]} here")
     open_ = [old for old, one in found.items() if one.published]
-    front = entrance(open_) if open_ else None
+    by_name = {names[old]: old for old in open_}
+    front = by_name[entrance(list(by_name))] if by_name else None
     drafts = []
     for old, one in found.items():
         if not one.listens:
@@ -117,13 +118,11 @@ def _without_urls(
 
 
 def _doors(open_: list[str], front: str | None, names: Mapping[str, str]) -> tuple[str, ...]:
-    others = [f"{names[old]} at /{names[old]}" for old in open_ if old != front]
-    if others and front:
-        return (
-            f"each published port was a door of its own; here one gateway leads to {names[front]} at /,"
-            f" {', '.join(others)} (the path arrives whole)",
-        )
-    return ()
+    others = ", ".join(f"{names[old]} at /{names[old]}" for old in open_ if old != front)
+    if not others or front is None:
+        return ()
+    doors = f"{names[front]} at /, {others} (the path arrives whole)"
+    return (f"each published port was a door of its own; here one gateway leads to {doors}",)
 
 
 def _circle(found: Mapping[str, Read]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./$](?:[A-Za-z0-9_./$=@%+,!?&()|*;<>~^{}\[\]\"'\\-]|:(?! |$)| (?!#| |$))*", re.ASCII)
 _NULL = {"null", "Null", "NULL"}
-_BOOLEAN_OR_NUMBER = re.compile(r"(?i:true|false|yes|no|on|off|y|n)|[-+.0-9][-+.0-9a-fA-FxXoO_:]*")
+_BOOLEAN_OR_NUMBER = re.compile(r"(?i:true|false|yes|no|on|off|y|n)|(?=[^0-9]*[0-9])[-+.0-9][-+.0-9a-fA-FxXoO_:]*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from atoll.errors import Refused
+from atoll.importers.detect import propose
+from atoll.model.load import loads
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "importers"
+CASES = sorted(GOLDEN.glob("*.in"))
+
+
+def unpack(text: str, directory: Path) -> Path:
+    """`-- path --` begins a file, as in the txtar format."""
+    directory.mkdir()
+    for part in text.removeprefix("-- ").split("\n-- "):
+        path, _, content = part.partition(" --\n")
+        target = directory / path.strip().removesuffix(" --")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content + "\n" * (not content.endswith("\n")))
+    return directory
+
+
+def told(directory: Path) -> str:
+    try:
+        proposal = propose(directory)
+    except Refused as error:
+        return f"Refused: {error.message}\nhint: {error.hint}\n".replace(str(directory), "DIRECTORY")
+    loads(proposal.text, file="atoll.yaml", directory=str(directory))
+    return proposal.text + "".join(f"! {note}\n" for note in proposal.notes)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_a_directory_leads_to_its_proposal(case: Path, tmp_path: Path) -> None:
+    found = told(unpack(case.read_text(), tmp_path / "the_shop"))
+    golden = case.with_suffix(".out")
+    if os.environ.get("ATOLL_GOLDEN") == "write":
+        golden.write_text(found)
+    assert found == golden.read_text()
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_bytes(b"services:\n  web: {build: \xff}\n")
+    with pytest.raises(Refused, match=r"compose\.yaml:2: a byte that is not UTF-8"):
+        propose(tmp_path)
+
+
+def test_a_huge_procfile_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_bytes(b"#" * (2 * 1024 * 1024))
+    with pytest.raises(Refused, match="larger than"):
+        propose(tmp_path)
+
+
+def test_the_same_directory_is_told_the_same(tmp_path: Path) -> None:
+    directory = unpack((GOLDEN / "sources.in").read_text(), tmp_path / "d")
+    assert propose(directory) == propose(directory)

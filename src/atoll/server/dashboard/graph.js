@@ -1,31 +1,34 @@
-// The call graph, drawn in layers from left to right: callers before callees, outside hosts last.
+// The call graph, drawn in layers from left to right: callers before callees, outside hosts last. The steps are those
+// of Sugiyama, Tagawa and Toda (1981): break circles, layer, give long edges a lane in each layer, untangle, place.
 
 import { element, shape } from "./drawing.js";
 
-const BOX = { width: 132, height: 38 }, GAP = { x: 76, y: 18 }, EDGE = 10, SWEEPS = 6;
+const BOX = { width: 132, height: 38 }, LANE = 10, GAP = { x: 64, y: 16 }, EDGE = 6, SWEEPS = 8;
+
+const allowed = (edge) => `${edge.caller} calls ${edge.callee} within ${edge.timeout} s, ${edge.retries} retries`;
+
+function isOutside(node) { return node.includes("://"); }
 
 // Calls that lead back to where the walk came from; without them the graph has no circle.
-function backward(nodes, callees) {
+function backward(nodes, edges) {
+  const callees = new Map(nodes.map((node) => [node, []]));
+  for (const edge of edges) callees.get(edge.caller).push(edge);
   const state = new Map(), back = new Set();
   const visit = (node) => {
     state.set(node, "open");
-    for (const callee of callees.get(node)) {
-      if (state.get(callee) === "open") back.add(`${node}\n${callee}`);
-      else if (!state.has(callee)) visit(callee);
+    for (const edge of callees.get(node)) {
+      if (state.get(edge.callee) === "open") back.add(edge);
+      else if (!state.has(edge.callee)) visit(edge.callee);
     }
     state.set(node, "done");
   };
-  for (const node of nodes) if (!state.has(node)) visit(node);
+  nodes.forEach((node) => state.has(node) || visit(node));
   return back;
 }
 
-function layers(nodes, edges) {
-  const callees = new Map(nodes.map((node) => [node, []]));
-  for (const { caller, callee } of edges) callees.get(caller)?.push(callee);
-  const back = backward(nodes, callees);
-  const forward = edges.filter(({ caller, callee }) => !back.has(`${caller}\n${callee}`));
+function depths(nodes, forward) {
   const depth = new Map(nodes.map((node) => [node, 0]));
-  for (let moved = true, rounds = 0; moved && rounds <= nodes.length; rounds++) {
+  for (let moved = true; moved;) {
     moved = false;
     for (const { caller, callee } of forward) {
       if (depth.get(callee) <= depth.get(caller)) {
@@ -34,92 +37,119 @@ function layers(nodes, edges) {
       }
     }
   }
-  const called = new Set(forward.map((edge) => edge.callee)), calls = new Set(forward.map((edge) => edge.caller));
   const deepest = Math.max(0, ...depth.values());
+  const called = new Set(forward.map((edge) => edge.callee));
   for (const node of nodes) {
-    if (node.includes("://")) depth.set(node, deepest);
+    const first = Math.min(...forward.filter((e) => e.caller === node).map((e) => depth.get(e.callee)));
+    if (isOutside(node)) depth.set(node, deepest);
     // Who is called by nobody stands right before the first one it calls, not far away at the left.
-    else if (!called.has(node) && calls.has(node) && node !== "gateway") {
-      depth.set(node, Math.min(...forward.filter((e) => e.caller === node).map((e) => depth.get(e.callee))) - 1);
-    }
+    else if (!called.has(node) && node !== "gateway" && first < Infinity) depth.set(node, first - 1);
   }
-  const columns = Array.from({ length: deepest + 1 }, () => []);
-  for (const node of nodes) columns[depth.get(node)].push(node);
-  return columns.filter((column) => column.length);
+  return depth;
+}
+
+// Columns of nodes and of lanes, and for each edge the stops on its way.
+function layered(nodes, edges) {
+  const back = backward(nodes, edges);
+  const depth = depths(nodes, edges.filter((edge) => !back.has(edge)));
+  const columns = Array.from({ length: Math.max(0, ...depth.values()) + 1 }, () => []);
+  nodes.forEach((node) => columns[depth.get(node)].push(node));
+  const ways = edges.map((edge) => {
+    const way = [edge.caller];
+    for (let i = depth.get(edge.caller) + 1; i < depth.get(edge.callee); i++) {
+      const lane = `${edge.caller}\n${edge.callee}\n${i}`;
+      columns[i].push(lane);
+      way.push(lane);
+    }
+    return { edge, way: [...way, edge.callee] };
+  });
+  return { columns, ways };
 }
 
 // Fewer crossings: each column is sorted by where its neighbours stand, back and forth (barycentre heuristic).
-function untangle(columns, edges) {
+function untangle(columns, ways) {
+  const near = new Map(columns.flat().map((node) => [node, []]));
+  for (const { way } of ways) {
+    way.slice(1).forEach((node, i) => { near.get(node).push(way[i]); near.get(way[i]).push(node); });
+  }
   const place = new Map();
-  const note = (column) => column.forEach((node, i) => place.set(node, i - (column.length - 1) / 2));
+  const note = (column) => column.forEach((node, i) => place.set(node, (i + 0.5) / column.length));
   columns.forEach(note);
-  const centre = (node) => {
-    const near = edges.filter((e) => e.caller === node || e.callee === node)
-      .map((e) => place.get(e.caller === node ? e.callee : e.caller));
-    return near.length ? near.reduce((a, b) => a + b, 0) / near.length : place.get(node);
-  };
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     for (const column of sweep % 2 ? [...columns].reverse() : columns) {
-      const by = new Map(column.map((node) => [node, centre(node)]));
-      column.sort((a, b) => by.get(a) - by.get(b));
+      const centre = new Map(column.map((node) => {
+        const around = near.get(node).map((other) => place.get(other));
+        return [node, around.length ? around.reduce((a, b) => a + b) / around.length : place.get(node)];
+      }));
+      column.sort((a, b) => centre.get(a) - centre.get(b));
       note(column);
     }
   }
 }
 
+const isLane = (node) => node.includes("\n");
+const tall = (node) => (isLane(node) ? LANE : BOX.height);
+
+// The left end of the middle line of every node and lane.
 function places(columns) {
-  const tallest = Math.max(...columns.map((column) => column.length));
-  const height = tallest * (BOX.height + GAP.y) - GAP.y;
+  const heights = columns.map((column) => column.reduce((sum, node) => sum + tall(node) + GAP.y, -GAP.y));
+  const height = Math.max(...heights);
   const at = new Map();
   columns.forEach((column, i) => {
-    const top = (height - (column.length * (BOX.height + GAP.y) - GAP.y)) / 2;
-    column.forEach((node, j) => at.set(node, {
-      x: EDGE + i * (BOX.width + GAP.x), y: EDGE + top + j * (BOX.height + GAP.y),
-    }));
+    let y = EDGE + (height - heights[i]) / 2;
+    for (const node of column) {
+      at.set(node, { x: EDGE + i * (BOX.width + GAP.x), y: y + tall(node) / 2 });
+      y += tall(node) + GAP.y;
+    }
   });
   return { at, width: columns.length * (BOX.width + GAP.x) - GAP.x + 2 * EDGE, height: height + 2 * EDGE };
 }
 
-function curve(from, to) {
-  const start = { x: from.x + BOX.width, y: from.y + BOX.height / 2 }, end = { x: to.x - 5, y: to.y + BOX.height / 2 };
-  if (to.x > from.x) {
-    const bend = Math.max(24, (end.x - start.x) / 2);
-    return `M${start.x} ${start.y}C${start.x + bend} ${start.y} ${end.x - bend} ${end.y} ${end.x} ${end.y}`;
-  }
-  // Back to the left or within a column: around the outside.
-  return `M${start.x} ${start.y}C${start.x + 60} ${start.y} ${end.x - 60} ${end.y} ${end.x} ${end.y}`;
+function curve(way, at) {
+  const first = at.get(way[0]);
+  let path = `M${first.x + BOX.width} ${first.y}`, from = { x: first.x + BOX.width, y: first.y };
+  way.slice(1).forEach((node) => {
+    const to = at.get(node), end = { x: to.x - (isLane(node) ? 0 : 4), y: to.y };
+    const bend = end.x > from.x ? (end.x - from.x) / 2 : 60;  // back to the left: around the outside
+    path += `C${from.x + bend} ${from.y} ${end.x - bend} ${end.y} ${end.x} ${end.y}`;
+    if (isLane(node)) path += `H${to.x + BOX.width}`;
+    from = { x: to.x + BOX.width, y: to.y };
+  });
+  return path;
 }
 
 function clipped(name) {
   const text = name.replace(/^https?:\/\//, "").replace(/:(80|443)$/, "");
-  return text.length > 17 ? `${text.slice(0, 16)}…` : text;
+  return text.length > 15 ? `${text.slice(0, 14)}…` : text;
 }
 
-const allowed = (edge) => `${edge.caller} calls ${edge.callee} within ${edge.timeout} s, ${edge.retries} retries`;
+const drawCall = ({ edge, way }, at) =>
+  shape("path", { class: "call", d: curve(way, at), "marker-end": "url(#tip)", "data-caller": edge.caller,
+    "data-callee": edge.callee }, shape("title", {}, allowed(edge)));
+
+const drawNode = (node, { x, y }) =>
+  shape("g", { class: "node", "data-node": node, transform: `translate(${x} ${y - BOX.height / 2})` },
+    shape("title", {}, node),
+    shape("rect", { width: BOX.width, height: BOX.height, rx: 8 }),
+    shape("circle", { cx: 15, cy: BOX.height / 2, r: 4 }),
+    shape("text", { x: 27, y: BOX.height / 2 + 4 }, clipped(node)));
+
+const tip = () =>
+  shape("defs", {}, shape("marker", { id: "tip", viewBox: "0 0 8 8", refX: 5, refY: 4, markerWidth: 7, markerHeight: 7,
+    orient: "auto" }, shape("path", { d: "M0 0.8 7 4 0 7.2z" })));
 
 export function drawGraph(into, { nodes, edges }) {
   if (!edges.length) {
     into.replaceChildren(element("p", { class: "quiet" }, "No calls are declared."));
     return;
   }
-  const joined = nodes.filter((n) => n !== "gateway" || edges.some((e) => e.caller === n));
-  const columns = layers(joined, edges);
-  untangle(columns, edges);
+  const joined = nodes.filter((node) => node !== "gateway" || edges.some((edge) => edge.caller === node));
+  const { columns, ways } = layered(joined, edges);
+  untangle(columns, ways);
   const { at, width, height } = places(columns);
-  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" },
-    shape("defs", {}, shape("marker", { id: "tip", viewBox: "0 0 8 8", refX: 5, refY: 4, markerWidth: 7, markerHeight: 7,
-      orient: "auto-start-reverse" }, shape("path", { d: "M0 0.8 7 4 0 7.2z" }))),
-    ...edges.map((edge) => shape("path", { class: "call", d: curve(at.get(edge.caller), at.get(edge.callee)),
-      "marker-end": "url(#tip)", "data-caller": edge.caller, "data-callee": edge.callee },
-      shape("title", {}, allowed(edge)))),
-    ...joined.map((node) => shape("g", { class: "node", "data-node": node,
-      transform: `translate(${at.get(node).x} ${at.get(node).y})` },
-      shape("title", {}, node),
-      shape("rect", { width: BOX.width, height: BOX.height, rx: 8 }),
-      shape("circle", { cx: 15, cy: BOX.height / 2, r: 4 }),
-      shape("text", { x: 27, y: BOX.height / 2 + 4 }, clipped(node)))));
-  const words = element("ul", { class: "unseen" }, ...edges.map((edge) => element("li", {}, allowed(edge))));
-  into.replaceChildren(svg, words);
+  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" }, tip(),
+    ...ways.map((way) => drawCall(way, at)), ...joined.map((node) => drawNode(node, at.get(node))));
+  into.replaceChildren(svg, element("ul", { class: "unseen" }, ...edges.map((edge) => element("li", {}, allowed(edge)))));
   for (const group of svg.querySelectorAll(".node")) {
     group.addEventListener("pointerenter", () => highlight(svg, group.dataset.node));
     group.addEventListener("pointerleave", () => highlight(svg, null));
@@ -134,9 +164,9 @@ function highlight(svg, node) {
 }
 
 // Gives every box the colour of its service's state.
-export function colourGraph(into, words) {
+export function colourGraph(into, states) {
   for (const group of into.querySelectorAll(".node")) {
-    const kind = group.dataset.node.includes("://") ? "outside" : words.get(group.dataset.node) ?? "gateway";
-    group.dataset.state = kind;
+    const node = group.dataset.node;
+    group.dataset.state = isOutside(node) ? "outside" : states.get(node) ?? "gateway";
   }
 }

@@ -76,6 +76,7 @@ class _Lane:
 
     kind: Kind
     open: bool = False
+    greeted: bool = False  # without a first answer, be it empty, a proxy waits for 15 s before it goes on
     names: set[str] = field(default_factory=set)  # what was asked for, where that is by name
     known: dict[str, str] = field(default_factory=dict)  # versions the proxy has
     pending: set[str] = field(default_factory=set)
@@ -223,7 +224,8 @@ class Stream:
         upserts, removals = self._due(lane)
         if not upserts and not removals:
             lane.parts.clear()
-            return
+            if lane.kind in BY_NAME or lane.greeted or lane.pending:
+                return
         while lane.parts:
             part = lane.parts.popleft()
             chosen = {n: r for n, r in upserts.items() if n in part}, [n for n in removals if n in part]
@@ -281,6 +283,7 @@ class Stream:
                 lane.pending.add(cluster.refers)
 
     def _send(self, lane: _Lane, upserts: dict[str, Resource], removals: list[str], now: float) -> bytes:
+        lane.greeted = True
         self._counter += 1
         nonce = str(self._counter)
         size = len(upserts) + len(removals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
+from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.core.v3.protocol_pb2 import (
     Http2ProtocolOptions,
     HttpProtocolOptions,
@@ -17,7 +18,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     Rds,
     ResponseMapper,
 )
-from google.protobuf.wrappers_pb2 import BoolValue
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from atoll.mesh import ir
 from atoll.mesh.xds.clusters import ADS
@@ -26,6 +27,11 @@ from atoll.mesh.xds.routes import plain_text
 
 HCM = "envoy.filters.network.http_connection_manager"
 EDGE_BUFFER = 32 * 1024
+# Nobody is internal, whatever the address: x-envoy-* headers of callers are dropped. A range that no packet comes from,
+# since an empty list means all private addresses to Envoy.
+_NOBODY = HttpConnectionManager.InternalAddressConfig(
+    cidr_ranges=[CidrRange(address_prefix="255.255.255.255", prefix_len=UInt32Value(value=32))]
+)
 YES = BoolValue(value=True)
 NO = BoolValue(value=False)
 
@@ -72,7 +78,7 @@ def _manager(item: ir.Listener) -> HttpConnectionManager:
 def _distrust(manager: HttpConnectionManager) -> None:
     """Envoy's advice for an edge proxy: believe no header about where a request comes from, bound everything."""
     manager.use_remote_address.CopyFrom(YES)
-    manager.internal_address_config.SetInParent()  # nobody outside is internal, whatever the address: x-envoy-* goes
+    manager.internal_address_config.CopyFrom(_NOBODY)
     manager.normalize_path.CopyFrom(YES)
     manager.merge_slashes = True
     manager.path_with_escaped_slashes_action = HttpConnectionManager.REJECT_REQUEST
@@ -102,7 +108,7 @@ def _serve_instance(manager: HttpConnectionManager, caller: str) -> None:
     """An instance is known by where it calls from; what it says about time limits and retries is not for it to say."""
     manager.use_remote_address.CopyFrom(YES)
     manager.skip_xff_append = True
-    manager.internal_address_config.SetInParent()
+    manager.internal_address_config.CopyFrom(_NOBODY)
     manager.upgrade_configs.append(HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT"))
     manager.local_reply_config.CopyFrom(
         LocalReplyConfig(

@@ -25,6 +25,7 @@ from atoll.mesh import ir
 from atoll.mesh.xds.messages import count, packed, seconds
 
 CALLER_HEADER = "x-atoll-caller"
+EXTERNAL_ADDRESS = "x-envoy-external-address"  # Envoy adds it where it trusts nobody; x-forwarded-for says the same
 
 # Safe for every request: it did not reach the callee.
 UNSENT = "connect-failure,refused-stream,reset-before-request"
@@ -59,7 +60,7 @@ def _virtual_host(host: ir.VirtualHost) -> VirtualHost:
         name=host.name,
         domains=host.domains,
         routes=[route for rule in host.rules for route in _routes(rule)],
-        request_headers_to_remove=host.remove,
+        request_headers_to_remove=(*host.remove, EXTERNAL_ADDRESS),
     )
     if host.caller:
         result.request_headers_to_add.append(

@@ -1,0 +1,79 @@
+"""A service for tests: `app.py http|websocket|grpc NAME HOST PORT`. Says who it is and what it was sent."""
+
+import asyncio
+import contextlib
+import sys
+
+KIND, NAME, HOST, PORT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            lines = head.split("\r\n")
+            path = lines[0].split(" ")[1]
+            headers = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
+            await reader.readexactly(int(headers.get("content-length", 0)))
+            if path.startswith("/events"):
+                await events(writer)
+                return
+            status = 200
+            if path.startswith("/sleep/"):
+                await asyncio.sleep(float(path.split("/")[2]))
+            if path.startswith("/status/"):
+                status = int(path.split("/")[2])
+            body = (NAME + "\n" + head).encode()
+            writer.write(
+                f"HTTP/1.1 {status} Any\r\ncontent-length: {len(body)}\r\nx-from: {NAME}\r\n\r\n".encode() + body
+            )
+            await writer.drain()
+    writer.close()
+
+
+async def events(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+    while True:
+        data = f"data: {NAME}\n\n".encode()
+        writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def http() -> None:
+    server = await asyncio.start_server(answer, HOST, PORT, limit=1 << 20)
+    await server.serve_forever()
+
+
+async def websocket() -> None:
+    import websockets
+
+    async def echo(connection: websockets.ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(f"{NAME}: {message}")
+
+    async with websockets.serve(echo, HOST, PORT):
+        await asyncio.Event().wait()
+
+
+async def grpc() -> None:
+    import grpc.aio
+
+    async def one(request: bytes, _context: object) -> bytes:
+        return NAME.encode() + b": " + request
+
+    async def many(request: bytes, _context: object):  # noqa: ANN202 - an async generator
+        for number in range(100):
+            yield NAME.encode() + b": " + request + str(number).encode()
+            await asyncio.sleep(0.02)
+
+    server = grpc.aio.server()
+    methods = {"One": grpc.unary_unary_rpc_method_handler(one), "Many": grpc.unary_stream_rpc_method_handler(many)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", methods),))
+    server.add_insecure_port(f"{HOST}:{PORT}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+with contextlib.suppress(KeyboardInterrupt):
+    asyncio.run({"http": http, "websocket": websocket, "grpc": grpc}[KIND]())

@@ -1,0 +1,143 @@
+"""Who may call whom, and what they are told when they may not: real namespaces, real Envoy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from atoll.model.system import Call, CallPolicy, Route
+from atoll.plan.blueprint import Stage
+
+
+async def test_a_declared_call_passes_and_carries_the_true_caller(world):
+    world.service("payments")
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    (orders,) = world.instances("orders")
+
+    answer = await world.call(orders, "payments", "/x", method="GET")
+    assert (answer.status, answer.body.split("\n")[0]) == (200, world.instances("payments")[0].name)
+    assert "x-atoll-caller: orders" in answer.body
+
+    forged = await world.ask("http://127.0.0.1/", caller=orders, headers=("Host: payments:80", "x-atoll-caller: admin"))
+    assert "x-atoll-caller: orders" in forged.body
+    assert "admin" not in forged.body
+
+
+async def test_an_undeclared_call_says_which_line_to_add(world):
+    world.service("payments")
+    world.service("orders")
+    await world.publish()
+    (orders,) = world.instances("orders")
+
+    known = await world.call(orders, "payments")
+    assert known.status == 403
+    assert known.body == "orders may not call payments: add `payments` under services.orders.calls in atoll.yaml\n"
+    unknown = await world.call(orders, "example.com")
+    assert unknown.status == 403
+    assert "add `http://example.com` under services.orders.calls in atoll.yaml" in unknown.body
+    tunnel = (
+        await world.ask("https://example.com/", caller=orders, proxy="http://127.0.0.1:80", fail_with_body="")
+        if (False)
+        else None
+    )
+    assert tunnel is None
+
+
+async def test_a_callee_without_instances_is_named(world):
+    world.service("payments", instances=0)
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    answer = await world.call(world.instances("orders")[0], "payments")
+    assert (answer.status, answer.body) == (
+        503,
+        "payments has no instance that can answer now: none is ready, or all are failing\n",
+    )
+
+
+async def test_the_gateway_routes_by_host_and_longest_path(world):
+    world.service("shop", routes=(Route("/"),))
+    world.service("orders", routes=(Route("/api/orders"), Route("/", hosts=("orders.test",))))
+    await world.publish()
+    shop, orders = world.instances("shop")[0].name, world.instances("orders")[0].name
+
+    async def who(path: str, host: str) -> str:
+        return (await world.outside(path, headers=(f"Host: {host}",))).body.split("\n")[0]
+
+    assert await who("/", "any.test") == shop
+    assert await who("/api/orders/7?x=1", "any.test:99") == orders
+    assert await who("/api/ordersandmore", "any.test") == shop
+    assert await who("/else", "orders.test") == orders
+
+
+async def test_the_gateway_believes_nothing_from_outside(world):
+    world.service("shop", routes=(Route("/api"),))
+    await world.publish()
+    forged = ("x-atoll-caller: orders", "x-envoy-internal: true", "x-envoy-upstream-rq-timeout-ms: 1", "x_y: z")
+    answer = await world.outside("/api//a/../b", headers=(*forged, "x-request-id: mine"))
+    assert answer.body.split("\n")[1].strip() == "GET /api/b HTTP/1.1"
+    assert "x-request-id: mine" in answer.body
+    assert "x-forwarded-for: " in answer.body
+    for gone in ("x-atoll-caller", "x-envoy", "x_y"):
+        assert gone not in answer.body
+    assert answer.headers["server"] == "atoll"
+    assert not [name for name in answer.headers if name.startswith("x-envoy")]
+    assert (await world.outside("/api%2fx")).status == 400
+
+
+async def test_no_route_and_no_instance_from_outside(world):
+    world.service("shop", instances=0, routes=(Route("/shop"),))
+    await world.publish()
+    missing = await world.outside("/other")
+    assert missing.status == 404
+    assert "services.NAME.routes in atoll.yaml" in missing.body
+    empty = await world.outside("/shop")
+    assert empty.status == 503
+    assert "no instance can answer now" in empty.body
+
+
+async def test_plain_processes_call_through_a_port_of_their_own(plain_world):
+    world = plain_world
+    world.service("payments", routes=(Route("/"),))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    (orders,) = world.instances("orders")
+    answer = await world.ask(f"http://127.0.0.1:{orders.outlets[0].address.port}/")
+    assert answer.status == 200
+    assert "x-atoll-caller: orders" in answer.body
+    assert (await world.outside("/")).status == 200
+
+
+async def test_an_outlet_waits_for_its_namespace(world):
+    world.service("payments")
+    world.service("orders", calls=(Call("payments"),))
+    (orders,) = world.instances("orders")
+    nowhere = replace(orders, outlets=(replace(orders.outlets[0], netns=str(world.root / "not-yet")),))
+    (world.root / "not-yet").touch()
+    world.workloads["orders"] = replace(world.workloads["orders"], instances=(nowhere,))
+    blueprint = world.blueprint()
+    await world.mesh.publish(blueprint)
+    seen = await world.wait_seen(lambda s: s.generation == 1, "generation 1")
+    assert orders.name not in seen.outlets
+    assert seen.rejected == ""
+    world.namespace(world.root / "not-yet")
+    await world.mesh.publish(blueprint)
+    await world.wait_seen(lambda s: orders.name in s.outlets, "the outlet opens")
+
+
+async def test_timeouts_bulkheads_and_breakers_act_per_edge(world):
+    from atoll.kit.policy import Breaker, Retry
+
+    strict = CallPolicy(timeout=0.2, retry=Retry(retries=0), breaker=Breaker(consecutive=3, open=30.0))
+    world.service("payments")
+    world.service("orders", calls=(Call("payments", strict),))
+    world.service("carts", calls=(Call("payments"),))
+    await world.publish()
+    (orders,), (carts,) = world.instances("orders"), world.instances("carts")
+    late = await world.call(orders, "payments", "/sleep/2")
+    assert (late.status, late.body) == (504, "payments did not answer orders in time\n")
+    for _ in range(2):
+        assert (await world.call(orders, "payments", "/sleep/2")).status == 504
+    opened = await world.call(orders, "payments", "/")
+    assert (opened.status, "or all are failing" in opened.body) == (503, True)
+    assert (await world.call(carts, "payments", "/")).status == 200
+    assert world.instances("payments")[0].stage is Stage.SERVE

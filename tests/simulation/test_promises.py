@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from atoll.plan.blueprint import Stage
@@ -70,10 +72,10 @@ def test_a_release_whose_proxies_are_silent_waits_without_going_back_or_forth() 
 def test_back_off_grows_to_its_cap_and_never_beyond() -> None:
     player = played("behave v1 dies=0.05 boot=never\nwant a=1:v1\nwait 900")
     starts = [float(line.split()[0]) for line in player.lines if "runs as process" in line]
-    gaps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(starts)]
     assert all(later > FIRST_DELAY / 2 for later in gaps[1:])
     assert all(gap < LONGEST_DELAY + 1 for gap in gaps)
-    assert all(after > before for before, after in zip(gaps, gaps[1:7], strict=False))
+    assert all(after > before for before, after in itertools.pairwise(gaps))
     assert len(set(gaps)) == len(gaps), "each wait has its own jitter"
 
 

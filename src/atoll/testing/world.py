@@ -246,8 +246,12 @@ class World:
         being.ready = ready
         flaps = self.behaviour(being.instance).flaps
         if flaps is not None:
-            self.later(flaps, lambda: self.become(being, ready=not ready))
+            self.later(flaps, lambda: self._flap(being, ready=not ready))
         self.poke()
+
+    def _flap(self, being: Being, *, ready: bool) -> None:
+        if self.behaviour(being.instance).flaps is not None:
+            self.become(being, ready=ready)
 
     def end(self, being: Being, how: Exit) -> None:
         """Its process is gone."""

@@ -1,0 +1,516 @@
+"""What only real processes can show: signals, limits, logs, crashes of the control plane, meddling."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import signal
+import time
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from atoll.drivers.host import cgroups, fabric, logs, proc
+from atoll.drivers.host.commands import run as tool
+from atoll.drivers.host.records import Record
+from atoll.errors import AtollError, Failed, Unavailable
+from atoll.model.system import Resources
+from atoll.plan.observed import Phase
+from atoll.testing.grounds import process_ground, sandbox_ground, why_no_sandboxes
+
+pytestmark = pytest.mark.linux
+
+PROGRAM = """
+import os, signal, subprocess, sys, time
+
+def say(*words):
+    print(*words, flush=True)
+
+def wait():
+    while True:
+        time.sleep(0.05)
+
+def term(*_):
+    say("told to end")
+    sys.exit(0)
+
+what = sys.argv[1]
+if what == "serve":
+    signal.signal(signal.SIGTERM, term)
+    say("up", os.getcwd())
+    wait()
+elif what == "exit":
+    say("about to exit")
+    sys.exit(int(sys.argv[2]))
+elif what == "environment":
+    for name, value in sorted(os.environ.items()):
+        say(f"{name}={value}")
+    say("end")
+    wait()
+elif what == "slow":
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), say("finished"), os._exit(0)))
+    say("up")
+    wait()
+elif what == "family":
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(600)
+        os._exit(0)
+    say("up")
+    wait()
+elif what == "leaver":
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    say("up")
+    sys.exit(7)
+elif what == "hog":
+    say("up")
+    held = []
+    while True:
+        held.append(b"x" * (4 << 20))
+elif what == "bomb":
+    count = 0
+    try:
+        while count < 500:
+            if os.fork() == 0:
+                time.sleep(600)
+            count += 1
+    except OSError as error:
+        say("refused", error.errno, "after", count)
+    say("end")
+    wait()
+elif what == "stdout":
+    with open("/dev/stdout", "w") as file:
+        print("by name", file=file)
+    say("up")
+    wait()
+elif what == "spam":
+    for number in range(400_000):
+        print("line", number, "of much too many", flush=False)
+    say("spammed")
+    wait()
+"""
+
+
+@pytest.fixture(params=["process", "sandbox"])
+def ground(request):
+    if why_no_sandboxes() and request.param == "sandbox":
+        pytest.skip(why_no_sandboxes())
+    with process_ground() if request.param == "process" else sandbox_ground() as made:
+        yield made
+
+
+@asynccontextmanager
+async def control_plane(ground):
+    runtime = ground.sandboxes() if ground.fabric else ground.processes()
+    runtime.told = asyncio.Event()
+    await runtime.prepare(runtime.told.set)
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+async def until(condition, what):
+    deadline = time.monotonic() + 20
+    while not (found := await condition()):
+        assert time.monotonic() < deadline, f"waited for {what}"
+        await asyncio.sleep(0.01)
+    return found
+
+
+async def text_in_log(runtime, name, text):
+    async def there():
+        path = runtime.log(name)
+        return path.exists() and text in path.read_text(errors="replace")
+
+    await until(there, f"{text!r} in the log of {name}")
+
+
+async def ended(runtime, name):
+    async def over():
+        seen = (await runtime.observe())[name]
+        return seen if seen.phase is Phase.EXITED else None
+
+    return await until(over, f"the end of {name}")
+
+
+async def run(ground, runtime, *arguments, say="up", **more):
+    artifact = ground.artifact(PROGRAM)
+    instance = ground.instance(artifact, *arguments, **more)
+    await runtime.create(instance, 1)
+    await runtime.start(instance, artifact, 1)
+    if say:
+        await text_in_log(runtime, instance.name, say)
+    return instance
+
+
+def alive(ground):
+    return [pid for pid, marker in proc.marked(proc.INSTANCE).items() if marker.startswith(f"{ground.system}/")]
+
+
+def needs(controller):
+    if controller in cgroups.host_tree().missing():
+        pytest.skip(f"no control group with {controller} can be written here")
+
+
+# --- what it is given -------------------------------------------------------------------------------------------
+
+
+async def test_the_environment_is_what_was_given_and_nothing_of_ours(ground, monkeypatch):
+    monkeypatch.setenv("OUR_SECRET", "not for services")
+    async with control_plane(ground) as runtime:
+        env = (("INSTANCE_SAYS", "overridden"), ("WHERE", "{app}/data"), ("PATH_OF_OURS", "1"))
+        instance = await run(ground, runtime, "environment", say="end", env=env)
+        found = dict(line.split("=", 1) for line in runtime.log(instance.name).read_text().splitlines() if "=" in line)
+        assert "OUR_SECRET" not in found
+        assert found["INSTANCE_SAYS"] == "hello"
+        assert found["LANG"] == "C.UTF-8"
+        assert found["WHERE"].endswith("/data")
+        assert "{app}" not in found["WHERE"]
+        assert found["HOME"] == found["TMPDIR"] != os.environ.get("HOME")
+        assert found["ATOLL_INSTANCE"] == f"{ground.system}/{instance.name}"
+        given = {"ATOLL_INSTANCE", "HOME", "INSTANCE_SAYS", "LANG", "PATH", "PATH_OF_OURS", "PWD", "TMPDIR", "WHERE"}
+        assert set(found) - {"LC_CTYPE", "OLDPWD", "SHLVL", "_"} <= given
+
+
+async def test_it_runs_in_its_artifact(ground):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, argv=("python3", "{app}/main.py", "serve"))
+        await runtime.create(instance, 1)
+        await runtime.start(instance, artifact, 1)
+        where = "/app" if ground.fabric else artifact.path
+        await text_in_log(runtime, instance.name, f"up {where}\n")
+
+
+async def test_it_can_write_to_dev_stdout_by_name(ground):
+    async with control_plane(ground) as runtime:
+        await run(ground, runtime, "stdout", say="by name")
+
+
+# --- how it ends ------------------------------------------------------------------------------------------------
+
+
+async def test_its_exit_code_and_last_lines_are_told(ground):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "exit", "7", say="about to exit")
+        await asyncio.wait_for(runtime.told.wait(), 10)
+        seen = (await runtime.observe())[instance.name]
+        assert (seen.phase, seen.exit.code, seen.exit.signal) == (Phase.EXITED, 7, None)
+        assert seen.exit.log[-1] == "about to exit"
+
+
+async def test_a_program_that_is_not_there_ends_with_a_word_about_it(ground):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, argv=("no-such-program",))
+        await runtime.create(instance, 1)
+        with suppress(AtollError):
+            await runtime.start(instance, artifact, 1)
+            assert (await ended(runtime, instance.name)).exit.code == 127
+            assert "no-such-program" in runtime.log(instance.name).read_text()
+
+
+async def test_sigterm_reaches_the_program_and_not_its_wrapper_only(ground):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, argv=("/bin/sh", "-c", "python3 main.py serve; echo never"))
+        await runtime.create(instance, 1)
+        await runtime.start(instance, artifact, 1)
+        await text_in_log(runtime, instance.name, "up")
+        await runtime.stop(instance.name, 10.0, 1)
+        await ended(runtime, instance.name)
+        assert "told to end" in runtime.log(instance.name).read_text()
+
+
+async def test_what_a_wrapper_leaves_may_finish_within_the_grace(ground):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, argv=("/bin/sh", "-c", "python3 main.py slow; true"))
+        await runtime.create(instance, 1)
+        await runtime.start(instance, artifact, 1)
+        await text_in_log(runtime, instance.name, "up")
+        await runtime.stop(instance.name, 10.0, 1)
+        await ended(runtime, instance.name)
+        assert "finished" in runtime.log(instance.name).read_text()
+
+
+async def test_children_that_left_the_group_end_with_it(ground):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "family")
+
+        async def complete():
+            return len(alive(ground)) >= 4
+
+        await until(complete, "the family to be complete")
+        await runtime.stop(instance.name, 0.2, 1)
+        await ended(runtime, instance.name)
+        assert alive(ground) == []
+
+
+async def test_when_the_program_ends_what_it_left_ends_at_once(ground):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "leaver")
+        assert (await ended(runtime, instance.name)).exit.code == 7
+        assert alive(ground) == []
+
+
+async def test_a_stopped_process_can_be_ended(ground):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve")
+        os.kill((await runtime.observe())[instance.name].pid, signal.SIGSTOP)
+        await runtime.stop(instance.name, 10.0, 1)
+        seen = await ended(runtime, instance.name)
+        assert seen.exit.code == 0
+
+
+async def test_a_program_killed_from_outside_is_seen_at_once(ground):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve")
+        os.kill((await runtime.observe())[instance.name].pid, signal.SIGKILL)
+        await asyncio.wait_for(runtime.told.wait(), 10)
+        assert (await runtime.observe())[instance.name].exit.signal == signal.SIGKILL
+
+
+# --- limits -----------------------------------------------------------------------------------------------------
+
+
+async def test_out_of_memory_is_called_by_its_name(ground):
+    needs("memory")
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "hog", resources=Resources(memory=64 << 20))
+        seen = await ended(runtime, instance.name)
+        assert seen.exit.oom, seen
+
+
+async def test_a_fork_bomb_stops_at_its_limit(ground):
+    needs("pids")
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "bomb", say="end", resources=Resources(pids=30))
+        assert f"refused {errno.EAGAIN}" in runtime.log(instance.name).read_text()
+        assert len(alive(ground)) <= 30
+        await runtime.stop(instance.name, 0.1, 1)
+        await ended(runtime, instance.name)
+        assert alive(ground) == []
+
+
+async def test_a_limit_changed_by_somebody_is_noticed(ground, monkeypatch):
+    needs("pids")
+    monkeypatch.setattr("atoll.drivers.host.supervisor.BETWEEN_CHECKS", 0.0)
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve", resources=Resources(cpu=500, memory=64 << 20, pids=30))
+        assert (await runtime.observe())[instance.name].altered == ""
+        group = cgroups.group(cgroups.host_tree(), ground.system, instance.name)
+        (group.directories["pids"] / "pids.max").write_text("400")
+        assert "400" in (await runtime.observe())[instance.name].altered
+
+
+async def test_a_process_stopped_by_somebody_is_noticed(ground):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve")
+        os.kill((await runtime.observe())[instance.name].pid, signal.SIGSTOP)
+
+        async def noticed():
+            return "SIGSTOP" in (await runtime.observe())[instance.name].altered
+
+        await until(noticed, "the stopped process to be noticed")
+
+
+# --- logs -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_log_over_its_size_is_rotated_while_it_is_written(ground, monkeypatch):
+    monkeypatch.setattr("atoll.drivers.host.logs.is_full", lambda path: path.exists() and path.stat().st_size > 1 << 20)
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "spam", say="")
+
+        async def spammed():
+            await runtime.observe()
+            return "spammed" in "\n".join(logs.last_lines(runtime.log(instance.name))) or any(
+                "spammed" in path.read_text() for path in ground.log_dir.glob("*.log.*")
+            )
+
+        await until(spammed, "the spam to end")
+        await runtime.observe()
+        assert sorted(path.name for path in ground.log_dir.iterdir()) == [
+            f"{instance.name}.log{end}" for end in ("", ".1", ".2")
+        ]
+
+
+async def test_without_a_place_for_the_log_it_says_so_and_can_be_tried_again(ground):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, "serve")
+        await runtime.create(instance, 1)
+        shutil.rmtree(ground.log_dir)
+        ground.log_dir.write_text("a file in the way")
+        with pytest.raises(Unavailable, match="log of orders-r1-1"):
+            await runtime.start(instance, artifact, 1)
+        ground.log_dir.unlink()
+        await runtime.start(instance, artifact, 1)
+        await text_in_log(runtime, instance.name, "up")
+
+
+async def test_without_a_place_for_records_it_says_so(ground):
+    async with control_plane(ground) as runtime:
+        shutil.rmtree(ground.run_dir / "instances")
+        (ground.run_dir / "instances").write_text("a file in the way")
+        with pytest.raises(Unavailable, match="record of orders-r1-1"):
+            await runtime.create(ground.instance(ground.artifact(PROGRAM), "serve"), 1)
+        (ground.run_dir / "instances").unlink()
+
+
+async def test_an_artifact_that_is_gone_is_named(ground):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, "serve")
+        await runtime.create(instance, 1)
+        shutil.rmtree(artifact.path)
+        with pytest.raises(AtollError, match=artifact.path):
+            await runtime.start(instance, artifact, 1)
+        assert alive(ground) == []
+
+
+# --- a control plane that was killed ------------------------------------------------------------------------------
+
+
+def rewrite(ground, name, **changes):
+    """The record as it would be had the control plane been killed before its next step."""
+    path = ground.run_dir / "instances" / f"{name}.json"
+    record = msgspec.json.decode(path.read_bytes(), type=Record)
+    path.write_bytes(msgspec.json.encode(replace(record, **changes)))
+
+
+async def test_killed_after_the_start_before_it_was_recorded(ground):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve")
+        before = (await runtime.observe())[instance.name]
+    rewrite(ground, instance.name, main=None, keeper=None, watcher=None)
+    async with control_plane(ground) as runtime:
+        seen = (await runtime.observe())[instance.name]
+        assert (seen.phase, seen.pid) == (Phase.RUNNING, before.pid)
+        await runtime.stop(instance.name, 10.0, 1)
+        assert (await ended(runtime, instance.name)).exit.code in {0, None}
+
+
+async def test_killed_before_the_start(ground):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, "serve")
+        await runtime.create(instance, 1)
+    rewrite(ground, instance.name, launching=time.time())
+    async with control_plane(ground) as runtime:
+        assert (await runtime.observe())[instance.name].phase is Phase.CREATED
+        await runtime.start(instance, artifact, 1)
+        await text_in_log(runtime, instance.name, "up")
+
+
+async def test_killed_while_the_place_was_made(ground):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, "serve")
+        await runtime.create(instance, 1)
+    rewrite(ground, instance.name, made=False)
+    async with control_plane(ground) as runtime:
+        assert await runtime.observe() == {}
+        await runtime.create(instance, 1)
+        await runtime.start(instance, artifact, 1)
+        await text_in_log(runtime, instance.name, "up")
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "nonsense"])
+async def test_what_runs_without_a_record_is_ended(ground, damage):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "family")
+    record = ground.run_dir / "instances" / f"{instance.name}.json"
+    if damage == "missing":
+        record.unlink()
+    else:
+        record.write_text("" if damage == "empty" else '{"name": 3')
+    async with control_plane(ground) as runtime:
+        assert await runtime.observe() == {}
+
+        async def gone():
+            return not alive(ground)
+
+        await until(gone, "strays to end")
+        artifact = ground.artifact(PROGRAM)
+        again = ground.instance(artifact, "serve")
+        await runtime.create(again, 1)
+        await runtime.start(again, artifact, 1)
+        await text_in_log(runtime, again.name, "up")
+
+
+async def test_an_end_that_nobody_watched_is_found(ground):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve")
+        pid = (await runtime.observe())[instance.name].pid
+    os.kill(pid, signal.SIGTERM)
+
+    async def over():
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - does not wait
+        return proc.start_time(pid) is None
+
+    await until(over, "its end")
+    async with control_plane(ground) as runtime:
+        seen = await ended(runtime, instance.name)
+        assert seen.exit.code in ({0} if ground.fabric else {0, None})
+
+
+async def test_other_systems_are_left_alone(ground):
+    with process_ground() as other:
+        async with control_plane(ground) as runtime, control_plane(other) as neighbour:
+            theirs = await run(other, neighbour, "serve", service="payments")
+            await run(ground, runtime, "serve")
+            async with control_plane(ground):
+                assert (await neighbour.observe())[theirs.name].phase is Phase.RUNNING
+
+
+# --- sandboxes --------------------------------------------------------------------------------------------------
+
+
+async def test_a_place_that_was_taken_away_is_noticed(ground, monkeypatch):
+    if not ground.fabric:
+        pytest.skip("a plain process has no place of its own")
+    monkeypatch.setattr("atoll.drivers.host.supervisor.BETWEEN_CHECKS", 0.0)
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve")
+        assert (await runtime.observe())[instance.name].altered == ""
+        tool(["nsenter", f"--net={ground.fabric}", "ip", "link", "del", "v1"], what="cut")
+        assert "link" in (await runtime.observe())[instance.name].altered
+        fabric.discard(instance.outlets[0].netns)
+        assert "unmounted" in (await runtime.observe())[instance.name].altered
+
+
+async def test_bubblewrap_killed_by_somebody_does_not_end_the_service(ground):
+    if not ground.fabric:
+        pytest.skip("a plain process has no bubblewrap")
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve")
+        record = msgspec.json.decode((ground.run_dir / f"instances/{instance.name}.json").read_bytes(), type=Record)
+        os.kill(record.watcher.pid, signal.SIGKILL)
+        assert (await runtime.observe())[instance.name].phase is Phase.RUNNING
+        await runtime.stop(instance.name, 10.0, 1)
+        await ended(runtime, instance.name)
+        assert alive(ground) == []
+
+
+async def test_a_sandbox_without_its_namespace_says_why_it_cannot_start(ground):
+    if not ground.fabric:
+        pytest.skip("a plain process has no namespace")
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, "serve")
+        await runtime.create(instance, 1)
+        fabric.discard(instance.outlets[0].netns)
+        with pytest.raises(Failed, match="netns"):
+            await runtime.start(instance, artifact, 1)
+        assert (await runtime.observe())[instance.name].phase is Phase.CREATED

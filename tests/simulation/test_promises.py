@@ -75,7 +75,7 @@ def test_back_off_grows_to_its_cap_and_never_beyond() -> None:
     gaps = [after - before for before, after in itertools.pairwise(starts)]
     assert all(later > FIRST_DELAY / 2 for later in gaps[1:])
     assert all(gap < LONGEST_DELAY + 1 for gap in gaps)
-    assert all(after > before for before, after in itertools.pairwise(gaps))
+    assert all(after > before for before, after in itertools.pairwise(gaps[:7]))
     assert len(set(gaps)) == len(gaps), "each wait has its own jitter"
 
 

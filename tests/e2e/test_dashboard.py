@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: what it shows, what it announces, and that nothing of it is refused by its policy."""
+"""The dashboard in a real browser: what it shows and announces, and that its policy refuses nothing of it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,17 @@ from atoll.server.dashboard.page import dashboard
 TOKEN = "a-token-of-this-test"
 PATIENCE = 30.0
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --remote-debugging-port=0"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+]
 
 pytestmark = [
     pytest.mark.e2e,
@@ -151,7 +158,7 @@ def shop(scene_of):
     dying = one.instances["payments"].pop()
     why = "it exited with code 1"
     one.instances["payments"].append(
-        replace(dying, stage=Stage.START, crashes=4, not_before=one.at + 12, reason=why, served=0.0)
+        replace(dying, stage=Stage.START, crashes=4, not_before=one.at + 100_000, reason=why, served=0.0)
     )
     del one.seen["payments"][dying.name]
     one.building["mailer"] = "uv sync: 12 of 31 packages"
@@ -163,7 +170,8 @@ def shop(scene_of):
             one.loads[run.name] = wire.Load(0.05 + 0.1 * position, (60 + 20 * position) << 20)
         one.rates[name] = wire.Rates(20.0 * len(runs), 4.0, 31.0, 0.02 if name == "payments" else 0.0)
     one.written = [
-        wire.LogLine("orders", f"orders-r4-{1 + n % 3}", f"GET /api/orders/{n} 200 in {3 + n % 7} ms") for n in range(40)
+        wire.LogLine("orders", f"orders-r4-{1 + n % 3}", f"GET /api/orders/{n} 200 in {3 + n % 7} ms")
+        for n in range(40)
     ]
     return one
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HOSTS = frozenset({"localhost", "127.0.0.1"})
+HOST = re.compile(r"(localhost|127\.0\.0\.1)(:\d{1,5})?", re.IGNORECASE)
 COOKIE = "atoll-dashboard"
 UNKNOWN = "run `atoll dashboard`: it prints the address that lets this browser in\n"
 OWN_SITES = frozenset({"", "same-origin", "none"})
@@ -67,7 +67,7 @@ class Door:
 
     def _answer(self, request: HTTPConnection, method: str) -> Response | None:
         """The refusal or the redirect; None to go on."""
-        if urlsplit(f"//{request.headers.get('host', '')}").hostname not in HOSTS:
+        if not HOST.fullmatch(request.headers.get("host", "")):
             # A name that somebody else's DNS points at this machine (DNS rebinding).
             return PlainTextResponse("this is the dashboard of http://localhost only\n", status_code=421)
         if method != "GET":

@@ -3,7 +3,7 @@
 
 import { element, shape } from "./drawing.js";
 
-const BOX = { width: 132, height: 38 }, LANE = 10, GAP = { x: 64, y: 16 }, EDGE = 6, SWEEPS = 8;
+const BOX = { width: 148, height: 38 }, LANE = 10, GAP = { x: 64, y: 16 }, EDGE = 6, SWEEPS = 8;
 
 const allowed = (edge) => `${edge.caller} calls ${edge.callee} within ${edge.timeout} s, ${edge.retries} retries`;
 
@@ -120,7 +120,7 @@ function curve(way, at) {
 
 function clipped(name) {
   const text = name.replace(/^https?:\/\//, "").replace(/:(80|443)$/, "");
-  return text.length > 15 ? `${text.slice(0, 14)}…` : text;
+  return text.length > 17 ? `${text.slice(0, 16)}…` : text;
 }
 
 const drawCall = ({ edge, way }, at) =>

@@ -11,8 +11,10 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ParamSpec
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -24,8 +26,25 @@ from atoll.errors import Failed, Refused
 from atoll.ports import Artifact
 from atoll.values.hashing import digest
 
-DETECTORS = (python.detect, node.detect)
-PLAIN = BuildRecipe(kind="plain", identity="plain-1", path=tuple(BASE_PATH.split(":")))
+DETECTORS = (python.detect_project, node.detect, python.detect_files)
+"""The first one that knows a source decides: a Node.js package may hold a Python script."""
+PLAIN = BuildRecipe(
+    kind="plain",
+    identity="plain-1",
+    path=tuple(BASE_PATH.split(":")),
+    looked_for=("pyproject.toml", "requirements.txt", "*.py", "package.json"),
+)
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be built: the artifact's digest, how, the files and their own digest."""
+
+    digest: str
+    recipe: BuildRecipe
+    files: list[Entry]
+    tree: str
 
 
 class LocalBuilder:
@@ -33,35 +52,43 @@ class LocalBuilder:
 
     def __init__(self, artifacts: Path) -> None:
         self._artifacts = artifacts
-        self._building: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._places = asyncio.Semaphore(os.cpu_count() or 1)
+        self._building: set[str] = set()
         self._known: dict[str, Artifact] = {}
 
     def digest(self, source: Path, run: str | None) -> str:
         """The digest the artifact would have; reads the source, builds nothing."""
-        return self._look(source, run)[0]
+        try:
+            return _order(source, run).digest
+        except OSError as error:
+            raise Failed(f"{source} could not be read: {error}") from error
 
     async def build(self, source: Path, run: str | None, *, progress: Callable[[str], None]) -> Artifact:
         """Build, or find what was built before from the same content."""
         try:
-            name, recipe, files = await asyncio.to_thread(self._look, source, run)
-            async with self._building.setdefault(name, asyncio.Lock()):
-                found = self.find(name)
+            order = await asyncio.to_thread(_order, source, run)
+            lock = self._locks.setdefault(order.digest, asyncio.Lock())
+            async with lock, self._places:
+                found = self.find(order.digest)
                 if found is not None:
                     return replace(found, cached=True)
-                return await self._build(source, name, recipe, files, progress)
+                return await self._build(source, order, progress)
         except OSError as error:
             raise Failed(f"{source} could not be built: {error}", hint=_disk_hint(error)) from error
 
     def find(self, digest: str) -> Artifact | None:
-        """The artifact of that digest where it is still there."""
+        """The artifact of that digest where it is still there, with everything that it needs of this machine."""
         if digest not in self._known:
             record = self._artifacts / digest / "artifact.json"
             try:
-                self._known[digest] = msgspec.json.decode(record.read_bytes(), type=Artifact)
+                read = msgspec.json.decode(record.read_bytes(), type=Artifact)
             except (OSError, msgspec.DecodeError):
                 return None
+            # The directory of all artifacts may have been moved since.
+            self._known[digest] = replace(read, path=str(self._artifacts / digest / "app"))
         found = self._known[digest]
-        return found if Path(found.path).is_dir() else None
+        return found if all(Path(p).is_dir() for p in (found.path, *found.mounts)) else None
 
     def sweep(self, keep: set[str]) -> None:
         """Delete artifacts that nobody needs, and what interrupted builds left behind."""
@@ -70,36 +97,28 @@ class LocalBuilder:
                 self._known.pop(path.name, None)
                 _delete(path)
 
-    def _look(self, source: Path, run: str | None) -> tuple[str, BuildRecipe, list[Entry]]:
-        files = entries(source)
-        recipe = _recipe(source, run)
-        command = json.dumps(recipe.command)
-        name = digest(tree_digest(source, files).encode(), recipe.identity.encode(), command.encode())
-        return name, recipe, files
-
-    async def _build(
-        self,
-        source: Path,
-        name: str,
-        recipe: BuildRecipe,
-        files: list[Entry],
-        progress: Callable[[str], None],
-    ) -> Artifact:
-        beside = self._artifacts / f".{name[:16]}.{os.getpid()}.{time.monotonic_ns()}"
-        beside.mkdir(parents=True, mode=0o755)
-        app, log = beside / "app", beside / "build.log"
+    async def _build(self, source: Path, order: _Order, progress: Callable[[str], None]) -> Artifact:
+        beside = self._artifacts / f".{order.digest[:16]}.{os.getpid()}.{time.monotonic_ns()}"
+        mine = {beside.name, order.digest}
+        self._building |= mine
         try:
-            await asyncio.to_thread(copy, source, files, app)
-            for step in recipe.steps:
+            await _in_thread(_copy, source, order, beside)
+            for step in order.recipe.steps:
                 progress(" ".join((Path(step.command[0]).name, *step.command[1:2])))
-                await run_tool(step.command, directory=app, env=dict(step.env), log=log, progress=progress)
-            artifact = self._describe(name, recipe)
-            (beside / "artifact.json").write_bytes(msgspec.json.encode(artifact))
-            await asyncio.to_thread(_seal, beside)
-            beside.rename(self._artifacts / name)
+                await run_tool(
+                    step.command,
+                    directory=beside / "app",
+                    env=dict(step.env),
+                    log=beside / "build.log",
+                    progress=progress,
+                )
+            artifact = self._describe(order.digest, order.recipe)
+            await _in_thread(_finish, beside, artifact, self._artifacts / order.digest)
         except BaseException:
-            _delete(beside)
+            await _in_thread(_delete, beside)
             raise
+        finally:
+            self._building -= mine
         return artifact
 
     def _describe(self, name: str, recipe: BuildRecipe) -> Artifact:
@@ -119,19 +138,50 @@ def builder(artifacts: Path) -> LocalBuilder:
     return LocalBuilder(artifacts)
 
 
+def _order(source: Path, run: str | None) -> _Order:
+    files = entries(source)
+    recipe = _recipe(source, run)
+    tree = tree_digest(source, files)
+    name = digest(tree.encode(), recipe.identity.encode(), json.dumps(recipe.command).encode())
+    return _Order(name, recipe, files, tree)
+
+
 def _recipe(source: Path, run: str | None) -> BuildRecipe:
-    found = [r for r in (detect(source) for detect in DETECTORS) if r is not None]
-    recipe = found[0] if found else PLAIN
-    command = shell(run) if run is not None else procfile(source) or recipe.command
+    found = next((r for r in (detect(source) for detect in DETECTORS) if r is not None), PLAIN)
+    command = shell(run) if run is not None else procfile(source) or found.command
     if command is None:
-        looked = ("Procfile", *(name for r in found for name in r.looked_for)) if found else (
-            "Procfile", "pyproject.toml", "requirements.txt", "*.py", "package.json"
-        )  # fmt: skip
+        looked = ", ".join(("Procfile", *found.looked_for))
         raise Refused(
-            f"nothing in {source} says how to start it (looked for {', '.join(looked)})",
+            f"nothing in {source} says how to start it (looked for {looked})",
             hint="say it with `run:`, for example `run: python main.py`",
         )
-    return replace(recipe, command=command)
+    return replace(found, command=command)
+
+
+async def _in_thread(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Do *work* in a thread. Cancelling waits for it: it must not go on writing behind our back."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+def _copy(source: Path, order: _Order, beside: Path) -> None:
+    beside.mkdir(parents=True, mode=0o755)
+    copy(source, order.files, beside / "app")
+    if tree_digest(beside / "app", order.files) != order.tree:
+        raise Failed(f"{source} changed while it was being copied", hint="try again")
+
+
+def _finish(beside: Path, artifact: Artifact, target: Path) -> None:
+    """The last step puts the whole artifact in its place at once."""
+    (beside / "artifact.json").write_bytes(msgspec.json.encode(artifact))
+    _seal(beside)
+    if target.exists():
+        _delete(target)
+    beside.rename(target)
 
 
 def _seal(directory: Path) -> None:
@@ -139,9 +189,10 @@ def _seal(directory: Path) -> None:
     for root, directories, files in os.walk(directory):
         for name in (*files, *directories):
             path = Path(root, name)
-            if not path.is_symlink():
-                executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
-                path.chmod(0o555 if executable else 0o444)
+            mode = path.lstat().st_mode
+            if not stat.S_ISLNK(mode):
+                path.chmod(0o555 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o444)
+    directory.chmod(0o755)
 
 
 def _delete(path: Path) -> None:

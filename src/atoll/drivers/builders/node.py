@@ -1,4 +1,4 @@
-"""Node.js sources: `npm ci` where there are dependencies, and the start script without npm in between."""
+"""Node.js sources: `npm ci`, the build script, and the start script without npm in between."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from atoll.drivers.builders.recipe import BASE_PATH, BuildRecipe, Step, json_object, platform, prefix_mount, shell
 from atoll.errors import Refused, Unavailable
 
-VERSION = "node-1"
+VERSION = "node-2"
 ENTRY_FILES = ("server.js", "index.js", "main.js", "app.js")
+LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
+_QUIET = ("--no-audit", "--no-fund", "--no-update-notifier")
 
 
 def detect(source: Path) -> BuildRecipe | None:
@@ -35,23 +37,36 @@ def detect(source: Path) -> BuildRecipe | None:
 
 
 def _steps(source: Path, package: dict[str, object]) -> tuple[Step, ...]:
-    if not package.get("dependencies"):
+    """With a build script, everything is installed, built, and what only building needed taken out again."""
+    builds = _script(package, "build") is not None
+    needed = [key for key in ("dependencies", "optionalDependencies") if package.get(key)]
+    if builds and package.get("devDependencies"):
+        needed.append("devDependencies")
+    if not needed and not builds:
         return ()
-    if not (source / "package-lock.json").is_file():
-        raise Refused(
-            f"{source} has dependencies but no package-lock.json", hint="run `npm install` there and commit it"
-        )
     npm = shutil.which("npm")
     if npm is None:
         raise Unavailable("npm is not installed, but a source needs it", hint="apt-get install npm")
-    return (Step((npm, "ci", "--omit=dev", "--no-audit", "--no-fund")),)
+    if needed and not any((source / lock).is_file() for lock in LOCKS):
+        raise Refused(
+            f"{source} has {needed[0]} but no package-lock.json", hint="run `npm install` there and commit it"
+        )
+    build = (Step((npm, "run", "build")),) if builds else ()
+    if "devDependencies" not in needed:
+        return (*((Step((npm, "ci", "--omit=dev", *_QUIET)),) if needed else ()), *build)
+    return (Step((npm, "ci", "--include=dev", *_QUIET)), *build, Step((npm, "prune", "--omit=dev", *_QUIET)))
+
+
+def _script(package: dict[str, object], name: str) -> str | None:
+    scripts = package.get("scripts")
+    script = scripts.get(name) if isinstance(scripts, dict) else None
+    return script if isinstance(script, str) and script.strip() else None
 
 
 def _command(source: Path, package: dict[str, object]) -> tuple[str, ...] | None:
-    scripts = package.get("scripts")
-    start = scripts.get("start") if isinstance(scripts, dict) else None
-    if isinstance(start, str) and start.strip():
+    start = _script(package, "start")
+    if start is not None:
         return shell(start)
     main = package.get("main")
-    names = (main, *ENTRY_FILES) if isinstance(main, str) else ENTRY_FILES
+    names = (main, *ENTRY_FILES) if isinstance(main, str) and "\0" not in main else ENTRY_FILES
     return next((("node", name) for name in names if (source / name).is_file()), None)

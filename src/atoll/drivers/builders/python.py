@@ -9,50 +9,65 @@ from uv import find_uv_bin
 
 from atoll.drivers.builders.recipe import BASE_PATH, BuildRecipe, Step, platform, prefix_mount, toml
 
-VERSION = "python-1"
+VERSION = "python-2"
 ENTRY_FILES = ("main.py", "app.py", "server.py")
 VENV = ".venv"
 
 
-def detect(source: Path) -> BuildRecipe | None:
-    """How to build *source*, None where it is not Python."""
+def detect_project(source: Path) -> BuildRecipe | None:
+    """How to build *source*, None where it does not say that it is Python."""
     project, requirements = source / "pyproject.toml", source / "requirements.txt"
-    if not (project.is_file() or requirements.is_file() or any(source.glob("*.py"))):
-        return None
+    return _recipe(source) if project.is_file() or requirements.is_file() else None
+
+
+def detect_files(source: Path) -> BuildRecipe | None:
+    """How to build *source* where it only holds Python files, None where it does not."""
+    return _recipe(source) if any(path.is_file() for path in source.glob("*.py")) else None
+
+
+def _recipe(source: Path) -> BuildRecipe:
     uv = find_uv_bin()
     base = Path(sys.base_prefix).resolve()
     interpreter = str(base / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
-    steps = [Step((uv, "venv", "--quiet", "--relocatable", "--python", interpreter, VENV))]
-    own = (("UV_PROJECT_ENVIRONMENT", VENV), ("UV_PYTHON", interpreter), ("UV_LINK_MODE", "copy"))
-    if project.is_file():
-        if not (source / "uv.lock").is_file():
-            steps.append(Step((uv, "lock"), own))
-        sync = (uv, "sync", "--frozen", "--no-dev", "--no-editable", "--no-progress", "--compile-bytecode")
-        steps.append(Step(sync, own))
-    elif requirements.is_file():
-        python = f"{VENV}/bin/python"
-        steps.append(
-            Step((uv, "pip", "install", "--compile-bytecode", "--python", python, "-r", "requirements.txt"), own)
-        )
+    project = _project(source)
+    venv = Step((uv, "venv", "--quiet", "--relocatable", "--python", interpreter, VENV))
     return BuildRecipe(
         kind="python",
         identity=f"{VERSION} {sys.version.split()[0]} {platform()} {base}",
-        steps=tuple(steps),
+        steps=(venv, *_steps(source, uv, interpreter, packaged=project is not None)),
         command=_command(source, project),
         path=(f"{{app}}/{VENV}/bin", *BASE_PATH.split(":")),
         env=(("VIRTUAL_ENV", f"{{app}}/{VENV}"), ("PYTHONUNBUFFERED", "1"), ("PYTHONDONTWRITEBYTECODE", "1")),
         mounts=prefix_mount(str(base)),
-        looked_for=("[project.scripts] with one entry", *ENTRY_FILES),
+        looked_for=("[project.scripts] with one entry and a [build-system]", *ENTRY_FILES),
     )
 
 
-def _command(source: Path, project: Path) -> tuple[str, ...] | None:
-    if project.is_file():
-        table = toml(project).get("project")
-        scripts = table.get("scripts") if isinstance(table, dict) else None
-        if isinstance(scripts, dict) and len(scripts) == 1:
-            return (str(next(iter(scripts))),)
-    for name in ENTRY_FILES:
-        if (source / name).is_file():
-            return ("python", name)
-    return None
+def _project(source: Path) -> dict[str, object] | None:
+    """The whole pyproject.toml where it declares a project; one that only configures tools is none."""
+    path = source / "pyproject.toml"
+    whole = toml(path) if path.is_file() else {}
+    return whole if isinstance(whole.get("project"), dict) else None
+
+
+def _steps(source: Path, uv: str, interpreter: str, *, packaged: bool) -> tuple[Step, ...]:
+    own = (("UV_PROJECT_ENVIRONMENT", VENV), ("UV_PYTHON", interpreter), ("UV_LINK_MODE", "copy"))
+    if packaged:
+        lock = () if (source / "uv.lock").is_file() else (Step((uv, "lock"), own),)
+        # --locked: a lock that does not fit the project any more would leave out what was added since.
+        sync = (uv, "sync", "--locked", "--no-dev", "--no-editable", "--no-progress", "--compile-bytecode")
+        return (*lock, Step(sync, own))
+    if (source / "requirements.txt").is_file():
+        install = (uv, "pip", "install", "--compile-bytecode", "--no-editable", "--no-progress",
+                   "--python", f"{VENV}/bin/python", "-r", "requirements.txt")  # fmt: skip
+        return (Step(install, own),)
+    return ()
+
+
+def _command(source: Path, project: dict[str, object] | None) -> tuple[str, ...] | None:
+    table = (project or {}).get("project")
+    scripts = table.get("scripts") if isinstance(table, dict) else None
+    # Without a build system uv does not install the project, so that its scripts do not exist.
+    if isinstance(scripts, dict) and len(scripts) == 1 and "build-system" in (project or {}):
+        return (str(next(iter(scripts))),)
+    return next((("python", name) for name in ENTRY_FILES if (source / name).is_file()), None)

@@ -12,6 +12,8 @@ from pathlib import Path
 from atoll.errors import Refused
 
 _SHELL = re.compile(r"[;&|<>(){}\n`]")
+_INERT = re.compile(r"\$\{[^}]*\}|'[^']*'|\"(?:[^\"\\]|\\.)*\"|\\.")
+_ASSIGNMENTS = re.compile(r"(?:[A-Za-z_]\w*=(?:'[^']*'|\"[^\"]*\"|[^\s'\"])*\s+)*")
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -45,10 +47,15 @@ def shell(command: str) -> tuple[str, ...]:
     """
     A command line as arguments, by way of the shell, so that `$PORT` is put in.
 
-    A plain command replaces the shell (`exec`), so that a signal arrives at the program itself.
+    A plain command replaces the shell (`exec`), so that a signal arrives at the program itself; one with pipes,
+    lists or redirections stays the shell's. Variables may be set in front of it.
     """
     text = command.strip()
-    return ("/bin/sh", "-c", text if _SHELL.search(text) or text.startswith("exec ") else f"exec {text}")
+    if _SHELL.search(_INERT.sub("", text)) or text.startswith("exec "):
+        return ("/bin/sh", "-c", text)
+    match = _ASSIGNMENTS.match(text)
+    before = match.end() if match else 0
+    return ("/bin/sh", "-c", f"{text[:before]}exec {text[before:]}")
 
 
 def procfile(source: Path) -> tuple[str, ...] | None:
@@ -60,7 +67,9 @@ def procfile(source: Path) -> tuple[str, ...] | None:
     path = source / "Procfile"
     if not path.is_file():
         return None
-    lines = (line.partition(":") for line in text(path).splitlines() if line.strip() and not line.startswith("#"))
+    lines = (
+        line.partition(":") for line in text(path).splitlines() if line.strip() and not line.lstrip().startswith("#")
+    )
     processes = {name.strip(): command.strip() for name, colon, command in lines if colon}
     chosen = processes.get("web") or (next(iter(processes.values())) if len(processes) == 1 else None)
     if chosen is None:
@@ -77,9 +86,9 @@ def prefix_mount(prefix: str) -> tuple[str, ...]:
 
 
 def text(path: Path) -> str:
-    """A text file of the source. Raises `errors.Refused` where it is not one."""
+    """A text file of the source, without a byte order mark. Raises `errors.Refused` where it is not one."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{path} cannot be read: {error}") from error
 
@@ -96,7 +105,7 @@ def json_object(path: Path) -> dict[str, object]:
     """A JSON file of the source. Raises `errors.Refused` where it is not an object."""
     try:
         value = json.loads(text(path))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise Refused(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise Refused(f"{path} is not a JSON object")

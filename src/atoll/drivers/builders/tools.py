@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,9 @@ from atoll.errors import Failed
 
 LIMIT = 900.0
 LAST_LINES = 20
+LONGEST_LINE = 2000
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+"""Colours and what else could steer a terminal."""
 _KEPT = ("HOME", "PATH", "USER", "LANG", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 _KEPT_PREFIXES = ("UV_", "PIP_", "NPM_CONFIG_", "npm_config_", "SSL_", "NODE_EXTRA_CA", "REQUESTS_CA")
 _KEPT_ENDINGS = ("_PROXY", "_proxy")
@@ -63,13 +67,22 @@ async def _read(
     process: asyncio.subprocess.Process, log: Path, last: deque[str], progress: Callable[[str], None]
 ) -> None:
     assert process.stdout is not None  # noqa: S101 - asked for above
+    rest = b""
     with log.open("ab") as file:
         while data := await process.stdout.read(8192):
             file.write(data)
-            for line in data.decode(errors="replace").splitlines():
-                if line.strip():
-                    last.append(line.rstrip())
-                    progress(line.strip())
+            *lines, rest = (rest + data).replace(b"\r", b"\n").split(b"\n")
+            rest = rest[-LONGEST_LINE:]
+            for line in lines:
+                _tell(line, last, progress)
+    _tell(rest, last, progress)
+
+
+def _tell(line: bytes, last: deque[str], progress: Callable[[str], None]) -> None:
+    text = _CONTROL.sub("", line[:LONGEST_LINE].decode(errors="replace")).rstrip()
+    if text:
+        last.append(text)
+        progress(text.strip())
 
 
 def _environment() -> dict[str, str]:

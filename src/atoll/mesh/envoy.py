@@ -22,7 +22,7 @@ from atoll.plan.observed import MeshSeen
 from atoll.ports import Traffic
 
 LOOK = 0.1  # seconds between looks at instances that come or go
-TRIM = 60.0
+TIDY = 60.0
 
 
 class EnvoyMesh:
@@ -67,7 +67,7 @@ class EnvoyMesh:
         for process in self._processes.values():
             process.ensure()
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._follow()), loop.create_task(self._trim())]
+        self._tasks = [loop.create_task(self._follow()), loop.create_task(self._tidy())]
 
     async def publish(self, blueprint: Blueprint) -> None:
         """Offer this configuration; outlets whose namespace is not there yet are left out until the next time."""
@@ -117,19 +117,22 @@ class EnvoyMesh:
 
     async def stop(self) -> None:
         """End the proxies. Traffic ends."""
-        for process in self._processes.values():
-            process.stop()
-        await self.close()
+        await self._cancel()
+        await asyncio.gather(*(process.stop() for process in self._processes.values()))
+        await self._ads.close()
 
     async def close(self) -> None:
         """Let go of the proxies; they go on with what they have."""
+        await self._cancel()
+        for process in self._processes.values():
+            process.let_go()
+        await self._ads.close()
+
+    async def _cancel(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        for process in self._processes.values():
-            process.let_go()
-        await self._ads.close()
 
     # --- what the proxies say -----------------------------------------------------------------------------------
 
@@ -183,11 +186,11 @@ class EnvoyMesh:
             self._changed()
         return active
 
-    async def _trim(self) -> None:
+    async def _tidy(self) -> None:
         while True:
-            await asyncio.sleep(TRIM)
+            await asyncio.sleep(TIDY)
             for process in self._processes.values():
-                process.trim_log()
+                process.tidy()
 
     def _admin(self, proxy: str) -> Path:
         return self._run_dir / f"{proxy}.admin.sock"

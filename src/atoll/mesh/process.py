@@ -28,6 +28,7 @@ DRAIN_SECONDS = 30
 HANDOVER_SECONDS = 40  # the old epoch ends this long after the new one took over: its drain, and some
 BACK_OFF = 0.2
 LONGEST_BACK_OFF = 10.0
+STOP_SECONDS = 3.0
 STEADY = 10.0  # seconds of life after which the back-off begins anew
 LOG_LIMIT = 8 * 1024 * 1024
 TAIL = 5
@@ -88,7 +89,7 @@ class EnvoyProcess:
         self._config_path = spec.run_dir / f"{spec.name}.bootstrap.json"
         self._base_path = spec.run_dir / f"{spec.name}.base-id"
         self._log_path = spec.log_dir / f"envoy-{spec.name}.log"
-        self._child: subprocess.Popen[bytes] | None = None
+        self._children: list[subprocess.Popen[bytes]] = []
         self._watched: int | None = None  # a pidfd
         self._record: Record | None = None
         self._failures = 0
@@ -105,7 +106,7 @@ class EnvoyProcess:
 
         Raises `errors.Failed` when it cannot be started.
         """
-        record = self._read()
+        record = next(iter(self._read()), None)
         if record is None or not _is_alive(record, self._config_path):
             self._spawn(epoch=0)
             return
@@ -116,18 +117,27 @@ class EnvoyProcess:
             self.hot_restart()
 
     def hot_restart(self) -> None:
-        """Start the next epoch; it takes over the listening sockets, and the old process ends once it has drained."""
+        """
+        Start the next epoch; it takes over the listening sockets, and the old process ends once it has drained.
+
+        Raises `errors.Unavailable` when there is none to take over from.
+        """
         record = self._record
         if record is None:
             raise Unavailable(f"the {self._spec.name} proxy does not run")
         self._spawn(epoch=record.epoch + 1)
 
-    def stop(self) -> None:
-        """End it."""
-        record = self._record
+    async def stop(self) -> None:
+        """End it, and what is left of its former epochs. Returns when they are gone."""
         self.let_go()
-        if record is not None and _is_alive(record, self._config_path):
-            os.kill(record.pid, signal.SIGTERM)
+        ending = [record for record in self._read() if _is_alive(record, self._config_path)]
+        ends = [asyncio.ensure_future(_end_of(record.pid)) for record in ending]
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for record in ending:
+                _signal(record, self._config_path, number)
+            if ends:
+                _, ends = map(list, await asyncio.wait(ends, timeout=STOP_SECONDS))
+        self._reap()
         self._record_path.unlink(missing_ok=True)
 
     def let_go(self) -> None:
@@ -138,8 +148,9 @@ class EnvoyProcess:
         self._unwatch()
         self._record = None
 
-    def trim_log(self) -> None:
-        """Keep the log bounded: past its limit the newer half stays."""
+    def tidy(self) -> None:
+        """From time to time: keep the log bounded (past its limit the newer half stays), reap what has ended."""
+        self._reap()
         with contextlib.suppress(FileNotFoundError):
             if self._log_path.stat().st_size > LOG_LIMIT:
                 with self._log_path.open("r+b") as file:
@@ -149,12 +160,15 @@ class EnvoyProcess:
                     file.write(newer)
                     file.truncate()
 
+    def _reap(self) -> None:
+        self._children = [child for child in self._children if child.poll() is None]
+
     # --- starting -----------------------------------------------------------------------------------------------
 
     def _spawn(self, *, epoch: int) -> None:
         spec = self._spec
         self._config_path.write_text(json.dumps(spec.config))
-        self.trim_log()
+        self.tidy()
         arguments = self._arguments(epoch)
         with self._log_path.open("ab") as log:
             child = subprocess.Popen(
@@ -167,9 +181,10 @@ class EnvoyProcess:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (most, most))
-        self._child = child
+        self._children.append(child)
         self._record = Record(child.pid, started, epoch, self._digest())
-        _write(self._record_path, json.dumps(asdict(self._record)))
+        older = [record for record in self._read() if _is_alive(record, self._config_path)]
+        _write(self._record_path, json.dumps([asdict(record) for record in (self._record, *older)]))
         self._watch(child.pid)
 
     def _arguments(self, epoch: int) -> list[str]:
@@ -193,11 +208,12 @@ class EnvoyProcess:
         what = (version(DISTRIBUTION), str(binary()), spec.config, spec.netns, spec.workers)
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
-    def _read(self) -> Record | None:
+    def _read(self) -> list[Record]:
+        """The newest epoch and those before it that may still be draining."""
         try:
-            return Record(**json.loads(self._record_path.read_text()))
+            return [Record(**fields) for fields in json.loads(self._record_path.read_text())]
         except (OSError, ValueError, TypeError):
-            return None
+            return []
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
@@ -231,10 +247,10 @@ class EnvoyProcess:
     def _ended(self) -> None:
         """It died, and nobody asked it to: another one, at once the first time."""
         self._unwatch()
-        if self._child is not None:
-            self._child.wait()
-            self._child = None
         self._record = None
+        self._reap()
+        for record in self._read():  # nobody is left to tell a former epoch to end, and it holds the sockets
+            _signal(record, self._config_path, signal.SIGKILL)
         wait = 0.0 if not self._failures else min(LONGEST_BACK_OFF, BACK_OFF * 2.0 ** min(self._failures - 1, 10))
         self._failures += 1
         self._respawn = asyncio.get_running_loop().call_later(wait, self._again)
@@ -256,6 +272,27 @@ def _is_alive(record: Record, config: Path) -> bool:
         return str(config).encode() in Path(f"/proc/{record.pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+def _signal(record: Record, config: Path, number: signal.Signals) -> None:
+    if _is_alive(record, config):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(record.pid, number)
+
+
+async def _end_of(pid: int) -> None:
+    """Return when the process has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def _start_time(pid: int) -> int | None:

@@ -23,7 +23,6 @@ from atoll.errors import AtollError
 from atoll.mesh.envoy import EnvoyMesh
 from atoll.model.system import (
     Call,
-    CallPolicy,
     Check,
     Egress,
     Gateway,
@@ -58,15 +57,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.linux)
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-async def until(look: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
-    """Wait until *look* gives something true."""
-    end = time.monotonic() + deadline
-    while not look():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline:g} s: {what}")
-        await asyncio.sleep(0.01)
 
 
 def run(*command: str) -> str:
@@ -300,10 +290,6 @@ class World:
         out, _ = await asyncio.to_thread(process.communicate, timeout=20)
         result.update(json.loads(out))
 
-    async def some(self, seconds: float) -> None:
-        """Let load run for a moment."""
-        await asyncio.sleep(seconds)
-
     def close(self) -> None:
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
@@ -313,20 +299,22 @@ class World:
                 process.stdout.close()
         for path in self.namespaces:
             subprocess.run(["umount", str(path)], check=False, capture_output=True)
-        shutil.rmtree(self.root, ignore_errors=True)
+        self.mesh = None
 
 
 @pytest.fixture
 def short_dir() -> Iterator[Path]:
     """A directory whose path is short enough for unix sockets."""
-    yield Path(tempfile.mkdtemp(prefix="atoll-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="atoll-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def record_pids(root: Path) -> list[int]:
     found = []
     for path in root.glob("*.envoy.json"):
         with contextlib.suppress(ValueError, KeyError):
-            found.append(int(json.loads(path.read_text())["pid"]))
+            found += [int(record["pid"]) for record in json.loads(path.read_text())]
     return found
 
 
@@ -349,8 +337,7 @@ async def _world(root: Path, *, sandboxed: bool) -> AsyncIterator[World]:
         pids = record_pids(root)
         if world.mesh is not None:
             await world.mesh.stop()
-        for pid in pids:
-            await until(lambda pid=pid: not alive(pid), f"proxy {pid} ends")
+        assert not [pid for pid in pids if alive(pid)]
         world.close()
 
 
@@ -366,6 +353,3 @@ async def plain_world(short_dir: Path) -> AsyncIterator[World]:
     """Instances as plain processes."""
     async for made in _world(short_dir, sandboxed=False):
         yield made
-
-
-POLICY = CallPolicy()

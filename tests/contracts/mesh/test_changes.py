@@ -1,0 +1,166 @@
+"""Instances come, drain and go under load, and nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import replace
+
+from atoll.mesh import admin
+from atoll.model.system import Call, Check, Health, Route
+from atoll.plan.blueprint import Stage
+
+
+async def replace_all(world, service: str) -> None:
+    """What the engine does: the new one in, taken, then the old one drained, idle, out."""
+    for old in world.instances(service):
+        new = world.add(service)
+        await world.publish()
+        world.stage(old, Stage.DRAIN)
+        await world.publish()
+        await world.wait_seen(lambda s, old=old: s.active.get(old.name) == 0, "the old one is idle")
+        world.stage(old, Stage.STOP)
+        await world.publish()
+        world.apps[old.name].kill()
+        world.stage(old, None)
+        await world.publish()
+        assert new.name in (await world.seen()).accepted
+
+
+async def test_instances_are_replaced_under_load_without_a_failed_request(world):
+    world.service("payments", instances=2, routes=(Route("/"),))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    old = {i.name for i in world.instances("payments")}
+    async with (
+        world.load(world.instances("orders")[0], "payments") as inner,
+        world.load(None, "any", method="POST", connections=4) as outer,
+    ):
+        await replace_all(world, "payments")
+        await replace_all(world, "payments")
+    new = {i.name for i in world.instances("payments")}
+    for result in (inner, outer):
+        assert result["bad"] == []
+        assert sum(result["answers"].values()) > 100
+        assert set(result["answers"]) >= old
+        assert set(result["answers"]) & new
+
+
+async def test_a_killed_instance_costs_no_idempotent_request(world):
+    world.service("payments", instances=2, routes=(Route("/"),))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    first, second = world.instances("payments")
+    async with (
+        world.load(world.instances("orders")[0], "payments", connections=16) as inner,
+        world.load(None, "any", connections=16) as outer,
+    ):
+        await asyncio.sleep(0.5)
+        world.apps[first.name].kill()
+        await asyncio.sleep(1.0)
+    for result in (inner, outer):
+        assert result["bad"] == []
+        assert set(result["answers"]) == {first.name, second.name}
+
+
+async def test_a_hung_instance_is_ejected_while_the_control_plane_is_away(world):
+    world.service("payments", instances=2, health=Health(ready=Check(path="/", interval=0.2, timeout=0.2)))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    first, second = world.instances("payments")
+    await world.mesh.close()
+    world.apps[first.name].send_signal(signal.SIGSTOP)
+    try:
+        socket = world.root / "mesh.admin.sock"
+
+        async def usable() -> set[str]:
+            return {h.ip for h in await admin.hosts(socket, "->payments$") if h.usable}
+
+        deadline = asyncio.get_running_loop().time() + 10
+        while await usable() != {second.address.ip}:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.05)
+        for _ in range(5):
+            answer = await world.call(world.instances("orders")[0], "payments")
+            assert (answer.status, answer.body.split("\n")[0]) == (200, second.name)
+    finally:
+        world.apps[first.name].send_signal(signal.SIGCONT)
+
+
+async def test_a_draining_instance_counts_its_open_requests_and_gets_nothing_new(world):
+    world.service("payments", instances=2)
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    old, kept = world.instances("payments")
+    orders = world.instances("orders")[0]
+    streams = [
+        world.start("curl", "-sN", "-H", "Host: payments", "http://127.0.0.1/events", netns=orders.outlets[0].netns)
+        for _ in range(6)
+    ]
+    for stream in streams:
+        assert await asyncio.to_thread(stream.stdout.readline)
+    world.stage(old, Stage.DRAIN)
+    await world.publish()
+    seen = await world.wait_seen(lambda s: s.active.get(old.name), "open requests are counted")
+    assert 1 <= seen.active[old.name] <= 5
+    assert kept.name not in seen.active
+    for _ in range(5):
+        assert (await world.call(orders, "payments")).headers["x-from"] == kept.name
+    for stream in streams:
+        assert await asyncio.to_thread(stream.stdout.readline) == "\n"
+        stream.kill()
+    await world.wait_seen(lambda s: s.active.get(old.name) == 0, "it is idle")
+
+
+async def test_an_instance_that_is_not_healthy_in_the_proxies_is_not_taken_in(world):
+    world.service("payments")
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    late = world.add("payments", kind=None)
+    await world.mesh.publish(world.blueprint())
+    seen = await world.wait_seen(lambda s: s.generation == world.generation, "the generation is accepted")
+    assert late.name not in seen.accepted
+    for _ in range(5):
+        assert (await world.call(world.instances("orders")[0], "payments")).status == 200
+
+
+async def test_a_removed_instance_frees_its_namespace(world):
+    world.service("payments")
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    orders = world.instances("orders")[0]
+    assert (await world.call(orders, "payments")).status == 200
+    path = world.root / orders.name
+    world.apps[orders.name].kill()
+    world.apps[orders.name].wait()
+    world.stage(orders, None)
+    seen = await world.publish()
+    assert orders.name not in seen.outlets
+    link = f"v{orders.serial}"
+    inside = ("nsenter", f"--net={world.fabric}", "ip", "-o", "link")
+    world.delete(path)
+
+    async def gone() -> None:
+        while link in (await output(*inside)):
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(gone(), 5)
+
+
+async def test_a_removed_service_leaves_nothing_behind(world):
+    world.service("payments")
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    del world.workloads["payments"]
+    world.workloads["orders"] = type(world.workloads["orders"])(
+        **{f: getattr(world.workloads["orders"], f) for f in world.workloads["orders"].__slots__ if f != "calls"},
+        calls=(),
+    )
+    await world.publish()
+    assert await admin.hosts(world.root / "mesh.admin.sock", ".*payments") == ()
+
+
+async def output(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    return out.decode()

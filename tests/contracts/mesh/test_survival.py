@@ -1,0 +1,161 @@
+"""What the proxies do when something breaks: a bad configuration, a dead control plane, a dead proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+
+from atoll.errors import Unavailable
+from atoll.mesh import ir
+from atoll.model.system import Call, Gateway, Route
+
+
+async def test_what_envoy_refuses_is_told_in_its_words_and_harms_nothing_else(world):
+    world.service("payments", routes=(Route("/"),))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    orders = world.instances("orders")[0]
+    good = world.gateway
+    world.gateway = Gateway(good.listen, host="203.0.113.1")  # not an address of this host
+    world.add("payments")
+    await world.mesh.publish(world.blueprint())
+    seen = await world.wait_seen(lambda s: s.rejected != "", "the refusal is seen")
+    assert "203.0.113.1" in seen.rejected
+    assert seen.rejected.startswith("gateway: ")
+    await world.wait_seen(lambda s: len(s.accepted) == 3, "the rest is accepted")
+    world.gateway = good
+    assert (await world.outside("/")).status == 200
+    assert (await world.call(orders, "payments")).status == 200
+    seen = await world.publish()
+    assert seen.rejected == ""
+
+
+async def test_a_proxy_that_dies_comes_back_with_the_last_good_configuration(world):
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+    good = world.gateway
+    world.gateway = Gateway(good.listen, host="203.0.113.1")
+    await world.mesh.publish(world.blueprint())
+    await world.wait_seen(lambda s: s.rejected != "", "the refusal is seen")
+    old = world.mesh._processes[ir.GATEWAY].pid
+    os.kill(old, signal.SIGKILL)
+    world.gateway = good
+
+    async def serves() -> bool:
+        process = await asyncio.create_subprocess_exec(
+            "curl", "-sf", "-o", "/dev/null", f"http://127.0.0.1:{good.listen}/"
+        )
+        return await process.wait() == 0
+
+    async with asyncio.timeout(10):
+        while not await serves():
+            await asyncio.sleep(0.02)
+    assert world.mesh._processes[ir.GATEWAY].pid != old
+
+
+async def test_traffic_goes_on_without_a_control_plane_and_a_new_one_adopts_the_proxies(world):
+    world.service("payments", instances=2, routes=(Route("/"),))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    pids = {name: p.pid for name, p in world.mesh._processes.items()}
+    async with (
+        world.load(world.instances("orders")[0], "payments", connections=4) as inner,
+        world.load(None, "any", method="POST", connections=4) as outer,
+    ):
+        await world.mesh.close()
+        await asyncio.sleep(0.3)
+        news = asyncio.Event()
+        world.mesh = world.new_mesh()
+        await world.mesh.prepare(news.set)
+        await world.wait_seen(lambda s: s.generation == 0, "the proxies are back, and nothing is pushed")
+        sent = count_sent(world.mesh)
+        await world.publish()
+        await asyncio.sleep(0.2)
+    assert {name: p.pid for name, p in world.mesh._processes.items()} == pids
+    assert inner["bad"] == outer["bad"] == []
+    assert sum(sent.values()) == 0, "a proxy that is up to date is told nothing"
+    assert news.is_set()
+
+
+def count_sent(mesh) -> dict[str, int]:
+    """How many resources each proxy is sent from now on."""
+    sent = dict.fromkeys(ir.PROXIES, 0)
+    for proxy in ir.PROXIES:
+        for stream in mesh._ads.streams(proxy):
+            original = stream._send
+
+            def send(lane, upserts, removals, now, proxy=proxy, original=original):
+                sent[proxy] += len(upserts) + len(removals)
+                return original(lane, upserts, removals, now)
+
+            stream._send = send
+    return sent
+
+
+async def test_a_killed_proxy_is_replaced_at_once(world):
+    world.service("payments", routes=(Route("/"),))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    for name, process in world.mesh._processes.items():
+        old = process.pid
+        os.kill(old, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            while process.pid in {old, None}:
+                await asyncio.sleep(0.01)
+        await world.accepted()
+        assert name in ir.PROXIES
+    assert (await world.outside("/")).status == 200
+    assert (await world.call(world.instances("orders")[0], "payments")).status == 200
+
+
+async def test_a_silent_proxy_is_an_error_and_not_an_empty_answer(world):
+    world.service("payments")
+    await world.publish()
+    process = world.mesh._processes[ir.MESH]
+    pid = process.pid
+    process.let_go()
+    os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await world.mesh.observe()
+            except Unavailable as error:
+                assert "mesh" in error.message
+                break
+            await asyncio.sleep(0.01)
+
+
+async def test_a_hot_restart_under_load_loses_nothing(world):
+    world.service("payments", instances=2, routes=(Route("/"),))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    before = {name: p.pid for name, p in world.mesh._processes.items()}
+    async with (
+        world.load(world.instances("orders")[0], "payments", connections=4) as inner,
+        world.load(None, "any", method="POST", connections=4) as outer,
+    ):
+        await asyncio.sleep(0.2)
+        await world.mesh.hot_restart()
+        await world.accepted()
+        await asyncio.sleep(1.0)
+    after = {name: p.pid for name, p in world.mesh._processes.items()}
+    assert not set(before.values()) & set(after.values())
+    assert inner["bad"] == outer["bad"] == []
+    assert (await world.outside("/")).status == 200
+
+
+async def test_a_changed_start_configuration_is_taken_by_hot_restart(world):
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+    before = {name: p.pid for name, p in world.mesh._processes.items()}
+    await world.mesh.close()
+    world.mesh = world.new_mesh()
+    process = world.mesh._processes[ir.GATEWAY]
+    process._spec = replace(process._spec, workers=1)
+    await world.mesh.prepare(lambda: None)
+    await world.publish()
+    assert process.pid != before[ir.GATEWAY]
+    assert world.mesh._processes[ir.MESH].pid == before[ir.MESH]
+    assert (await world.outside("/")).status == 200

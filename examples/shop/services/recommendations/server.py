@@ -90,6 +90,10 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self._rest()
 
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the other side has gone: nobody to tell
+            super().handle()
+
     def finish(self) -> None:
         with self.server.lock:
             self.server.idle.discard(self.connection)
@@ -111,11 +115,12 @@ class _Handler(BaseHTTPRequestHandler):
         response = Response(400) if request is None else self._run(request)
         if request is None:
             self.close_connection = True
-        with suppress(ConnectionError):  # the other side has gone: nobody to tell
+        try:
             self._send(response, request.id if request else "")
-        if request is not None and request.path != "/healthz":
-            took = (time.monotonic() - began) * 1000
-            print(f"{request.method} {self.path} {response.status} {took:.1f}ms id={request.id}", flush=True)
+        finally:
+            if request is not None and request.path != "/healthz":
+                took = (time.monotonic() - began) * 1000
+                print(f"{request.method} {self.path} {response.status} {took:.1f}ms id={request.id}", flush=True)
         self._rest()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer

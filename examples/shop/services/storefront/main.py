@@ -29,7 +29,7 @@ STATIC = {
     for path in (Path(__file__).parent / "static").iterdir()
     if path.suffix in TYPES
 }
-LOOK_AGAIN = 0.5
+LOOK_AGAIN = 1.0
 SIGN_OF_LIFE = 5.0
 
 
@@ -95,7 +95,7 @@ def change(request: Request, held: dict[str, int]) -> Response:
     form = _form(request)
     wanted = "0" if "remove" in form else form.get("count", "")
     sku = form.get("sku", "")
-    if sku not in held or not (wanted.isdecimal() and len(wanted) <= 3):
+    if sku not in held or not (wanted.isascii() and wanted.isdecimal() and len(wanted) <= 3):
         return _go("/basket")
     return _go("/basket", {"Set-Cookie": basket.cookie(basket.changed(held, sku, int(wanted)))})
 
@@ -135,9 +135,7 @@ def pay(request: Request, held: dict[str, int]) -> Response:
     return _checkout_again(request, held, str(uuid.uuid4()), name, text, 422)
 
 
-def _checkout_again(
-    request: Request, held: dict[str, int], key: str, name: str, error: str, status: int
-) -> Response:
+def _checkout_again(request: Request, held: dict[str, int], key: str, name: str, error: str, status: int) -> Response:
     lines = _lines(held, _products(request))
     return _html(pages.checkout(lines, key, held, error=error, name=name), status)
 

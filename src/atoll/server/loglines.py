@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,55 +11,75 @@ from atoll import wire
 
 LOOK_AGAIN = 0.2
 CHUNK = 64 * 1024
+AT_ONCE = 16 * CHUNK
+
+INSTANCE = re.compile(r"(?P<service>.+)-r\d+-\d+")
+"""`orders-r3-12` is an instance of orders; the proxies' logs lie beside and are nobody's."""
 
 
 async def lines(directory: Path, service: str | None, tail: int, *, follow: bool) -> AsyncIterator[wire.LogLine]:
     """
     The last *tail* lines of every instance's newest log, oldest file first, then new lines while *follow*.
 
-    A file that shrinks was rotated and is read from its new start.
+    A last line without its line break is shown where nothing more is waited for, else once it is whole. A file that
+    shrinks was rotated and is read from its new start.
     """
     at: dict[Path, int] = {}
     for path in _files(directory, service):
-        text, at[path] = await asyncio.to_thread(_end, path, tail)
+        text, at[path] = await asyncio.to_thread(_end, path, tail, whole=follow)
         for line in text:
             yield _line(path, line)
     while follow:
         await asyncio.sleep(LOOK_AGAIN)
-        for path in _files(directory, service):
-            size = path.stat().st_size if path.exists() else 0
-            start = at.get(path, 0) if size >= at.get(path, 0) else 0
-            if size > start:
-                text, at[path] = await asyncio.to_thread(_between, path, start)
+        files = _files(directory, service)
+        at = {path: at.get(path, 0) for path in files}
+        for path, start in at.items():
+            size = _size(path)
+            if size != start:
+                text, at[path] = await asyncio.to_thread(_between, path, start if size > start else 0)
                 for line in text:
                     yield _line(path, line)
 
 
 def _files(directory: Path, service: str | None) -> list[Path]:
-    found = [p for p in directory.glob("*.log") if service is None or _service(p) == service]
-    return sorted(found, key=lambda p: (p.stat().st_mtime if p.exists() else 0.0, p.name))
+    found = ((path, INSTANCE.fullmatch(path.stem)) for path in directory.glob("*.log"))
+    return sorted((p for p, match in found if match and service in {None, match["service"]}), key=_age)
 
 
-def _service(path: Path) -> str:
-    """`orders-r3-12.log` belongs to orders."""
-    return path.stem.rsplit("-r", 1)[0]
+def _age(path: Path) -> tuple[float, str]:
+    try:
+        return path.stat().st_mtime, path.name
+    except OSError:
+        return 0.0, path.name
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _line(path: Path, text: str) -> wire.LogLine:
-    return wire.LogLine(_service(path), path.stem, text)
+    return wire.LogLine(path.stem.rsplit("-r", 1)[0], path.stem, text)
 
 
-def _end(path: Path, tail: int) -> tuple[list[str], int]:
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        data = b""
-        for start in _backwards(size):
-            file.seek(start)
-            data = file.read(min(CHUNK, size - start - len(data))) + data
-            if data.count(b"\n") > tail:
-                break
-    whole = data[: data.rfind(b"\n") + 1]
-    return whole.decode(errors="replace").splitlines()[-tail:], size - (len(data) - len(whole))
+def _end(path: Path, tail: int, *, whole: bool) -> tuple[list[str], int]:
+    """The last lines, and where to read on; nothing of a file that is gone."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            data = b""
+            for start in _backwards(size):
+                file.seek(start)
+                data = file.read(size - len(data) - start) + data
+                if data.count(b"\n") > tail:
+                    break
+    except OSError:
+        return [], 0
+    if whole:
+        data, size = _whole(data), size - len(data) + len(_whole(data))
+    return _split(data)[-tail:] if tail else [], size
 
 
 def _backwards(size: int) -> Iterator[int]:
@@ -69,10 +90,23 @@ def _backwards(size: int) -> Iterator[int]:
 
 
 def _between(path: Path, start: int) -> tuple[list[str], int]:
-    with path.open("rb") as file:
-        file.seek(start)
-        data = file.read(16 * CHUNK)
-    whole = data[: data.rfind(b"\n") + 1]
-    if not whole and len(data) == 16 * CHUNK:
-        whole = data  # one line longer than the buffer: better in pieces than never
-    return whole.decode(errors="replace").splitlines(), start + len(whole)
+    """Whole lines from *start* on, and where to read on."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read(AT_ONCE)
+    except OSError:
+        return [], start
+    # One line that is longer than what is read at once: better in pieces than never.
+    whole = _whole(data) or (data if len(data) == AT_ONCE else b"")
+    return _split(whole), start + len(whole)
+
+
+def _whole(data: bytes) -> bytes:
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _split(data: bytes) -> list[str]:
+    """Lines end with a line break and with nothing else that Unicode would break lines at."""
+    text = data.decode(errors="replace").removesuffix("\n")
+    return [line.removesuffix("\r") for line in text.split("\n")] if data else []

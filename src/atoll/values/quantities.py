@@ -35,12 +35,12 @@ _RATE = re.compile(rf"{_NUMBER} ?rps", re.ASCII)
 def duration(text: str) -> float:
     """`300ms`, `2s`, `1h30m` as seconds."""
     total, at = Decimal(0), 0
-    for match in _DURATION.finditer(text[: LONGEST_TEXT + 1]):
+    for match in _DURATION.finditer(text[:LONGEST_TEXT]):
         if match.start() != at:
             break
         total += Decimal(match[1]) * _UNITS[match[2]]
         at = match.end()
-    if not 0 < len(text) <= LONGEST_TEXT or at != len(text):
+    if not text or at != len(text):
         raise ValueError(f"{_shown(text)} is not a duration: write 300ms, 2s, 5m or 1h30m")
     return float(total)
 

@@ -25,5 +25,10 @@ def test_nearest(word: str, meant: str | None) -> None:
     assert nearest(word, KNOWN) == meant
 
 
+def test_nobody_mistypes_a_word_that_long() -> None:
+    assert nearest("a" * (LONGEST + 1), ["a" * LONGEST]) is None
+    assert nearest("a" * LONGEST, ["a" * (LONGEST + 1)]) is not None
+
+
 def test_nothing_is_near_to_nothing() -> None:
     assert nearest("word", ()) is None

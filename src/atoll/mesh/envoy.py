@@ -52,6 +52,8 @@ class EnvoyMesh:
         self._namespaces: frozenset[str] = frozenset()
         self._offered: Offered | None = None
         self._known = Known()
+        self._outlets: frozenset[str] = frozenset()
+        self._stale = False
         self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,13 +92,13 @@ class EnvoyMesh:
             raise Unavailable(f"the {away[0]} proxy does not answer")
         if self._offered is None:
             return MeshSeen()
-        known = self._known
+        known = self._refreshed()
         return MeshSeen(
             generation=min(found[-1].generation for found in streams.values()),
             accepted={
                 name: stage for name, stage in known.stages.items() if stage is not Stage.SERVE or name in known.usable
             },
-            outlets=acceptance.outlets(self._offered, streams[ir.MESH]),
+            outlets=self._outlets,
             active=dict(known.active),
             rejected="\n".join(self._ads.refusals()),
         )
@@ -138,26 +140,31 @@ class EnvoyMesh:
 
     def _news(self) -> None:
         """A proxy connected, went, accepted or rejected, or there is something new for it."""
-        streams = {name: self._ads.streams(name) for name in ir.PROXIES}
-        if self._offered is None or not all(streams.values()):
+        if not all(self._ads.streams(name) for name in ir.PROXIES):
             self._known = Known()
-        else:
-            self._known.stages = acceptance.acknowledged(self._offered, streams, self._known.stages)
-            self._forget()
+        self._stale = True
         self._awake.set()
         self._changed()
 
-    def _forget(self) -> None:
+    def _refreshed(self) -> Known:
+        """What is known, with the latest acknowledgements; worked out once for all that came since the last look."""
+        streams = {name: self._ads.streams(name) for name in ir.PROXIES}
+        if not self._stale or self._offered is None or not all(streams.values()):
+            return self._known
+        self._stale = False
         known = self._known
-        known.usable = {name for name in known.usable if known.stages.get(name) is Stage.SERVE}
-        known.active = {name: n for name, n in known.active.items() if known.stages.get(name) is Stage.DRAIN}
+        stages = known.stages = acceptance.acknowledged(self._offered, streams, known.stages)
+        known.usable = {name for name in known.usable if stages.get(name) is Stage.SERVE}
+        known.active = {name: n for name, n in known.active.items() if stages.get(name) is Stage.DRAIN}
+        self._outlets = acceptance.outlets(self._offered, streams[ir.MESH])
+        return known
 
     async def _follow(self) -> None:
         """Ask the proxies about instances that come or go, while there are any."""
         last: dict[str, int] = {}
         while True:
             await self._awake.wait()
-            if self._offered is None or not any(acceptance.in_question(self._offered, self._known)):
+            if self._offered is None or not any(acceptance.in_question(self._offered, self._refreshed())):
                 self._awake.clear()
                 last = {}
                 continue
@@ -172,7 +179,7 @@ class EnvoyMesh:
         Draining instances count as idle when two looks in a row show nothing: the threads of a proxy learn of a change
         one after the other.
         """
-        known = self._known
+        known = self._refreshed()
         fresh, draining = acceptance.in_question(offered, known)
         services = {i.recipe.service for i in (*fresh, *draining)}
         states = [s for proxy in ir.PROXIES for s in await admin.hosts(self._admin(proxy), names.edges_to(services))]

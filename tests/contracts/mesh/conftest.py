@@ -335,10 +335,12 @@ async def _world(root: Path, *, sandboxed: bool) -> AsyncIterator[World]:
         yield world
     finally:
         pids = record_pids(root)
-        if world.mesh is not None:
-            await world.mesh.stop()
-        assert not [pid for pid in pids if alive(pid)]
-        world.close()
+        try:
+            if world.mesh is not None:
+                await world.mesh.stop()
+            assert not [pid for pid in pids if alive(pid)]
+        finally:
+            world.close()
 
 
 @pytest.fixture

@@ -35,12 +35,6 @@ async def test_an_undeclared_call_says_which_line_to_add(world):
     unknown = await world.call(orders, "example.com")
     assert unknown.status == 403
     assert "add `http://example.com` under services.orders.calls in atoll.yaml" in unknown.body
-    tunnel = (
-        await world.ask("https://example.com/", caller=orders, proxy="http://127.0.0.1:80", fail_with_body="")
-        if (False)
-        else None
-    )
-    assert tunnel is None
 
 
 async def test_a_callee_without_instances_is_named(world):

@@ -36,6 +36,7 @@ class Translation:
 
     mesh: ir.Mesh = field(default_factory=lambda: ir.Mesh({}))
     bases: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    namespaces: frozenset[str] = frozenset()
 
 
 def translate(
@@ -47,22 +48,24 @@ def translate(
     *namespaces* are the paths of the network namespaces that exist: an outlet waits for its own.
     """
     old = last or Translation()
+    unmoved = namespaces == old.namespaces
     shares: dict[str, ir.Share] = {}
     bases: dict[str, tuple[object, ...]] = {}
     workloads = blueprint.workloads
     for name, workload in workloads.items():
         healths = {c.service: workloads[c.service].health for c in workload.calls if c.service in workloads}
-        there = frozenset(_netns(workload)) & namespaces
+        before = old.bases.get(name)
+        there = before[2] if before and unmoved and before[0] is workload else namespaces.intersection(_netns(workload))
         bases[name] = (workload, healths, there, topology)
-        same = _same(old.bases.get(name), bases[name])
-        shares[name] = old.mesh.shares[name] if same else _share(workload, healths, there, topology)
+        same = _same(before, bases[name])
+        shares[name] = old.mesh.shares[name] if same else _share(workload, healths, namespaces, topology)
     routed = {n: w for n, w in workloads.items() if w.routes}
     declared = tuple(e for w in workloads.values() for e in w.egress)
     basis = (blueprint.gateway, tuple((n, w.routes) for n, w in routed.items()), declared, topology)
     bases[PLATFORM] = basis
     same = old.bases.get(PLATFORM) == basis
     shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared)
-    return Translation(ir.Mesh(shares), bases)
+    return Translation(ir.Mesh(shares), bases, namespaces)
 
 
 def _same(old: tuple[object, ...] | None, new: tuple[object, ...]) -> bool:

@@ -183,7 +183,7 @@ class Scene:
                 yield event
 
     async def _lines(self, service: str | None, tail: int, follow: bool) -> AsyncIterator[wire.LogLine]:
-        for line in self.written[-tail:]:
+        for line in self.written[max(0, len(self.written) - tail) :]:
             if service in {None, line.service}:
                 yield line
         if follow:

@@ -76,7 +76,7 @@ class Desk:
         """Queue the release that served before the one that serves now."""
         _, current = self.store.system()
         if current is None:
-            raise Refused("nothing runs here yet")
+            raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
         self._known(current, (service,))
         pin = self.store.pins().get(service)
         on = pin.newest if pin is not None else None
@@ -91,6 +91,14 @@ class Desk:
         _, current = self.store.system()
         services = tuple(current.services) if current is not None else ()
         return wire.Receipt(self._queue("down", services, b"{}"))
+
+    def recognise(self, service: str) -> None:
+        """Raise `errors.Refused` with the nearest name where there never was such a service."""
+        _, current = self.store.system()
+        if current is None:
+            raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
+        if not self.store.releases(service):
+            self._known(current, (service,))
 
     def _queue(self, kind: str, services: tuple[str, ...], request: bytes) -> wire.ChangeView:
         change = self.store.request(kind, services, request, self.clock())

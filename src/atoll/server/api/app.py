@@ -18,6 +18,7 @@ from atoll.server.api.surface import Surface
 
 STATUS = {Refused: 422, Conflict: 409, Unavailable: 503, Failed: 500}
 BIGGEST_REQUEST = 8 * 1024 * 1024
+LONGEST_NUMBER = 18
 NDJSON = "application/x-ndjson"
 
 
@@ -84,20 +85,25 @@ class _Handlers:
         return answer(found.view())
 
     async def releases(self, request: Request) -> Response:
-        return answer(self._surface.store.releases(request.query_params.get("service")))
+        return answer(self._surface.store.releases(self._service(request)))
 
     async def events(self, request: Request) -> Response:
-        after = number(request, "after")
-        service = request.query_params.get("service")
+        after = number(request, "after", 0)
         if "follow" in request.query_params:
             return StreamingResponse(_lines(self._surface.follow(after)), media_type=NDJSON)
-        return answer(self._surface.store.events(after, number(request, "limit") or 100, service))
+        return answer(self._surface.store.events(after, number(request, "limit", 100), self._service(request)))
 
     async def logs(self, request: Request) -> Response:
-        service = request.query_params.get("service")
         follow = "follow" in request.query_params
-        stream = self._surface.lines(service, number(request, "tail") or 100, follow)
+        stream = self._surface.lines(self._service(request), number(request, "tail", 100), follow)
         return StreamingResponse(_lines(stream), media_type=NDJSON)
+
+    def _service(self, request: Request) -> str | None:
+        """The service that is asked about, None for all."""
+        service = request.query_params.get("service")
+        if service is not None:
+            self._surface.desk.recognise(service)
+        return service
 
 
 def answer(value: object, code: int = 200) -> Response:
@@ -132,10 +138,10 @@ async def body(request: Request) -> wire.ApplyRequest:
         raise Refused(f"the request is not understood: {error}") from error
 
 
-def number(request: Request, name: str) -> int:
-    """A whole number from the query, 0 where there is none."""
-    text = request.query_params.get(name, "0")
-    if not text.isdecimal():
+def number(request: Request, name: str, default: int) -> int:
+    """A whole number from the query. Raises `errors.Refused` where it is none that the store could hold."""
+    text = request.query_params.get(name, str(default))
+    if not text.isdecimal() or len(text) > LONGEST_NUMBER:
         raise Refused(f"{name} has to be a whole number, not {text!r}")
     return int(text)
 

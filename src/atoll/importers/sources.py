@@ -16,11 +16,11 @@ from atoll.importers.proposal import Draft, Found
 from atoll.importers.references import calls_of
 
 DEEPEST = 3
-MOST = 60
 SKIPPED = frozenset(
     {"node_modules", "venv", "vendor", "dist", "build", "target", "test", "tests", "docs", "doc", "examples", "static",
      "public", "assets", "templates", "migrations", "scripts", "site-packages", "__pycache__"}
 )  # fmt: skip
+PYTHON, NODE = "Python", "Node.js"
 PYTHON_ENTRIES = ("main.py", "app.py", "server.py")
 NODE_ENTRIES = ("server.js", "index.js", "main.js", "app.js")
 ENTRANCES = ("web", "www", "frontend", "storefront", "ui", "site", "portal", "app", "bff", "edge", "api")
@@ -39,16 +39,22 @@ class Source:
 
 def source_at(directory: Path) -> Source | None:
     """What a builder would make of *directory*, None where no builder would know it."""
-    python = any((directory / name).is_file() for name in ("pyproject.toml", "requirements.txt"))
-    python = python or any(p.is_file() for p in directory.glob("*.py"))
-    node = (directory / "package.json").is_file()
+    language = _language(directory)
     procfile = (directory / "Procfile").is_file()
-    if not (python or node or procfile):
+    if language is None and not procfile:
         return None
-    language = "Python" if python else "Node.js" if node else "a Procfile"
-    starts = procfile or (_python_starts(directory) if python else _node_starts(directory))
+    starts = procfile or (_node_starts(directory) if language == NODE else _python_starts(directory))
     run = None if starts else dockerfile_run(directory)
-    return Source(directory, language, starts or run is not None, run)
+    return Source(directory, language or "a Procfile", starts or run is not None, run)
+
+
+def _language(directory: Path) -> str | None:
+    """As the builders decide: what says that it is Python, then Node.js, then Python files."""
+    if any((directory / name).is_file() for name in ("pyproject.toml", "requirements.txt")):
+        return PYTHON
+    if (directory / "package.json").is_file():
+        return NODE
+    return PYTHON if any(path.is_file() for path in directory.glob("*.py")) else None
 
 
 def dockerfile_run(directory: Path) -> str | None:
@@ -132,11 +138,12 @@ def _below(root: Path, directory: Path, depth: int) -> Iterator[Source]:
 
 def _python_starts(directory: Path) -> bool:
     try:
-        project = tomllib.loads(text_or_nothing(directory / "pyproject.toml")).get("project")
-    except tomllib.TOMLDecodeError:
-        project = None
+        whole = tomllib.loads(text_or_nothing(directory / "pyproject.toml"))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        whole = {}
+    project = whole.get("project")
     scripts = project.get("scripts") if isinstance(project, dict) else None
-    if isinstance(scripts, dict) and len(scripts) == 1:
+    if isinstance(scripts, dict) and len(scripts) == 1 and "build-system" in whole:
         return True
     return any((directory / name).is_file() for name in PYTHON_ENTRIES)
 

@@ -70,7 +70,7 @@ def procfile(source: Path) -> tuple[str, ...] | None:
     lines = (
         line.partition(":") for line in text(path).splitlines() if line.strip() and not line.lstrip().startswith("#")
     )
-    processes = {name.strip(): command.strip() for name, colon, command in lines if colon}
+    processes = {name.strip(): command.strip() for name, _, command in lines if command.strip()}
     chosen = processes.get("web") or (next(iter(processes.values())) if len(processes) == 1 else None)
     if chosen is None:
         raise Refused(

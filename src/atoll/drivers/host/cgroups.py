@@ -20,6 +20,8 @@ from atoll.ports import Usage
 
 TREE = "atoll"
 PERIOD = 100_000  # microseconds, the kernel's default for cpu bandwidth
+SHORTEST = 1000
+"""Microseconds per period that the kernel accepts at least."""
 _MILLI = 1000
 _NEEDED = ("cpu", "memory", "pids")
 _V1 = ("cpu", "cpuacct", "memory", "pids", "freezer")
@@ -61,9 +63,10 @@ class Group:
         """End all members, also those that are being forked meanwhile. Groups with no member are left as they are."""
         if not self.directories:
             return
-        with suppress(OSError):
-            (_any(self.directories) / "cgroup.kill").write_text("1")
-            return
+        if self.version == 2:  # noqa: PLR2004 - see below
+            with suppress(OSError):  # before Linux 5.14 there is none
+                (_any(self.directories) / "cgroup.kill").write_text("1")
+                return
         self._freeze("FROZEN")
         for _ in range(_PASSES):
             members = self.members()
@@ -101,7 +104,7 @@ class Group:
                 found = (path / file).read_text().strip()
             except OSError:
                 return f"its control group {path} is gone"
-            if not _same(found, wanted):
+            if not _same(controller, found, wanted):
                 return f"its limit {file} was changed to {found} (it should be {wanted})"
         return ""
 
@@ -172,7 +175,23 @@ def host_tree() -> Tree:
     mounts, own = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
     if not (mounts.exists() and own.exists()):
         return Tree(2, {})
-    return tree(mounts.read_text(), own.read_text(), writable=lambda path: os.access(path, os.W_OK))
+    return granted(tree(mounts.read_text(), own.read_text(), writable=lambda path: os.access(path, os.W_OK)))
+
+
+def granted(found: Tree) -> Tree:
+    """
+    What is left of a v2 tree after its controllers were asked for: they are granted level by level.
+
+    The kernel refuses where processes live in the very directory that would pass them on (a container's own group).
+    """
+    if found.version == 1:
+        return found
+    left = {}
+    for controller, base in found.directories.items():
+        with suppress(OSError):
+            _pass_on(base, (controller,))
+            left[controller] = base
+    return Tree(found.version, left)
 
 
 def group(where: Tree, system: str, name: str) -> Group:
@@ -222,7 +241,7 @@ def clear(where: Tree, system: str) -> None:
 
 def _limits(version: int, resources: Resources) -> Iterator[tuple[str, str, str]]:
     """What is written where; no limit is said as well, so that a changed one is noticed and set back."""
-    cpu = resources.cpu * PERIOD // _MILLI if resources.cpu is not None else None
+    cpu = max(SHORTEST, resources.cpu * PERIOD // _MILLI) if resources.cpu is not None else None
     if version == 2:  # noqa: PLR2004 - see above
         yield "cpu", "cpu.max", f"{cpu if cpu is not None else 'max'} {PERIOD}"
         yield "memory", "memory.max", str(resources.memory) if resources.memory is not None else "max"
@@ -245,11 +264,11 @@ def _extras(made: Group, resources: Resources) -> None:
                 (memory / file).write_text(value)
 
 
-def _same(found: str, wanted: str) -> bool:
+def _same(controller: str, found: str, wanted: str) -> bool:
     """The kernel rounds bytes to pages, and shows v1's `no limit` as a number near 2^63."""
     if found == wanted:
         return True
-    if not (found.isdecimal() and wanted.lstrip("-").isdecimal()):
+    if controller != "memory" or not (found.isdecimal() and wanted.lstrip("-").isdecimal()):
         return False
     page = os.sysconf("SC_PAGE_SIZE")
     no_limit = wanted == "-1" and int(found) >= 2**63 - page
@@ -258,14 +277,18 @@ def _same(found: str, wanted: str) -> bool:
 
 def _delegate(base: Path, path: Path, controllers: Iterable[str]) -> None:
     """Let the groups from *base* down to *path* use the controllers (v2 grants them level by level)."""
-    wanted = " ".join(f"+{name}" for name in controllers)
     level = base
     for part in (None, *path.parent.relative_to(base).parts):
         level = level / part if part is not None else level
         level.mkdir(exist_ok=True)
-        control = level / "cgroup.subtree_control"
-        if not set(controllers) <= set(control.read_text().split()):
-            control.write_text(wanted)
+        _pass_on(level, controllers)
+
+
+def _pass_on(level: Path, controllers: Iterable[str]) -> None:
+    control = level / "cgroup.subtree_control"
+    missing = set(controllers) - set(control.read_text().split())
+    if missing:
+        control.write_text(" ".join(f"+{name}" for name in sorted(missing)))
 
 
 def _controllers(base: Path) -> list[str]:

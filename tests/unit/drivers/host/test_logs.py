@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import os
+
+from atoll.drivers.host.logs import is_full, last_lines, open_log, prune, rotate
+
+
+def test_rotation_keeps_the_descriptor_of_the_writer(tmp_path):
+    path = tmp_path / "new" / "orders-r1-1.log"
+    descriptor = open_log(path)
+    for round_ in range(4):
+        os.write(descriptor, f"round {round_}\n".encode())
+        assert is_full(path, limit=5)
+        rotate(path)
+        assert not is_full(path, limit=5)
+    os.write(descriptor, b"now\n")
+    os.close(descriptor)
+    assert path.read_text() == "now\n"
+    assert (tmp_path / "new/orders-r1-1.log.1").read_text() == "round 3\n"
+    assert (tmp_path / "new/orders-r1-1.log.2").read_text() == "round 2\n"
+    assert len(list(path.parent.iterdir())) == 3
+
+
+def test_rotating_what_is_not_there_is_nothing(tmp_path):
+    rotate(tmp_path / "none.log")
+    assert not is_full(tmp_path / "none.log")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_lines(tmp_path):
+    path = tmp_path / "a.log"
+    path.write_bytes(b"".join(b"%d\n" % number for number in range(10_000)) + b"\xff end without newline")
+    assert last_lines(path, 2) == ("9999", "\ufffd end without newline")
+    assert last_lines(tmp_path / "none.log") == ()
+
+
+def test_old_logs_of_a_service_go_and_others_stay(tmp_path):
+    for number in range(5):
+        for name in (f"orders-r1-{number}.log", f"orders-r1-{number}.log.1", f"orders-rx-r1-{number}.log"):
+            (tmp_path / name).write_text("x")
+            os.utime(tmp_path / name, (number, number))
+    prune(tmp_path, "orders", keep=2)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {name for name in left if name.startswith("orders-r1")} == {
+        "orders-r1-3.log", "orders-r1-3.log.1", "orders-r1-4.log", "orders-r1-4.log.1"
+    }  # fmt: skip
+    assert sum(name.startswith("orders-rx") for name in left) == 5

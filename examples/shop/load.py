@@ -239,7 +239,7 @@ def report(tally: Tally, seconds: float, *, streamed: bool) -> bool:
     print(f"requests  {len(times)}")
     print(f"failed    {failed}")
     for what, count in tally.failures.most_common():
-        print(f"          {count} × {what}")
+        print(f"          {what}: {count}")
     print(f"rps       {len(times) / seconds:.1f}")
     if times:
         print(f"p50       {times[len(times) // 2]:.1f} ms")
@@ -247,7 +247,7 @@ def report(tally: Tally, seconds: float, *, streamed: bool) -> bool:
     if streamed:
         print(f"stream    {tally.events} events, opened again {tally.reopened} times")
         for what, count in tally.stream_failures.most_common():
-            print(f"          {count} × {what}")
+            print(f"          {what}: {count}")
     return not failed and not tally.stream_failures
 
 

@@ -7,6 +7,7 @@ Each Python service of the shop has its own copy: services share words on the wi
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import socketserver
@@ -77,6 +78,8 @@ class _Server(ThreadingHTTPServer):
             stopping.set()
             for connection in self.idle:
                 _no_more(connection)
+        while select.select([self], [], [], 0)[0]:
+            self.handle_request()  # who had connected before is served
         self.server_close()  # closes the listener and waits for the threads
 
 

@@ -63,7 +63,7 @@ def _ask(
             connection.close()
             if connection is not reused:
                 raise
-            continue  # a kept connection may have been closed meanwhile (RFC 9112, 9.3.1): every call here is idempotent
+            continue  # it was closed meanwhile (RFC 9112, 9.3.1), and every call here may be repeated
         data = response.read()
         if not response.will_close:
             kept[service] = connection

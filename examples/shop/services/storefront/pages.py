@@ -63,7 +63,7 @@ def shelf(products: Iterable[Product], suggested: list[Product] | None, basket: 
     main = f"""<section class="hero"><h1>Small things for a long stay</h1>
 <p>Eight objects that we would take to an island, and nothing else.</p></section>
 <section aria-labelledby="all"><h2 id="all" class="hidden">All products</h2><ul class="grid">{cards}</ul></section>
-{suggestions(suggested)}"""
+{suggestions(suggested, basket)}"""
     return layout("Shop", main, basket=basket, message=f"{named} is in your basket." if named else "")
 
 
@@ -76,19 +76,20 @@ def card(product: Product) -> str:
 <button>Add to basket<span class="hidden">: {name}</span></button></form></li>"""
 
 
-def suggestions(products: list[Product] | None) -> str:
+def suggestions(products: list[Product] | None, basket: Mapping[str, int]) -> str:
     """What goes well with the basket; None where nobody can say at the moment."""
     if products is None:
         return '<p class="quiet" id="no-suggestions">Our suggestions are having a rest. Everything else is open.</p>'
     if not products:
         return ""
     items = "".join(
-        f"""<li>{picture(escape(str(p["sku"])))}<span>{escape(str(p["name"]))}<br>{money(p["price"])}</span>
+        f"""<li>{picture(escape(str(p["sku"])), "suggested")}<span>{escape(str(p["name"]))}<br>{money(p["price"])}</span>
 <form method="post" action="/basket"><input type="hidden" name="sku" value="{escape(str(p["sku"]))}">
 <button class="small">Add<span class="hidden"> {escape(str(p["name"]))}</span></button></form></li>"""
         for p in products
     )
-    return f"""<section class="suggested" aria-labelledby="suggested"><h2 id="suggested">Goes well together</h2>
+    title = "Goes well with your basket" if basket else "Often taken along"
+    return f"""<section class="suggested" aria-labelledby="suggested"><h2 id="suggested">{title}</h2>
 <ul>{items}</ul></section>"""
 
 
@@ -103,7 +104,7 @@ def basket_page(lines: list[tuple[Product, int]], suggested: list[Product] | Non
 <tbody>{rows}</tbody>
 <tfoot><tr><th scope="row" colspan="2">Total</th><td class="number">{money(_total(lines))}</td></tr></tfoot></table>
 <p class="actions"><a href="/">Look around</a> <a class="button" href="/checkout">Go to checkout</a></p>
-{suggestions(suggested)}"""
+{suggestions(suggested, basket)}"""
     return layout("Basket", main, basket=basket)
 
 

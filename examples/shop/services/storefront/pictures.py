@@ -40,13 +40,13 @@ _DRAWINGS = {
 _OTHER = ("#d8dee4", "#7b8794", '<rect x="40" y="26" width="40" height="38" rx="4" fill="#fff"/>')
 
 
-def picture(sku: str) -> str:
-    """The drawing, for pages; the name beside it says what it is, so readers pass it over."""
+def picture(sku: str, where: str = "shelf") -> str:
+    """The drawing, once for each *where* of a page; the name beside it says what it is, so readers pass it over."""
     light, dark, drawing = _DRAWINGS.get(sku, _OTHER)
-    ground = sku if sku in _DRAWINGS else "other"
+    ground = f"{where}-{sku if sku in _DRAWINGS else 'other'}"
     return (
         '<svg class="picture" viewBox="0 0 120 90" aria-hidden="true" focusable="false">'
-        f'<defs><linearGradient id="g-{ground}" x1="0" y1="0" x2="1" y2="1"><stop offset="0" stop-color="{light}"/>'
+        f'<defs><linearGradient id="{ground}" x1="0" y1="0" x2="1" y2="1"><stop offset="0" stop-color="{light}"/>'
         f'<stop offset="1" stop-color="{dark}"/></linearGradient></defs>'
-        f'<rect width="120" height="90" fill="url(#g-{ground})"/>{drawing}</svg>'
+        f'<rect width="120" height="90" fill="url(#{ground})"/>{drawing}</svg>'
     )

@@ -5,8 +5,8 @@ import os
 import signal
 
 import pytest
-from conftest import until
-from load import Load
+from e2e.harness import until
+from e2e.load import Load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.linux, pytest.mark.timeout(180)]
 

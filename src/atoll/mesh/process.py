@@ -89,7 +89,6 @@ class EnvoyProcess:
         self._config_path = spec.run_dir / f"{spec.name}.bootstrap.json"
         self._base_path = spec.run_dir / f"{spec.name}.base-id"
         self._log_path = spec.log_dir / f"envoy-{spec.name}.log"
-        self._children: list[subprocess.Popen[bytes]] = []
         self._watched: int | None = None  # a pidfd
         self._record: Record | None = None
         self._failures = 0
@@ -137,7 +136,6 @@ class EnvoyProcess:
                 _signal(record, self._config_path, number)
             if ends:
                 _, ends = map(list, await asyncio.wait(ends, timeout=STOP_SECONDS))
-        self._reap()
         self._record_path.unlink(missing_ok=True)
 
     def let_go(self) -> None:
@@ -149,8 +147,7 @@ class EnvoyProcess:
         self._record = None
 
     def tidy(self) -> None:
-        """From time to time: keep the log bounded (past its limit the newer half stays), reap what has ended."""
-        self._reap()
+        """From time to time: keep the log bounded (past its limit the newer half stays)."""
         with contextlib.suppress(FileNotFoundError):
             if self._log_path.stat().st_size > LOG_LIMIT:
                 with self._log_path.open("r+b") as file:
@@ -160,9 +157,6 @@ class EnvoyProcess:
                     file.write(newer)
                     file.truncate()
 
-    def _reap(self) -> None:
-        self._children = [child for child in self._children if child.poll() is None]
-
     # --- starting -----------------------------------------------------------------------------------------------
 
     def _spawn(self, *, epoch: int) -> None:
@@ -170,22 +164,17 @@ class EnvoyProcess:
         self._config_path.write_text(json.dumps(spec.config))
         self.tidy()
         arguments = self._arguments(epoch)
-        with self._log_path.open("ab") as log:
-            child = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=spec.run_dir
-            )
-        started = _start_time(child.pid)
-        if started is None:
-            child.wait()
+        pid = _orphan(arguments, self._log_path, spec.run_dir)
+        started = _start_time(pid) if pid is not None else None
+        if pid is None or started is None:
             raise Failed(f"the {spec.name} proxy cannot be started: {self._last_words()}")
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (most, most))
-        self._children.append(child)
-        self._record = Record(child.pid, started, epoch, self._digest())
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+        self._record = Record(pid, started, epoch, self._digest())
         older = [record for record in self._read() if _is_alive(record, self._config_path)]
         _write(self._record_path, json.dumps([asdict(record) for record in (self._record, *older)]))
-        self._watch(child.pid)
+        self._watch(pid)
 
     def _arguments(self, epoch: int) -> list[str]:
         spec = self._spec
@@ -248,7 +237,6 @@ class EnvoyProcess:
         """It died, and nobody asked it to: another one, at once the first time."""
         self._unwatch()
         self._record = None
-        self._reap()
         for record in self._read():  # nobody is left to tell a former epoch to end, and it holds the sockets
             _signal(record, self._config_path, signal.SIGKILL)
         wait = 0.0 if not self._failures else min(LONGEST_BACK_OFF, BACK_OFF * 2.0 ** min(self._failures - 1, 10))
@@ -302,6 +290,35 @@ def _start_time(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] == "Z" else int(fields[19])
+
+
+def _orphan(command: list[str], log: Path, directory: Path) -> int | None:
+    """
+    Start *command* as nobody's child and return its pid, None where it did not come so far.
+
+    Envoy with hot restart asks the kernel for SIGTERM when its parent dies (PR_SET_PDEATHSIG), and ours must survive
+    us. So it is executed only once the process in between is gone and its parent is the machine's first process.
+    """
+    told, tell = os.pipe()
+    gate, go = os.pipe()
+    script = 'echo $$; read -r _; log=$1; shift; exec "$@" </dev/null >>"$log" 2>&1'
+    try:
+        subprocess.run(
+            [_tool("setsid"), "--fork", "/bin/sh", "-c", script, "sh", str(log), *command],
+            stdin=gate,
+            stdout=tell,
+            cwd=directory,
+            check=False,
+        )
+        os.close(tell)
+        tell = -1
+        words = os.read(told, 32).strip()
+        os.write(go, b"\n")
+        return int(words) if words else None
+    finally:
+        for descriptor in (told, tell, gate, go):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def _tool(name: str) -> str:

@@ -21,7 +21,7 @@ from atoll.server.lock import hold
 from atoll.server.settings import Settings, settings
 
 
-def main() -> int:
+def main() -> int:  # noqa: RET503 - it ends in exec
     """Run the control plane; the exit code says how it ended."""
     arguments = _arguments()
     places = settings(arguments.state)

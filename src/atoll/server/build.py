@@ -13,17 +13,20 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
 
 from atoll import wire
 from atoll.drivers.builders.build import builder
+from atoll.drivers.host import cgroups
 from atoll.drivers.host.fabric import ensure_anchor, enter, release
 from atoll.drivers.host.proc import INSTANCE, listeners, marked, pids
 from atoll.drivers.probes import FabricProber
@@ -45,6 +48,10 @@ from atoll.server.dashboard.page import dashboard
 from atoll.server.loglines import lines
 from atoll.server.settings import Settings
 from atoll.store.store import Store
+
+T = TypeVar("T")
+SWEEP = 5.0
+"""Seconds that killed processes have to be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +75,12 @@ def enter_fabric(places: Settings) -> tuple[list[str], Fabric]:
 
 def leave_fabric(places: Settings, fabric: Fabric | None) -> None:
     """End the anchor and take the run directory away: nothing of this system is left on the machine."""
-    shutil.rmtree(places.run, ignore_errors=True)
     if fabric is not None:
         release(places.run)
+        # This process is the last one in the anchor's mount namespace; its mounts would keep the directory.
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in [m for m in reversed(mounts) if m.startswith(f"{places.run}/")]:
+            subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)  # noqa: S607
     shutil.rmtree(places.run, ignore_errors=True)
 
 
@@ -83,8 +93,21 @@ def sweep(places: Settings) -> str:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     release(places.run)
+    _sweep_groups(places)
     shutil.rmtree(places.run, ignore_errors=True)
     return f"ended {len(found)} processes\n"
+
+
+def _sweep_groups(places: Settings) -> None:
+    tree = cgroups.host_tree()
+    deadline = time.monotonic() + SWEEP
+    for name in cgroups.names(tree, places.identity):
+        group = cgroups.group(tree, places.identity, name)
+        group.kill()
+        while group.members() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        group.remove()
+    cgroups.clear(tree, places.identity)
 
 
 def _command_line(pid: int) -> str:
@@ -219,8 +242,8 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
         ),
         store=store,
         snapshot=snapshot,
-        follow=lambda after: _follow(engine, after),
-        lines=lambda service, tail, follow: lines(places.logs, service, tail, follow=follow),
+        follow=lambda after: _until(ending.asked, _follow(engine, after)),
+        lines=lambda service, tail, follow: _until(ending.asked, lines(places.logs, service, tail, follow=follow)),
         end=ending.everything,
     )
 
@@ -256,10 +279,9 @@ def _port_refusals(system: System, listening: int) -> list[str]:
         with socket.create_server((gateway.host, gateway.listen)):
             return []
     except OSError as error:
-        return [
-            f"the gateway cannot listen on {gateway.host}:{gateway.listen}: {error.strerror or error}"
-            " (choose another port under gateway.listen, or end what holds it)"
-        ]
+        where = f"{gateway.host}:{gateway.listen}"
+        mend = "choose another port under gateway.listen, or end what holds it"
+        return [f"the gateway cannot listen on {where}: {error.strerror or error} ({mend})"]
 
 
 def _notes(fabric: Fabric | None, engine: Engine) -> tuple[str, ...]:
@@ -288,6 +310,24 @@ async def _follow(engine: Engine, after: int) -> AsyncIterator[wire.Event]:
                 yield event
     finally:
         engine.listeners.remove(hear)
+
+
+async def _until(ended: asyncio.Event, values: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The values, until the control plane ends: an open stream must not hold it up."""
+    over = asyncio.ensure_future(ended.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(values))
+            await asyncio.wait({following, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                return
+            try:
+                yield following.result()
+            except StopAsyncIteration:
+                return
+    finally:
+        over.cancel()
 
 
 async def _serve(application: Starlette, *, uds: Path | None = None, listener: socket.socket | None = None) -> None:

@@ -68,7 +68,7 @@ class Client:
 
     def rollback(self, service: str) -> wire.Receipt:
         """Queue the release that served before."""
-        return self._post(f"/v1/rollback/{service}", wire.Receipt)
+        return self._post("/v1/rollback", wire.Receipt, service=service)
 
     def down(self) -> wire.Receipt:
         """Queue the end of every instance."""
@@ -110,8 +110,9 @@ class Client:
     def _get(self, path: str, kind: type[T], **query: str | int | None) -> T:
         return self._answer(kind, "GET", path, params={k: v for k, v in query.items() if v is not None})
 
-    def _post(self, path: str, kind: type[T], content: object = None) -> T:
-        return self._answer(kind, "POST", path, content=wire.encode(content) if content is not None else None)
+    def _post(self, path: str, kind: type[T], content: object = None, **query: str) -> T:
+        body = wire.encode(content) if content is not None else None
+        return self._answer(kind, "POST", path, content=body, params=query)
 
     def _answer(self, kind: type[T], method: str, path: str, **options: object) -> T:
         try:
@@ -120,7 +121,7 @@ class Client:
             raise _unavailable(error) from error
         if response.is_error:
             raise _refusal(response.content)
-        return wire.decode(response.content, kind)
+        return _decoded(response.content, kind)
 
     def _stream(self, path: str, kind: type[T], **query: str | int | None) -> Iterator[T]:
         params = {k: v for k, v in query.items() if v is not None}
@@ -129,12 +130,30 @@ class Client:
             with self._http.stream("GET", path, params=params, timeout=patience) as response:
                 if response.is_error:
                     raise _refusal(response.read())
-                for line in response.iter_lines():
-                    yield wire.decode(line, kind)
+                for line in _lines(response.iter_bytes()):
+                    yield _decoded(line, kind)
         except httpx.RemoteProtocolError:
             return
         except httpx.HTTPError as error:
             raise _unavailable(error) from error
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Whole lines. Not `Response.iter_lines`: that breaks at U+2028 too, which JSON may hold."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+
+
+def _decoded(data: bytes, kind: type[T]) -> T:
+    try:
+        return wire.decode(data, kind)
+    except msgspec.DecodeError as error:
+        raise Unavailable(
+            f"the control plane is of another version: its answer is not understood ({error})",
+            hint="use the version of atoll that started it; `atoll down` with that one ends it",
+        ) from error
 
 
 def _unavailable(error: httpx.HTTPError) -> Unavailable:

@@ -33,7 +33,7 @@ def app(surface: Surface) -> Starlette:
             Route("/v1/plan", guarded(do.plan), methods=["POST"]),
             Route("/v1/apply", guarded(do.apply), methods=["POST"]),
             Route("/v1/deploy", guarded(do.deploy), methods=["POST"]),
-            Route("/v1/rollback/{service}", guarded(do.rollback), methods=["POST"]),
+            Route("/v1/rollback", guarded(do.rollback), methods=["POST"]),
             Route("/v1/down", guarded(do.down), methods=["POST"]),
             Route("/v1/end", guarded(do.end), methods=["POST"]),
             Route("/v1/changes/{number:int}", guarded(do.change)),
@@ -69,7 +69,7 @@ class _Handlers:
         return answer(self._surface.desk.deploy(await body(request)))
 
     async def rollback(self, request: Request) -> Response:
-        return answer(self._surface.desk.rollback(request.path_params["service"]))
+        return answer(self._surface.desk.rollback(request.query_params.get("service", "")))
 
     async def down(self, _: Request) -> Response:
         return answer(self._surface.desk.down())

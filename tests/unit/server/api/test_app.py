@@ -89,11 +89,11 @@ async def test_deploy_rollback_and_down_are_queued(client, scene):
     scene.serve_now(1, 2)
     for path, request in (
         ("/v1/deploy", scene.request(services=("orders",))),
-        ("/v1/rollback/orders", None),
+        ("/v1/rollback?service=orders", None),
         ("/v1/down", None),
     ):
         receipt = wire.decode((await post(client, path, request)).content, wire.Receipt)
-        assert receipt.change.kind == path.split("/")[2]
+        assert receipt.change.kind == path.split("/")[2].split("?")[0]
         assert receipt.change.state == "queued"
 
 
@@ -187,7 +187,7 @@ async def test_every_error_of_ours_is_a_refusal(scene, error, code, kind):
     assert refusal(answer) == wire.Refusal(kind, "why", "what")
 
 
-@pytest.mark.parametrize("path", ["/v1/plan", "/v1/apply", "/v1/deploy", "/v1/rollback/orders", "/v1/down", "/v1/end"])
+@pytest.mark.parametrize("path", ["/v1/plan", "/v1/apply", "/v1/deploy", "/v1/rollback", "/v1/down", "/v1/end"])
 async def test_looking_cannot_change_anything(client, scene, path):
     assert (await client.get(path)).status_code == 405
     assert scene.ended == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,6 +38,22 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
     if last.state == "failed":
         raise Failed(f"change {last.number} ({last.kind}) failed:\n{last.reason}")
     return last
+
+
+def wait_until_ready(caller: Client, *, seconds: float = 120.0) -> None:
+    """
+    Wait until the system is as wanted, where nothing has to be changed for that.
+
+    Raises `errors.Failed` with the reasons where it does not get there.
+    """
+    deadline = time.monotonic() + seconds
+    view = caller.status()
+    while not view.converged:
+        if time.monotonic() > deadline:
+            why = "\n".join(f"{s.name}: {s.why}" for s in view.services if s.why)
+            raise Failed(f"it is not as wanted after {seconds:g} s\n{why}", hint="see `atoll status` and `atoll logs`")
+        time.sleep(0.05)
+        view = caller.status()
 
 
 def report(change: wire.ChangeView, *, json_: bool) -> None:

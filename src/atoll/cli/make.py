@@ -15,7 +15,7 @@ import click
 
 from atoll import wire
 from atoll.cli.control import start
-from atoll.cli.follow import follow_change, report
+from atoll.cli.follow import follow_change, report, wait_until_ready
 from atoll.cli.places import client, file_option, json_option, places, request, running, system, system_file
 from atoll.cli.screen import as_json, complain, err, event_line, out, show_plan
 from atoll.client import Client
@@ -54,6 +54,8 @@ def _apply(path: Path, caller: Client) -> None:
         show_plan(receipt.plan)
     if receipt.change is not None:
         follow_change(path, caller, receipt.change)
+    else:
+        wait_until_ready(caller)
 
 
 def _greet(caller: Client) -> None:

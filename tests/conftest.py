@@ -23,7 +23,7 @@ from atoll.plan.blueprint import Address, Blueprint, Instance, Recipe, Stage, Wo
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen
 from atoll.plan.recipes import recipe
-from atoll.server.api.surface import Surface
+from atoll.server.surface import Surface
 from atoll.store.store import Store
 
 NOW = 1_700_000_000.0
@@ -55,6 +55,7 @@ class Scene:
     written: list[wire.LogLine] = field(default_factory=list)
     looks: int = 0
     pokes: int = 0
+    outcome: tuple[str, str] | None = None
     ended: int = 0
 
     def __post_init__(self) -> None:
@@ -191,6 +192,10 @@ class Scene:
 
     def _poke(self) -> None:
         self.pokes += 1
+        if self.outcome is not None:  # an engine that is done at once
+            assert self.store is not None
+            for change in self.store.open_changes():
+                self.store.move(change.number, *self.outcome)
 
     def _end(self) -> None:
         self.ended += 1

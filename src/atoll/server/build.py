@@ -43,10 +43,10 @@ from atoll.operations.snapshot import Snapshot
 from atoll.plan.design import Host
 from atoll.ports import Builder
 from atoll.server.api.app import app
-from atoll.server.api.surface import Surface
 from atoll.server.dashboard.page import dashboard
 from atoll.server.loglines import lines
 from atoll.server.settings import Settings
+from atoll.server.surface import Surface
 from atoll.store.store import Store
 
 T = TypeVar("T")

@@ -37,6 +37,7 @@ from atoll.values.network import PREFIX_LENGTH, fabric_address, instance_address
 
 PROGRAMS = Path(__file__).parent / "programs"
 PORT = 8080
+ROOTLESS = bool(os.environ.get("ATOLL_TEST_ROOTLESS"))  # set by test_rootless.py for a run in a user namespace
 DEADLINE = 20.0
 
 
@@ -200,7 +201,7 @@ class World:
 
     def new_mesh(self) -> EnvoyMesh:
         fabric = str(self.fabric) if self.sandboxed else None
-        return EnvoyMesh(self.root, self.root, fabric, rootless=False, workers=2)
+        return EnvoyMesh(self.root, self.root, fabric, rootless=ROOTLESS, workers=2)
 
     async def publish(self) -> MeshSeen:
         """Publish and wait until everything is accepted."""

@@ -14,7 +14,7 @@ from atoll import wire
 from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
 from atoll.operations.views.graph import graph
 from atoll.operations.views.status import status
-from atoll.server.api.surface import Surface
+from atoll.server.surface import Surface
 
 STATUS = {Refused: 422, Conflict: 409, Unavailable: 503, Failed: 500}
 BIGGEST_REQUEST = 8 * 1024 * 1024

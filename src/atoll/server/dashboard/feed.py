@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from atoll import wire
 from atoll.operations.views.graph import graph
 from atoll.operations.views.status import status
-from atoll.server.api.surface import Surface
+from atoll.server.surface import Surface
 
 PERIOD = 1.0
 EVENTS_SHOWN = 200

@@ -17,9 +17,9 @@ from starlette.routing import Route
 from starlette.types import Send
 
 from atoll import wire
-from atoll.server.api.surface import Surface
 from atoll.server.dashboard.access import Door, make_pass
 from atoll.server.dashboard.feed import PERIOD, Feed, live, message, take_frame
+from atoll.server.surface import Surface
 
 LOG_LINES = 300
 ASSETS = {

@@ -67,7 +67,8 @@ def test_nothing_of_it_is_seen_on_the_host(run_dir, rootless):
 
 def test_who_enters_keeps_the_hosts_network(run_dir, rootless):
     anchor = fabric.ensure_anchor(run_dir, rootless=rootless)
-    assert inside(anchor, rootless, "readlink", "/proc/self/ns/net").strip() == str(Path("/proc/self/ns/net").readlink())
+    of_host = str(Path("/proc/self/ns/net").readlink())
+    assert inside(anchor, rootless, "readlink", "/proc/self/ns/net").strip() == of_host
     assert inside(anchor, rootless, "id", "-u").strip() == "0"
 
 

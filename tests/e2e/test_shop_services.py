@@ -299,10 +299,28 @@ def test_a_caller_that_goes_away_leaves_no_trace(start, name):
 
 
 def test_head_has_no_body(shop):
-    answer = shop.storefront.ask("/", method="HEAD")
-    assert answer.status == 200
-    assert answer.body == b""
-    assert int(answer.headers["Content-Length"]) > 1000
+    with socket.create_connection(("127.0.0.1", shop.storefront.port), timeout=DEADLINE) as connection:
+        connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = connection.makefile("rb")
+        head = [received.readline()]
+        while head[-1] != b"\r\n":
+            head.append(received.readline())
+        assert any(re.fullmatch(rb"Content-Length: \d{4,}\r\n", line) for line in head)
+        assert received.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_who_had_connected_before_sigterm_is_served(start):
+    catalog = start("catalog")
+    catalog.process.send_signal(signal.SIGSTOP)  # so that they wait in the queue of the listener
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", catalog.port), 20)) for _ in range(10)]
+        for connection in waiting:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        catalog.terminate()
+        catalog.process.send_signal(signal.SIGCONT)
+        answers = [connection.makefile("rb").read() for connection in waiting]
+    assert all(answer.startswith(b"HTTP/1.1 200 OK") for answer in answers)
+    assert catalog.ended() == 0
 
 
 # --- payments -----------------------------------------------------------------------------------------------------
@@ -564,6 +582,7 @@ def test_a_stream_outlives_orders_and_says_when_the_order_is_gone(start):
     while not stream.readline().startswith(b"data:"):
         pass
     orders.kill()
+    until(lambda: "orders did not answer" in start.log("storefront"), "a look that failed")
     start("orders")
     rest = stream.read()
     connection.close()
@@ -688,11 +707,15 @@ def test_load_counts_each_failure(start):
 
 def test_load_counts_cut_off_answers_and_silence():
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE)
         port = listener.getsockname()[1]
 
         def cut_off():
             for _ in range(5):
-                connection, _ = listener.accept()
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    return
                 with connection:
                     connection.recv(4096)
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
@@ -707,12 +730,16 @@ def test_load_counts_cut_off_answers_and_silence():
 
 def test_load_does_not_blame_a_kept_connection_that_ends(start):
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE)
         port = listener.getsockname()[1]
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
         def one_each():
             for _ in range(5):
-                connection, _ = listener.accept()
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    return
                 with connection:
                     connection.recv(4096)
                     connection.sendall(answer)

@@ -175,7 +175,8 @@ def _events(request: Request, order: str, value: Mapping[str, object]) -> Iterat
         stopping.wait(LOOK_AGAIN)
         try:
             answer = call("orders", "GET", f"/orders/{order}", request_id=request.id)
-        except Unreachable:
+        except Unreachable as error:
+            print(f"{error} id={request.id}", flush=True)
             continue  # the order has not changed as far as anybody knows
         if answer.status != 200:
             yield b"event: gone\ndata: {}\n\n"

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import click
 
 from atoll.cli import look, make, releases, start
-from atoll.cli.screen import complain
+from atoll.cli.screen import complain, fit
 from atoll.errors import AtollError
 
 
@@ -41,6 +41,7 @@ for command in (
 
 def main() -> None:
     """Run the command line; every error that is ours is printed as a sentence with its mend."""
+    fit()
     try:
         atoll.main(standalone_mode=False)
     except AtollError as error:

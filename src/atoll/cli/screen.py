@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +17,8 @@ from atoll.plan.preview import Difference, Kind
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+NO_WIDTH = 10_000
+
 _MARKS = {
     Kind.ADD: ("+", "green"),
     Kind.REMOVE: ("-", "red"),
@@ -25,6 +27,12 @@ _MARKS = {
     Kind.CHANGE: ("~", "cyan"),
 }
 _COLOURS = {"info": "", "warning": "yellow", "error": "red"}
+
+
+def fit() -> None:
+    """Where the output is no terminal, let lines be as long as they are: a table in a pipe must not be cut."""
+    if not out.is_terminal:
+        out.width = NO_WIDTH
 
 
 def complain(error: AtollError) -> None:
@@ -78,12 +86,19 @@ def event_line(event: wire.Event) -> str:
 def status_table(view: wire.StatusView) -> Table:
     """The status screen."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("service", "ready", "release", "restarts", "cpu", "memory", "req/s", "p99 ms", "errors", "why"):
+    for title in ("service", "ready", "release", "restarts", "cpu", "memory", "req/s", "p99 ms", "errors"):
         right = title in {"ready", "restarts", "cpu", "memory", "req/s", "p99 ms", "errors"}
-        table.add_column(title, justify="right" if right else "left", overflow="fold", no_wrap=title != "why")
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
     for service in view.services:
         table.add_row(*_row(service))
     return table
+
+
+def reasons(view: wire.StatusView) -> Iterator[str]:
+    """Why services are not as wanted, a line of markup each: sentences do not fit into a column."""
+    for service in view.services:
+        if service.why:
+            yield f"[yellow]{service.name}[/yellow]: {escape(service.why)}"
 
 
 def _row(service: wire.ServiceView) -> Iterable[str]:
@@ -102,7 +117,6 @@ def _row(service: wire.ServiceView) -> Iterable[str]:
         _figure(service.rps, lambda v: f"{v:.1f}"),
         _figure(service.p99, lambda v: f"{v:.0f}"),
         _figure(service.errors, lambda v: f"{v:.1%}"),
-        escape(service.why),
     )
 
 

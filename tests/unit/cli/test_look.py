@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from atoll import wire
+from atoll.errors import Unavailable
+from atoll.plan.blueprint import Stage
+from atoll.plan.decisions import Pin
+from atoll.plan.observed import Readiness
+from atoll.server import settings
+from atoll.server.api.app import app
+
+LONG = "GET http://10.118.0.1:8080/healthz/deep: answered 503 Service Unavailable, the database does not answer"
+
+
+def test_status_is_a_line_for_each_service(atoll, control_plane, scene):
+    scene.steady()
+    said = atoll("status")
+    assert said.code == 0
+    assert "shop" in said.out
+    assert "as wanted" in said.out
+    assert [line.split()[:2] for line in said.out.splitlines()[2:]] == [
+        ["web", "1/1"],
+        ["orders", "2/2"],
+        ["payments", "1/1"],
+    ]
+
+
+def test_status_in_a_pipe_cuts_nothing_off(atoll, control_plane, scene, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    scene.steady()
+    scene.converged = False
+    scene.pins["orders"] = Pin(scene.recipe("orders", 1), scene.recipe("orders", 2))
+    scene.readiness["orders"] = {"orders-r2-3": Readiness(False, scene.at, LONG)}
+    scene.run("orders", 3, release=2, stage=Stage.START)
+    said = atoll("status")
+    assert "not as wanted yet" in said.out
+    row = next(line for line in said.out.splitlines() if line.startswith("orders"))
+    assert "1→2" in row
+    assert row.endswith(LONG)
+
+
+def test_status_says_what_goes_on_and_what_is_wrong(atoll, control_plane, scene):
+    scene.steady()
+    scene.change = wire.ChangeView(3, "deploy", ("web",), "failed", "no [such] tool", 0.0, {})
+    scene.problems, scene.notes = ("a [bad] problem",), ("a note",)
+    said = atoll("status")
+    assert "change 3 (deploy) is failed: no [such] tool" in said.out
+    assert "a [bad] problem" in said.out
+    assert "! a note" in said.out
+
+
+def test_status_of_nothing(atoll, here, scene_of, served):
+
+    empty = scene_of("")
+    places = settings.settings(here / ".atoll")
+    places.run.mkdir(parents=True)
+    served(lambda: app(empty.open()), uds=places.socket)
+    assert "nothing is applied" in atoll("status").out
+
+
+def test_status_for_programs(atoll, control_plane, scene):
+    scene.steady()
+    assert atoll("status", "--json").json.system == "shop"
+
+
+def test_graph(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    said = atoll("graph")
+    assert "orders → payments  within 0.8 s, 1 retries" in said.out
+    assert "gateway → web" in said.out
+    assert atoll("graph", "--json").json.nodes[0] == "gateway"
+
+
+def test_events_for_people_and_for_programs(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    events = [
+        wire.Event(0, 0.0, "error", "crashed", "web", "web-r1-1", "it exited [with] code 1"),
+        wire.Event(0, 0.0, "info", "ready", "orders", "orders", "is ready"),
+    ]
+    control_plane.call(lambda: scene.store.append(events))
+    said = atoll("events")
+    assert "web-r1-1 it exited [with] code 1" in said.out
+    assert "orders: is ready" in said.out
+    assert [e.subject for e in atoll("events", "orders", "--json").each] == ["orders"]
+    assert [e.subject for e in atoll("events", "-n", "1", "--json").each] == ["orders"]
+
+
+def test_events_that_follow_are_those_of_the_service(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    scene.happening = [
+        wire.Event(n, 0.0, "info", "ready", name, name, f"event {n}") for n, name in enumerate(("web", "orders"), 1)
+    ]
+    assert [e.text for e in atoll("events", "orders", "--follow", "--json").each] == ["event 2"]
+
+
+def test_logs_for_people_and_for_programs(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    scene.written = [wire.LogLine("web", "web-r1-1", "[red] 1"), wire.LogLine("orders", "orders-r1-1", "2" * 300)]
+    assert atoll("logs").out == f"web-r1-1 [red] 1\norders-r1-1 {'2' * 300}\n"
+    assert [line.text for line in atoll("logs", "web", "--json").each] == ["[red] 1"]
+    assert atoll("logs", "--tail", "0").out == ""
+
+
+@pytest.mark.parametrize("command", ["logs", "events", "releases"])
+def test_a_service_that_never_was(atoll, control_plane, scene, command):
+    control_plane.call(scene.serve_now)
+    said = atoll(command, "ordrs")
+    assert said.code == 2
+    assert "there is no service 'ordrs' in shop" in said.err
+    assert "→ did you mean orders?" in said.err
+    assert said.out == ""
+
+
+def test_dashboard_prints_an_address(atoll, control_plane):
+    assert atoll("dashboard").out == "http://127.0.0.1:1/?token=x\n"
+
+
+@pytest.mark.parametrize("command", [["status"], ["logs"], ["events"], ["graph"], ["dashboard"], ["releases"]])
+def test_without_a_control_plane_it_says_how_to_start_one(atoll, command):
+    said = atoll(*command)
+    assert said.code == 4
+    assert "no control plane runs for" in said.err
+    assert "→ start it with `atoll up`" in said.err
+
+
+def test_a_control_plane_that_died_is_told_apart_from_one_that_answers(atoll, here, tmp_path):
+
+    places = settings.settings(here / ".atoll")
+    places.run.mkdir(parents=True)
+    places.socket.touch()
+    said = atoll("status")
+    assert said.code == 4
+    assert "no control plane answers here" in said.err
+
+
+def test_an_error_of_the_control_plane_is_printed_with_its_mend(atoll, unwell):
+    unwell(Unavailable("the proxies [mesh] do not answer", hint="look into [their] log"))
+    said = atoll("status", "--json")
+    assert (said.code, said.out) == (4, "")
+    assert "atoll: the proxies [mesh] do not answer" in said.err
+    assert "→ look into [their] log" in said.err

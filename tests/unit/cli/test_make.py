@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def file(here):
+    return here / "atoll.yaml"
+
+
+def change(file, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_plan_without_a_control_plane_shows_what_a_first_start_would_do(atoll):
+    said = atoll("plan")
+    assert said.code == 1
+    assert "+ web: builds it and starts 1 instance (it is new)" in said.out
+
+
+def test_plan_exits_0_where_there_is_nothing_to_do(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    said = atoll("plan")
+    assert said.code == 0
+    assert "Nothing to do" in said.out
+
+
+def test_plan_exits_1_where_there_is_something_to_do(atoll, control_plane, scene, file):
+    control_plane.call(scene.serve_now)
+    change(file, "instances: 2", "instances: 3")
+    said = atoll("plan")
+    assert said.code == 1
+    assert "orders: starts 1 instance" in said.out
+    assert "services.orders.instances: 2 → 3" in said.out
+    assert [d["subject"] for d in atoll("plan", "--json").json.differences] == ["orders"]
+    assert atoll("plan", "--json").code == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_plan_exits_255_on_an_error_and_shows_every_problem(atoll, file, more):
+    change(file, "instances: 2", "instances: none\n    colour: red")
+    said = atoll("plan", *more)
+    assert (said.code, said.out) == (255, "")
+    assert "2 problems in the system file" in said.err
+    assert "atoll.yaml:" in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["plan", "--nonsense"], ["plan", "too-many"], ["plan", "--file", "nowhere.yaml"]]
+)
+def test_plan_exits_255_on_a_wrong_command_line_too(atoll, arguments):
+    assert atoll(*arguments).code == 255
+
+
+def test_apply_does_what_it_shows_and_says_how_it_ended(atoll, control_plane, scene):
+    said = atoll("apply", "--yes")
+    assert said.code == 0
+    assert "+ orders" in said.out
+    assert said.out.splitlines()[-1] == "done: apply"
+    assert control_plane.call(lambda: scene.store.last_change().services) == ("web", "orders", "payments")
+
+
+def test_apply_for_programs_prints_one_value(atoll, control_plane, scene):
+    assert atoll("apply", "--json").json.state == "done"
+    control_plane.call(scene.serve_now)
+    assert atoll("apply", "--json").json.differences == []
+
+
+def test_apply_of_what_is_already_there_asks_for_nothing(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    before = control_plane.call(lambda: scene.store.last_change().number)
+    said = atoll("apply")
+    assert said.code == 0
+    assert "Nothing to do" in said.out
+    assert control_plane.call(lambda: scene.store.last_change().number) == before
+
+
+def test_apply_with_the_index_of_another_plan_changes_nothing(atoll, control_plane, scene):
+    said = atoll("apply", "--index", "0-0000")
+    assert said.code == 3
+    assert "the plan has changed since it was shown" in said.err
+    assert "→ look again with `atoll plan`" in said.err
+    assert control_plane.call(lambda: scene.store.last_change()) is None
+
+
+def test_apply_with_the_index_of_this_plan_applies_it(atoll, control_plane):
+    index = atoll("plan", "--json").json.index
+    assert atoll("apply", "--index", index).code == 0
+
+
+def test_apply_that_fails_says_why(atoll, control_plane, scene):
+    scene.outcome = ("failed", "orders: no [such] tool")
+    said = atoll("apply", "--yes")
+    assert said.code == 1
+    assert "change 1 (apply) failed:\norders: no [such] tool" in said.err
+
+
+def test_apply_that_this_host_refuses_says_why(atoll, control_plane, scene):
+    scene.refusals = ("port 8080 is taken",)
+    said = atoll("apply", "--yes")
+    assert (said.code, "port 8080 is taken" in said.err) == (2, True)
+
+
+def test_apply_without_a_control_plane_says_how_to_start_one(atoll):
+    said = atoll("apply", "--yes")
+    assert said.code == 4
+    assert "→ start it with `atoll up`" in said.err
+
+
+def test_a_warning_is_shown_with_the_plan(atoll, file):
+    change(file, "calls: [orders]", "calls: [orders]\n    runtime: process")
+    change(file, "    source: orders", "    source: orders\n    runtime: process")
+    change(file, "    source: payments", "    source: payments\n    runtime: process")
+    said = atoll("plan", "--json")
+    shown = atoll("plan").out
+    assert said.code == 1
+    for warning in said.json.warnings:
+        assert f"! {warning}" in shown
+
+
+def test_down_where_nothing_runs(atoll):
+    said = atoll("down")
+    assert (said.code, said.out) == (0, "nothing runs here\n")

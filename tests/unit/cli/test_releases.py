@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+
+def test_deploy_names_the_release_and_returns_when_it_is_over(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    said = atoll("deploy", "web", "orders")
+    assert said.code == 0
+    assert said.out == "done: deploy\n"
+    assert control_plane.call(lambda: scene.store.last_change().services) == ("web", "orders")
+
+
+def test_deploy_for_programs(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    said = atoll("deploy", "web", "--json")
+    assert (said.json.kind, said.json.state) == ("deploy", "done")
+
+
+def test_deploy_that_fails_says_why_and_its_exit_code_tells(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    scene.outcome = ("failed", "web: it exited with code 1")
+    said = atoll("deploy", "web")
+    assert said.code == 1
+    assert "web: it exited with code 1" in said.err
+    assert "done" not in said.out
+
+
+def test_deploy_of_an_unknown_service(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    said = atoll("deploy", "wep")
+    assert said.code == 2
+    assert "→ did you mean web?" in said.err
+
+
+def test_deploy_needs_a_name(atoll):
+    said = atoll("deploy")
+    assert said.code == 2
+    assert "SERVICES" in said.err
+
+
+def test_releases_newest_first(atoll, control_plane, scene):
+    control_plane.call(lambda: scene.serve_now(1, 2, service="orders"))
+    rows = [line.split()[:3] for line in atoll("releases", "orders").out.splitlines()[1:]]
+    assert rows == [["orders", "2", "serving"], ["orders", "1", "retired"]]
+    assert [r.number for r in atoll("releases", "--json").items] == [2, 1]
+
+
+def test_rollback(atoll, control_plane, scene):
+    control_plane.call(lambda: scene.serve_now(1, 2, service="orders"))
+    assert atoll("rollback", "orders", "--json").json.kind == "rollback"
+    assert atoll("rollback", "orders").out == "done: rollback\n"
+
+
+def test_rollback_without_a_history(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    said = atoll("rollback", "orders")
+    assert said.code == 2
+    assert "orders has no earlier release that has served" in said.err
+    assert "→ see them with `atoll releases orders`" in said.err

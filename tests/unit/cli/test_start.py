@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from atoll.cli import start
+from atoll.drivers.doctor import Finding
+from atoll.model.load import load
+
+
+def test_init_does_not_write_over_a_file(atoll, here):
+    before = (here / "atoll.yaml").read_text()
+    said = atoll("init")
+    assert said.code == 2
+    assert "there is a atoll.yaml already" in said.err.replace("an atoll.yaml", "a atoll.yaml")
+    assert "--print" in said.err
+    assert (here / "atoll.yaml").read_text() == before
+
+
+def test_init_writes_a_file_that_loads(atoll, here):
+    (here / "atoll.yaml").unlink()
+    (here / "Procfile").write_text("web: python -m http.server $PORT\n")
+    said = atoll("init")
+    assert said.code == 0
+    assert "`atoll plan` shows what it would do" in said.out
+    assert "web" in load(here / "atoll.yaml").services
+
+
+def test_init_with_print_writes_nothing(atoll, here):
+    (here / "atoll.yaml").unlink()
+    (here / "Procfile").write_text("web: python -m http.server $PORT\n")
+    assert "services:" in atoll("init", "--print").out
+    assert not (here / "atoll.yaml").exists()
+
+
+def test_the_schema_is_one(atoll):
+    assert json.loads(atoll("schema").out)["$schema"].startswith("https://json-schema.org/")
+
+
+def test_explain_shows_where_a_value_came_from(atoll):
+    said = atoll("explain", "orders.instances")
+    assert said.code == 0
+    assert "orders.instances" in said.out
+    assert "atoll.yaml:" in said.out
+    assert atoll("explain", "orders.instances", "--json").items[0].value == "2"
+
+
+def test_explain_of_what_is_not_there(atoll):
+    said = atoll("explain", "ordrs")
+    assert said.code == 2
+    assert "orders" in said.err
+
+
+@pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
+def test_doctor_tells_by_its_exit_code(atoll, monkeypatch, ok, code):
+    monkeypatch.setattr(start, "examine", lambda: (Finding("sandboxes", ok, "bwrap [x] works", "apt-get install it"),))
+    said = atoll("doctor")
+    assert said.code == code
+    assert "sandboxes: bwrap [x] works" in said.out
+    assert ("→ apt-get install it" in said.out) is not ok
+    machine = atoll("doctor", "--json")
+    assert (machine.code, machine.items[0].ok) == (code, ok)
+
+
+def test_no_file_says_where_it_looked_and_what_to_do(atoll, here):
+    (here / "atoll.yaml").unlink()
+    said = atoll("status")
+    assert said.code == 2
+    assert f"there is no atoll.yaml in {here} or above it" in said.err
+    assert "→ write one with `atoll init`" in said.err
+
+
+def test_the_file_is_found_from_below(atoll, here, monkeypatch):
+    monkeypatch.chdir(here / "orders")
+    assert atoll("plan").code == 1
+
+
+def test_a_verb_that_is_not_there(atoll):
+    said = atoll("plam")
+    assert said.code == 2
+    assert "plam" in said.err
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_names_every_verb(atoll, option):
+    said = atoll(option)
+    assert said.code == 0
+    for verb in ("init", "doctor", "up", "plan", "apply", "down", "status", "logs", "deploy", "rollback", "dashboard"):
+        assert f"\n  {verb} " in said.out
+
+
+def test_no_verb_shows_the_help(atoll):
+    said = atoll()
+    assert "Usage: atoll" in said.out + said.err

@@ -82,7 +82,7 @@ def test_apply_with_the_index_of_another_plan_changes_nothing(atoll, control_pla
     assert said.code == 3
     assert "the plan has changed since it was shown" in said.err
     assert "→ look again with `atoll plan`" in said.err
-    assert control_plane.call(lambda: scene.store.last_change()) is None
+    assert control_plane.call(scene.store.last_change) is None
 
 
 def test_apply_with_the_index_of_this_plan_applies_it(atoll, control_plane):

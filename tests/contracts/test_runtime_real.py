@@ -514,3 +514,58 @@ async def test_a_sandbox_without_its_namespace_says_why_it_cannot_start(ground):
         with pytest.raises(Failed, match="netns"):
             await runtime.start(instance, artifact, 1)
         assert (await runtime.observe())[instance.name].phase is Phase.CREATED
+
+
+# --- hosts that offer less ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_groups(monkeypatch):
+    monkeypatch.setattr("atoll.drivers.host.cgroups.host_tree", lambda: cgroups.Tree(2, {}))
+
+
+async def test_without_control_groups_it_says_so(ground, without_groups):
+    async with control_plane(ground) as runtime:
+        assert any("no control group for cpu, memory, pids" in note for note in runtime.notes())
+
+
+async def test_without_control_groups_memory_is_bounded_per_process(ground, without_groups):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "hog", resources=Resources(memory=64 << 20))
+        assert (await ended(runtime, instance.name)).exit.code == 1
+        assert "MemoryError" in runtime.log(instance.name).read_text()
+
+
+async def test_without_control_groups_use_is_counted(ground, without_groups):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "family")
+        usage = (await runtime.usage())[instance.name]
+        assert usage.memory > 1 << 20
+        assert usage.pids >= 3
+
+
+async def test_without_control_groups_children_end_too(ground, without_groups):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        # One child has left the group but carries the marker, one has lost the marker but is in the session.
+        argv = ("/bin/sh", "-c", "env -i /bin/sleep 601 & exec python3 main.py family")
+        instance = ground.instance(artifact, argv=argv)
+        await runtime.create(instance, 1)
+        await runtime.start(instance, artifact, 1)
+        await text_in_log(runtime, instance.name, "up")
+        pid = (await runtime.observe())[instance.name].pid
+        assert len(proc.session(pid)) >= 2 or ground.fabric
+        await runtime.stop(instance.name, 0.2, 1)
+        await ended(runtime, instance.name)
+        assert alive(ground) == []
+        assert proc.session(pid) == ()
+
+
+async def test_records_from_before_a_reboot_mean_nothing(ground, monkeypatch):
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "serve")
+        await runtime.stop(instance.name, 10.0, 1)
+        await ended(runtime, instance.name)
+    monkeypatch.setattr("atoll.drivers.host.proc.boot", lambda: "another")
+    async with control_plane(ground) as runtime:
+        assert await runtime.observe() == {}

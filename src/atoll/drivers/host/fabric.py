@@ -144,7 +144,11 @@ def _recorded(run_dir: Path) -> _Record | None:
 
 
 def _found(run_dir: Path, record: _Record | None) -> tuple[int, int] | None:
-    if record is not None and proc.alive(record.pid, record.start_time):
+    if (
+        record is not None
+        and proc.alive(record.pid, record.start_time)
+        and proc.marker(record.pid, ANCHOR) == str(run_dir)  # else the record is from before a reboot
+    ):
         return record.pid, record.start_time
     for pid, value in proc.marked(ANCHOR).items():
         started = proc.start_time(pid)

@@ -19,9 +19,11 @@ INSTANCE = "ATOLL_INSTANCE"
 """The variable that marks what belongs to an instance: `<system>/<instance>`."""
 
 _PROC = Path("/proc")
+_BOOT = _PROC / "sys/kernel/random/boot_id"
 _LISTEN = "0A"
 _AFTER_NAME = 3  # the fields after the name begin with field 3, the state
-_PPID, _UTIME, _STIME, _THREADS, _START, _RSS = 4, 14, 15, 20, 22, 24
+_PPID, _SID, _UTIME, _STIME, _THREADS, _START, _RSS = 4, 6, 14, 15, 20, 22, 24
+_ENDED = {"Z", "X"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,17 @@ class Consumption:
     threads: int
 
 
+def boot() -> str:
+    """Names this run of the machine: start times of another one mean nothing."""
+    with suppress(OSError):
+        return _BOOT.read_text().strip()
+    return ""
+
+
 def start_time(pid: int) -> int | None:
     """When the process began, in clock ticks since boot; None where there is none, or only a zombie."""
     fields = _stat(pid)
-    return int(fields[_START - _AFTER_NAME]) if fields and fields[0] not in {"Z", "X"} else None
+    return int(fields[_START - _AFTER_NAME]) if fields and fields[0] not in _ENDED else None
 
 
 def alive(pid: int, started: int) -> bool:
@@ -95,6 +104,14 @@ def consumption(members: Iterable[int]) -> Consumption:
             memory += int(fields[_RSS - _AFTER_NAME]) * page
             threads += int(fields[_THREADS - _AFTER_NAME])
     return Consumption(cpu / ticks, memory, threads)
+
+
+def session(leader: int) -> tuple[int, ...]:
+    """The processes of the session that *leader* began, itself included, as long as its number is not taken again."""
+    found = ((pid, _stat(pid)) for pid in pids())
+    return tuple(
+        pid for pid, fields in found if fields and fields[0] not in _ENDED and int(fields[_SID - _AFTER_NAME]) == leader
+    )
 
 
 def namespace(pid: int, kind: str) -> int | None:

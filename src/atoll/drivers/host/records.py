@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from atoll.drivers.host import proc
 from atoll.drivers.host.files import write_atomically
 from atoll.errors import Unavailable
 from atoll.model.system import Resources
@@ -63,8 +64,18 @@ class Ledger:
         self.records: dict[str, Record] = {}
 
     def load(self) -> None:
-        """Read what is there. A file that cannot be understood is removed: what it spoke of is found by its marker."""
+        """
+        Read what is there. Raises `OSError`.
+
+        A file that cannot be understood is removed: what it spoke of is found by its marker. Those from before a reboot
+        speak of processes that are no more.
+        """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        boot, now = self.directory / "boot", proc.boot()
+        if boot.exists() and boot.read_text() != now:
+            for path in self.directory.iterdir():
+                path.unlink(missing_ok=True)
+        write_atomically(boot, now.encode())
         for path in self.directory.glob("*.json"):
             try:
                 record = msgspec.json.decode(path.read_bytes(), type=Record)

@@ -138,7 +138,7 @@ class Supervisor:
         self._making.add(instance.name)
         try:
             await asyncio.to_thread(self._make, instance)
-        except AtollError:
+        except (AtollError, OSError):
             await asyncio.to_thread(self._unmake, record)
             raise
         finally:
@@ -156,7 +156,7 @@ class Supervisor:
         self._ledger.change(instance.name, launching=time.time(), generation=generation)
         try:
             launched = await asyncio.to_thread(self._launch, instance, artifact)
-        except AtollError:
+        except (AtollError, OSError):
             self._ledger.change(instance.name, launching=0.0)
             raise
         self._ledger.change(instance.name, main=launched.main, keeper=launched.keeper, watcher=launched.watcher)
@@ -202,7 +202,7 @@ class Supervisor:
     async def usage(self) -> Mapping[str, Usage]:
         """What each running instance uses: as its control group counts, else as its processes show."""
         running = [r for r in self._ledger.records.values() if r.main is not None and r.exit is None]
-        return await asyncio.to_thread(lambda: {record.name: self._usage(record) for record in running})
+        return await asyncio.to_thread(self._usages, running)
 
     def notes(self) -> tuple[str, ...]:
         """What weakens a promise on this host."""
@@ -367,12 +367,15 @@ class Supervisor:
                 os.kill(pid, signal.SIGKILL)
 
     def _members(self, record: Record) -> tuple[int, ...]:
-        """Its processes: the members of its control group, and without one all that carry its marker."""
+        """Its processes: the members of its control group; without one its session, and all that carry its marker."""
         group = self._group(record.name)
         if group.directories:
             return tuple(pid for pid in group.members() if proc.start_time(pid) is not None)
         wanted = self._marker(record.name)
-        return tuple(pid for pid, marker in proc.marked(proc.INSTANCE).items() if marker == wanted)
+        found = {pid for pid, marker in proc.marked(proc.INSTANCE).items() if marker == wanted}
+        if record.main is not None and proc.start_time(record.main.pid) in {None, record.main.started}:
+            found |= set(proc.session(record.main.pid))
+        return tuple(found)
 
     # --- looking ------------------------------------------------------------------------------------------------
 
@@ -393,11 +396,19 @@ class Supervisor:
             self._checked[record.name] = (now, word)
         return word
 
-    def _usage(self, record: Record) -> Usage:
+    def _usages(self, running: list[Record]) -> dict[str, Usage]:
+        marked: dict[str, list[int]] = {}
+        if self._tree.missing():
+            for pid, marker in proc.marked(proc.INSTANCE).items():
+                marked.setdefault(marker, []).append(pid)
+        return {record.name: self._usage(record, marked.get(self._marker(record.name), [])) for record in running}
+
+    def _usage(self, record: Record, marked: list[int]) -> Usage:
+        """As its control group counts, and what that does not count as its marked processes show."""
         counted = self._group(record.name).usage()
         if None not in (counted.cpu, counted.memory, counted.pids):
             return counted
-        shown = proc.consumption(self._members(record))
+        shown = proc.consumption(marked)
         return Usage(
             counted.cpu if counted.cpu is not None else shown.cpu,
             counted.memory if counted.memory is not None else shown.memory,

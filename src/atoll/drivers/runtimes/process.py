@@ -20,7 +20,8 @@ class ProcessRuntime(Supervisor):
     Runs instances as plain processes. Meets `ports.Runtime`.
 
     Each is the leader of its own session, in a control group where one can be written, with an empty environment but
-    for what it is given. A process that leaves the group is found by the marker in its environment.
+    for what it is given. Without a control group its processes are those of its session and those with its marker in
+    their environment: one that gets rid of both is lost.
 
     Args:
         run_dir: where records and the instances' home directories are kept; does not survive a reboot.
@@ -69,7 +70,7 @@ class Processes:
     def recover(self, _record: Record, marker: str) -> Launched | None:
         """The leader of the session that carries the marker."""
         found = (pid for pid, value in proc.marked(proc.INSTANCE).items() if value == marker)
-        return next((Launched(process(pid)) for pid in found if os.getsid(pid) == pid), None)
+        return next((Launched(process(pid)) for pid in found if pid in proc.session(pid)), None)
 
     def ended(self, _record: Record, status: int | None) -> tuple[int | None, int | None]:
         """How it ended, where it was our child; nobody knows where an earlier control plane started it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -78,9 +79,10 @@ class Sandboxes:
                 )
             keeper = _keeper(told)
         main = _main(keeper) if keeper else 0
+        if not main:
+            _give_up(keeper, watcher)
         if not main and self._code(name) is None:
             last = logs.last_lines(Path(f"/proc/self/fd/{launch.log}"), 1)
-            _reap(watcher)
             raise Failed(f"the sandbox of {name} could not be made: {' '.join(last) or 'bubblewrap ended'}")
         return Launched(process(main), process(keeper), process(watcher))
 
@@ -223,9 +225,13 @@ def _main(keeper: int) -> int:
     return 0
 
 
-def _reap(pid: int) -> None:
+def _give_up(keeper: int, watcher: int) -> None:
+    """End a sandbox in which no program is seen; one that ran and has ended already is written down by then."""
+    if keeper:
+        with suppress(ProcessLookupError):
+            os.kill(keeper, signal.SIGKILL)
     with suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+        os.waitpid(watcher, 0)
 
 
 def _mounted(path: str) -> bool:

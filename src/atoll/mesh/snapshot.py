@@ -107,7 +107,7 @@ class Snapshots:
 
 def encode(item: ir.Item) -> Resource:
     """The resource for one item."""
-    kind, body = _KIND_OF[type(item)], packed(_MESSAGES[type(item)](item))
+    kind, body = _KIND_OF[type(item)], packed(MESSAGES[type(item)](item))
     version = hashlib.sha256(body.value).hexdigest()[:16]
     wire = discovery_pb2.Resource(name=item.name, version=version, resource=body).SerializeToString()
     return Resource(kind, item.name, version, wire, _refers(item))
@@ -140,7 +140,7 @@ _KIND_OF: Mapping[type, Kind] = {
     ir.Listener: Kind.LISTENER,
     ir.RouteTable: Kind.ROUTES,
 }
-_MESSAGES: Mapping[type, Callable[..., Message]] = {
+MESSAGES: Mapping[type, Callable[..., Message]] = {
     ir.Cluster: cluster,
     ir.Assignment: assignment,
     ir.Listener: listener,

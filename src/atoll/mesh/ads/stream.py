@@ -80,6 +80,7 @@ class _Lane:
     names: set[str] = field(default_factory=set)  # what was asked for, where that is by name
     known: dict[str, str] = field(default_factory=dict)  # versions the proxy has
     pending: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)  # clusters that a refused route table may still lead to
     parts: deque[frozenset[str]] = field(default_factory=deque)  # halves of a set that was refused
     flight: _Flight | None = None
 
@@ -240,6 +241,8 @@ class Stream:
     def _due(self, lane: _Lane) -> tuple[dict[str, Resource], list[str]]:
         """What can be sent of what is pending; what turns out to be known already is crossed off."""
         assert self._snapshot is not None  # noqa: S101 - nothing is sent before the first snapshot
+        lane.pending |= lane.held
+        lane.held.clear()
         upserts: dict[str, Resource] = {}
         removals: list[str] = []
         for name in list(lane.pending):
@@ -255,7 +258,10 @@ class Stream:
                     self._ledger.refused.pop(key, None)
         if lane.kind in {Kind.LISTENER, Kind.ROUTES} and self._clusters_under_way():
             upserts = {}
-        if lane.kind is Kind.CLUSTER and not self._routes_in_place():
+        if lane.kind is Kind.CLUSTER and removals and not self._routes_in_place():
+            if any(kind is Kind.ROUTES for kind, _ in self._ledger.refused):
+                lane.held.update(removals)
+                lane.pending.difference_update(removals)
             removals = []
         return upserts, removals
 
@@ -270,9 +276,8 @@ class Stream:
 
     def _routes_in_place(self) -> bool:
         """No route leads to a cluster that is to go: the proxy has every table as it is wanted, none was refused."""
-        lanes = [self._lanes[Kind.ROUTES], self._lanes[Kind.LISTENER]]
-        kept_old = any(kind is Kind.ROUTES for kind, _ in self._ledger.refused)
-        return not kept_old and all(not lane.busy and not lane.pending for lane in lanes)
+        refused = any(kind is Kind.ROUTES for kind, _ in self._ledger.refused)
+        return not refused and self.settled((Kind.ROUTES, Kind.LISTENER))
 
     def _repeat_endpoints(self, clusters: Iterable[Resource]) -> None:
         """A cluster that is sent waits for its endpoints to be sent again, and Envoy does not ask for them."""

@@ -28,7 +28,7 @@ def cluster(name: str, callee: str, policy: CallPolicy, health: Health, source_n
         target=ir.Assigned(callee),
         connect_timeout=CONNECT_TIMEOUT,
         limits=_limits(policy),
-        breaker=policy.breaker,
+        breaker=policy.breaker if policy.breaker.mode == "enforce" else None,
         check=ir.HealthCheck(ready.path, callee, ready.interval, ready.timeout, ready.failures),
         source_netns=source_netns,
     )

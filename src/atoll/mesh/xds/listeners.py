@@ -46,7 +46,10 @@ def listener(item: ir.Listener) -> Listener:
             _distrust(manager)
         case ir.Door.OUTLET:
             _serve_instance(manager, item.caller)
-        case ir.Door.INGRESS | ir.Door.EGRESS:
+        case ir.Door.INGRESS:
+            _pass_on(manager)
+            _explain_to_public(manager)
+        case ir.Door.EGRESS:
             _pass_on(manager)
     result = Listener(
         name=item.name,
@@ -93,15 +96,7 @@ def _distrust(manager: HttpConnectionManager) -> None:
     manager.http2_protocol_options.initial_connection_window_size.value = 1024 * 1024
     manager.server_name = "atoll"
     manager.server_header_transformation = HttpConnectionManager.OVERWRITE
-    manager.local_reply_config.CopyFrom(
-        LocalReplyConfig(
-            mappers=[
-                _explained("UH", "no instance can answer now: none is ready, or all are failing; try again soon"),
-                _explained("UO", "too many requests at once; try again soon"),
-                _explained("UT", "no answer in time"),
-            ]
-        )
-    )
+    _explain_to_public(manager)
 
 
 def _serve_instance(manager: HttpConnectionManager, caller: str) -> None:
@@ -126,6 +121,19 @@ def _pass_on(manager: HttpConnectionManager) -> None:
     manager.use_remote_address.CopyFrom(NO)
     manager.generate_request_id.CopyFrom(NO)
     manager.upgrade_configs.append(HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT"))
+
+
+def _explain_to_public(manager: HttpConnectionManager) -> None:
+    """What went wrong, without a word about what is inside."""
+    manager.local_reply_config.CopyFrom(
+        LocalReplyConfig(
+            mappers=[
+                _explained("UH", "no instance can answer now: none is ready, or all are failing; try again soon"),
+                _explained("UO", "too many requests at once; try again soon"),
+                _explained("UT", "no answer in time"),
+            ]
+        )
+    )
 
 
 def _explained(flag: str, text: str) -> ResponseMapper:

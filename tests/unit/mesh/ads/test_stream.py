@@ -1,0 +1,258 @@
+"""The order of what is sent, and what is made of every answer a proxy can give: a proxy that is not there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as Sent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atoll.mesh.ads import stream as module
+from atoll.mesh.ads.stream import Ledger, Stream
+from atoll.mesh.snapshot import Kind, Resource, Snapshot
+
+C, E, L, R = Kind.CLUSTER, Kind.ENDPOINTS, Kind.LISTENER, Kind.ROUTES
+
+
+def made(kind: Kind, name: str, version: str, refers: str = "") -> Resource:
+    return Resource(kind, name, version, Sent(name=name, version=version).SerializeToString(), refers)
+
+
+def snapshot(generation: int, *resources: Resource, last: Snapshot | None = None) -> Snapshot:
+    found = {(r.kind, r.name): r for r in resources}
+    before = dict(last.resources) if last is not None else {}
+    touched = frozenset(k for k in {*found, *before} if found.get(k) != before.get(k))
+    return Snapshot(generation, found, touched)
+
+
+@dataclass
+class Proxy:
+    """Plays Envoy: asks, acknowledges, refuses versions it was told to refuse. Keeps a transcript."""
+
+    stream: Stream
+    bad: set[str] = field(default_factory=set)
+    silent: bool = False
+    has: dict[tuple[Kind, str], str] = field(default_factory=dict)
+    told: list[tuple[Kind, tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
+    now: float = 0.0
+
+    def ask(self, kind: Kind, *names: str, **versions: str) -> None:
+        self._take(
+            self.stream.hear(
+                DeltaDiscoveryRequest(
+                    type_url=kind, resource_names_subscribe=names, initial_resource_versions=versions
+                ),
+                self.now,
+            )
+        )
+
+    def offer(self, new: Snapshot, again=()) -> None:
+        self._take(self.stream.offer(new, self.now, again))
+
+    def wait(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 0.5)
+            self._take(self.stream.tick(self.now))
+
+    def _take(self, responses: list[bytes]) -> None:
+        while responses:
+            response = DeltaDiscoveryResponse.FromString(responses.pop(0))
+            kind = Kind(response.type_url)
+            names = tuple(sorted(r.name for r in response.resources))
+            self.told.append((kind, names, tuple(response.removed_resources)))
+            if self.silent:
+                continue
+            reply = DeltaDiscoveryRequest(type_url=kind, response_nonce=response.nonce)
+            if any(r.version in self.bad for r in response.resources):
+                reply.error_detail.message = "something in it is bad"
+            else:
+                self.has |= {(kind, r.name): r.version for r in response.resources}
+                for name in response.removed_resources:
+                    self.has.pop((kind, name), None)
+            responses += self.stream.hear(reply, self.now)
+
+
+def started(first: Snapshot | None = None, ledger: Ledger | None = None) -> Proxy:
+    proxy = Proxy(Stream(ledger or Ledger(), first))
+    proxy.ask(C)
+    proxy.ask(E, "b")
+    proxy.ask(L)
+    proxy.ask(R, "a")
+    return proxy
+
+
+FULL = (made(C, "a->b", "1", "b"), made(E, "b", "1"), made(L, "a1", "1", "a"), made(R, "a", "1"))
+
+
+def test_nothing_is_said_before_the_first_snapshot():
+    proxy = started()
+    assert proxy.told == []
+    proxy.offer(snapshot(1, *FULL))
+    assert [kind for kind, _, _ in proxy.told] == [C, E, L, R]
+    assert (proxy.stream.generation, proxy.stream.settled()) == (1, True)
+
+
+def test_an_empty_first_answer_is_an_answer():
+    proxy = Proxy(Stream(Ledger(), snapshot(1)))
+    proxy.ask(C)
+    proxy.ask(L)
+    assert proxy.told == [(C, (), ()), (L, (), ())]
+
+
+def test_a_proxy_that_is_up_to_date_is_told_nothing():
+    proxy = Proxy(Stream(Ledger(), None))
+    proxy.ask(C, **{"a->b": "1"})
+    proxy.ask(E, "b", b="1")
+    proxy.ask(L, a1="1")
+    proxy.ask(R, "a", a="1")
+    proxy.offer(snapshot(7, *FULL))
+    assert all(names == removed == () for _, names, removed in proxy.told)
+    assert proxy.stream.generation == 7
+
+
+def test_what_a_returning_proxy_has_too_much_is_removed():
+    proxy = Proxy(Stream(Ledger(), snapshot(1)))
+    proxy.ask(L, old="1")
+    assert proxy.told == [(L, (), ("old",))]
+
+
+def test_a_cluster_is_always_followed_by_its_endpoints():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.told.clear()
+    proxy.offer(snapshot(2, made(C, "a->b", "2", "b"), *FULL[1:], last=first))
+    assert proxy.told == [(C, ("a->b",), ()), (E, ("b",), ())]
+
+
+def test_routes_wait_for_clusters_and_clusters_go_last():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.told.clear()
+    proxy.silent = True
+    new = snapshot(2, made(C, "a->c", "1"), made(E, "b", "1"), FULL[2], made(R, "a", "2"), last=first)
+    proxy.offer(new)
+    assert proxy.told == [(C, ("a->c",), ())]
+    proxy.silent = False
+    proxy._take(proxy.stream.hear(DeltaDiscoveryRequest(type_url=C, response_nonce=nonce_of(proxy, C)), 0.0))
+    assert proxy.told[1:] == [(R, ("a",), ()), (C, (), ("a->b",))]
+    assert proxy.stream.generation == 2
+
+
+def nonce_of(proxy: Proxy, kind: Kind) -> str:
+    return proxy.stream._lanes[kind].flight.nonce
+
+
+def test_one_bad_resource_is_found_among_many_and_holds_up_none():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.bad = {"bad"}
+    many = [made(C, f"a->{n}", "bad" if n == 13 else "1") for n in range(40)]
+    proxy.offer(snapshot(2, *FULL[:3], *many, made(R, "a", "2"), last=first))
+    assert sum(kind is C for kind, _ in proxy.has) == 40
+    assert proxy.has[R, "a"] == "2"
+    assert (C, "a->13") not in proxy.has
+    refusals = proxy.stream._ledger.refused
+    assert [(key, r.words) for key, r in refusals.items()] == [((C, "a->13"), "something in it is bad")]
+    assert proxy.stream.generation == 2
+
+
+def test_a_new_process_gets_the_last_good_version_of_what_is_bad():
+    ledger = Ledger()
+    first = snapshot(1, *FULL)
+    proxy = started(first, ledger)
+    proxy.bad = {"bad"}
+    second = snapshot(2, *FULL[:3], made(R, "a", "bad"), last=first)
+    proxy.offer(second)
+    assert proxy.has[R, "a"] == "1"
+    fresh = started(second, ledger)
+    fresh.bad = {"bad"}
+    assert fresh.has[R, "a"] == "1"
+    assert fresh.stream.settled()
+
+
+def test_while_a_route_table_is_refused_no_cluster_goes():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.bad = {"bad"}
+    proxy.offer(snapshot(2, *FULL[1:3], made(R, "a", "bad"), last=first))
+    assert (C, "a->b") in proxy.has
+    second = snapshot(3, *FULL[1:3], made(R, "a", "3"), last=snapshot(2, *FULL[1:3], made(R, "a", "bad")))
+    proxy.offer(second)
+    assert (C, "a->b") not in proxy.has
+    assert proxy.stream._ledger.refused == {}
+
+
+def test_what_was_refused_is_tried_again_later_and_said_until_it_is_taken():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.bad = {"bad"}
+    second = snapshot(2, *FULL[:2], made(L, "a1", "bad", "a"), FULL[3], last=first)
+    proxy.offer(second)
+    ledger = proxy.stream._ledger
+    assert ledger.reopen(module.RETRY - 1) == []
+    proxy.bad = set()
+    again = ledger.reopen(module.RETRY)
+    assert ledger.refused[L, "a1"].words
+    proxy.offer(Snapshot(2, second.resources, frozenset()), again)
+    assert proxy.has[L, "a1"] == "bad"
+    assert ledger.refused == {}
+
+
+def test_silence_is_refusal_in_the_end_and_routes_do_not_wait_that_long():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.silent = True
+    proxy.offer(snapshot(2, made(C, "a->c", "1"), *FULL, last=first))
+    proxy.wait(module.PATIENCE + 1)
+    assert proxy.stream._ledger.refused[C, "a->c"].words == ""
+    proxy.wait(module.SILENCE + module.PATIENCE)
+    assert "no answer within" in proxy.stream._ledger.refused[C, "a->c"].words
+
+
+def test_an_answer_to_something_older_is_ignored():
+    proxy = started(snapshot(1, *FULL))
+    before = dict(proxy.stream.known(C))
+    proxy._take(proxy.stream.hear(DeltaDiscoveryRequest(type_url=C, response_nonce="0"), 0.0))
+    assert proxy.stream.known(C) == before
+
+
+CHANGES = st.lists(
+    st.dictionaries(
+        st.sampled_from([(C, "a->b"), (C, "a->c"), (E, "b"), (E, "c"), (L, "a1"), (L, "a2"), (R, "a")]),
+        st.sampled_from(["1", "2", "3", "bad"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHANGES)
+def test_whatever_is_offered_the_proxy_ends_with_all_that_is_good(changes):
+    proxy = started()
+    proxy.ask(E, "c")
+    proxy.bad = {"bad"}
+    last = None
+    wanted: dict[tuple[Kind, str], str] = {}
+    for generation, wanted in enumerate(changes, start=1):
+        new = snapshot(generation, *(made(k, n, v, n[-1] if k is C else "") for (k, n), v in wanted.items()), last=last)
+        proxy.offer(new)
+        last = new
+    proxy.wait(60)
+    for key, version in wanted.items():
+        if version == "bad":
+            assert proxy.has.get(key) != "bad"
+        else:
+            assert proxy.has[key] == version
+    if not any(k is R and v == "bad" for (k, _), v in wanted.items()):
+        assert {key for key in proxy.has if key[0] in {C, L}} <= set(wanted)
+    assert proxy.stream.settled()
+
+
+def test_long_fields_are_measured_as_protobuf_does():
+    for size in (0, 1, 127, 128, 300, 70_000):
+        wire = Sent(name="x" * size).SerializeToString()
+        parsed = DeltaDiscoveryResponse.FromString(module._field(2, wire))
+        assert parsed.resources[0].name == "x" * size

@@ -1,0 +1,122 @@
+"""What a blueprint becomes, and that what did not change is not made again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from atoll.mesh import ir
+from atoll.mesh.snapshot import Kind, Snapshots
+from atoll.mesh.translate import names
+from atoll.mesh.translate.blueprint import translate
+from atoll.plan.blueprint import Stage
+
+SHOP = """
+system: shop
+services:
+  orders: {run: serve, calls: [payments], routes: [{path: /orders}]}
+  payments: {run: serve}
+  mail: {run: serve}
+"""
+
+
+@pytest.fixture
+def shop(blueprint):
+    return blueprint(SHOP)
+
+
+def items(mesh, proxy, kind):
+    return {i.name: i for share in mesh.shares.values() for i in share.items.get(proxy, ()) if isinstance(i, kind)}
+
+
+def test_only_what_is_served_or_drained_is_an_endpoint(shop, namespaces, topology):
+    made = translate(shop, topology(), namespaces(shop)).mesh
+    first, second = shop.workloads["payments"].instances
+    expected = (
+        ir.Endpoint(first.address.ip, 8080, draining=False),
+        ir.Endpoint(second.address.ip, 8080, draining=True),
+    )
+    assert items(made, ir.MESH, ir.Assignment)["payments"].endpoints == expected
+    for stage in (Stage.START, Stage.STOP):
+        away = replace(shop.workloads["payments"], instances=(replace(first, stage=stage),))
+        changed = replace(shop, workloads={**shop.workloads, "payments": away})
+        made = translate(changed, topology(), namespaces(shop)).mesh
+        assert items(made, ir.MESH, ir.Assignment)["payments"].endpoints == ()
+        assert first.name in items(made, ir.MESH, ir.Listener), "what starts or stops may still call"
+
+
+def test_an_outlet_without_its_namespace_is_left_out(shop, namespaces, topology):
+    present = namespaces(shop) - {"/run/netns/orders-r1-1"}
+    made = translate(shop, topology(), present).mesh
+    assert "orders-r1-1" not in items(made, ir.MESH, ir.Listener)
+    assert "orders-r1-2" in items(made, ir.MESH, ir.Listener)
+    again = translate(shop, topology(), namespaces(shop), translate(shop, topology(), present)).mesh
+    assert "orders-r1-1" in items(again, ir.MESH, ir.Listener)
+
+
+def test_a_call_has_an_edge_and_nothing_else_has(shop, namespaces, topology):
+    made = translate(shop, topology(), namespaces(shop)).mesh
+    assert set(items(made, ir.MESH, ir.Cluster)) == {"orders->payments"}
+    assert set(items(made, ir.GATEWAY, ir.Cluster)) == {"@gateway->orders"}
+    assert items(made, ir.GATEWAY, ir.Cluster)["@gateway->orders"].source_netns == "/run/fabric"
+    rules = [host.name for host in items(made, ir.MESH, ir.RouteTable)["mail"].hosts]
+    assert rules == ["undeclared"]
+
+
+def test_without_root_the_gateway_knows_one_way_only(shop, namespaces, topology):
+    made = translate(shop, topology(extra_hop=True), namespaces(shop)).mesh
+    assert set(items(made, ir.GATEWAY, ir.Cluster)) == {names.INGRESS}
+    assert {names.INGRESS} < set(items(made, ir.MESH, ir.Listener))
+    assert items(made, ir.MESH, ir.Cluster)["@gateway->orders"].source_netns is None
+
+
+def test_a_workload_that_is_the_same_object_is_not_translated_again(shop, namespaces, topology):
+    first = translate(shop, topology(), namespaces(shop))
+    payments = shop.workloads["payments"]
+    moved = replace(payments, instances=payments.instances[:1])
+    changed = replace(shop, generation=2, workloads={**shop.workloads, "payments": moved})
+    second = translate(changed, topology(), namespaces(shop), first)
+    same = {n for n in first.mesh.shares if first.mesh.shares[n] is second.mesh.shares[n]}
+    assert same == {"orders", "mail", "@platform"}
+
+
+def test_a_change_touches_only_what_differs(shop, namespaces, topology):
+    snapshots = Snapshots()
+    first = translate(shop, topology(), namespaces(shop))
+    snapshots.make(first.mesh, 1)
+    payments = shop.workloads["payments"]
+    moved = replace(payments, instances=(payments.instances[0], replace(payments.instances[1], stage=Stage.STOP)))
+    changed = replace(shop, generation=2, workloads={**shop.workloads, "payments": moved})
+    made = snapshots.make(translate(changed, topology(), namespaces(shop), first).mesh, 2)
+    assert {proxy: set(s.touched) for proxy, s in made.items()} == {
+        ir.GATEWAY: {(Kind.ENDPOINTS, "payments")},
+        ir.MESH: {(Kind.ENDPOINTS, "payments")},
+    }
+    gone = {name: w for name, w in changed.workloads.items() if name != "mail"}
+    last = snapshots.make(translate(replace(changed, workloads=gone), topology(), namespaces(shop)).mesh, 3)
+    assert (Kind.LISTENER, "mail-r1-5") in last[ir.MESH].touched
+    assert (Kind.LISTENER, "mail-r1-5") not in last[ir.MESH].resources
+
+
+def test_versions_depend_on_content_only(shop, namespaces, topology):
+    def versions():
+        made = Snapshots().make(translate(shop, topology(), namespaces(shop)).mesh, 1)
+        return {key: r.version for key, r in made[ir.MESH].resources.items()}
+
+    assert versions() == versions()
+
+
+def test_health_of_the_callee_reaches_the_callers_edge(shop, namespaces, topology):
+    first = translate(shop, topology(), namespaces(shop))
+    payments = shop.workloads["payments"]
+    ready = replace(payments.health.ready, path="/ready")
+    changed = replace(
+        shop, workloads={**shop.workloads, "payments": replace(payments, health=replace(payments.health, ready=ready))}
+    )
+    made = translate(changed, topology(), namespaces(shop), first).mesh
+    assert items(made, ir.MESH, ir.Cluster)["orders->payments"].check.path == "/ready"
+
+
+def test_names_of_edges_read_back():
+    assert names.callee(names.edge("a", "b")) == names.callee(names.edge("@gateway", "b", 2)) == "b"

@@ -19,7 +19,10 @@ def propose(directory: Path) -> Proposal:
     Raises `errors.Refused` where there is nothing to start from, or where what is there cannot be read (with the
     place).
     """
-    return written(_found(directory))
+    try:
+        return written(_found(directory))
+    except OSError as error:
+        raise Refused(f"{directory} cannot be looked into: {error.strerror}") from error
 
 
 def _found(directory: Path) -> Found:

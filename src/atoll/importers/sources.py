@@ -129,7 +129,10 @@ def _below(root: Path, directory: Path, depth: int) -> Iterator[Source]:
     for name in inside:
         if name.startswith((".", "_")) or name in SKIPPED or not name.isprintable():
             continue
-        found = source_at(directory / name)
+        try:
+            found = source_at(directory / name)
+        except OSError:  # a directory that may not be looked into holds no source of ours
+            continue
         if found is not None:
             yield found
         elif depth < DEEPEST:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import Refused
+from atoll.importers import sources
 from atoll.importers.detect import propose
 from atoll.model.load import loads
 
@@ -57,3 +58,28 @@ def test_a_huge_procfile_is_refused(tmp_path: Path) -> None:
 def test_the_same_directory_is_told_the_same(tmp_path: Path) -> None:
     directory = unpack((GOLDEN / "sources.in").read_text(), tmp_path / "d")
     assert propose(directory) == propose(directory)
+
+
+def test_a_directory_that_may_not_be_looked_into_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = unpack((GOLDEN / "sources.in").read_text(), tmp_path / "d")
+    look = sources.source_at
+
+    def forbidden(path: Path) -> sources.Source | None:
+        if path.name in barred:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(sources, "source_at", forbidden)
+    barred = {"orders"}
+    assert "orders:" not in propose(directory).text
+    barred = {"d"}
+    with pytest.raises(Refused, match="d cannot be looked into: Permission denied"):
+        propose(directory)
+
+
+def test_directories_in_the_place_of_files_are_not_read(tmp_path: Path) -> None:
+    for name in ("Procfile", "compose.yaml", "pyproject.toml", "x.py"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(Refused, match="nothing in"):
+        propose(tmp_path)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from atoll.values.names import LONGEST, RESERVED
 
-_LIKE_A_RELEASE = re.compile(r"-r(?=\d+(?:-|$))")
+_LIKE_A_RELEASE = re.compile(r"-r(?=\d)")
+"""Also where more follows: shortening could take it away."""
 
 
 def name_for(text: str, taken: Iterable[str] = ()) -> str:
@@ -18,7 +19,7 @@ def name_for(text: str, taken: Iterable[str] = ()) -> str:
     that the file would skip (`x-…`) gets a word in front or behind.
     """
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "app"
-    if not name[0].isalpha() or name.startswith("x-"):
+    if not name[0].isalpha() or name == "x" or name.startswith("x-"):
         name = f"app-{name}"
     if name in RESERVED:
         name = f"{name}-service"

@@ -22,7 +22,7 @@ def test_every_name_is_valid_and_its_own(texts: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [("Order_Service", "order-service"), ("gateway", "gateway-service"), ("2048", "app-2048"), ("api-r2", "api-rev2"),
-     ("x-ray", "app-x-ray"), ("", "app"), ("---", "app"), ("été", "t")],
+     ("x-ray", "app-x-ray"), ("X", "app-x"), ("", "app"), ("---", "app"), ("été", "t")],
 )  # fmt: skip
 def test_names_of_others(text: str, name: str) -> None:
     assert name_for(text) == name
@@ -31,3 +31,7 @@ def test_names_of_others(text: str, name: str) -> None:
 def test_a_taken_name_gets_a_number_and_stays_short() -> None:
     long = "a" * 60
     assert name_for(long, [name_for(long)]) == "a" * 38 + "-2"
+
+
+def test_shortening_does_not_make_a_release_of_it() -> None:
+    assert wrong_name(name_for("a" * 37 + "-r1b")) == ""

@@ -1,4 +1,4 @@
-"""A world for the mesh: a fabric namespace, namespaces for instances, programs in them. All of it ends with the test."""
+"""A world for the mesh: a fabric, namespaces for instances, programs in them. All of it ends with the test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -236,6 +236,15 @@ class World:
             if seen is not None and look(seen):
                 return seen
             assert time.monotonic() < end, f"not within {deadline:g} s: {what}; {seen}"
+            await asyncio.sleep(0.02)
+
+    async def until(self, look: Callable[[], Awaitable[object]], what: str, deadline: float = DEADLINE) -> None:
+        """Wait until *look* gives something true."""
+        end = time.monotonic() + deadline
+        while True:
+            if await look():
+                return
+            assert time.monotonic() < end, f"not within {deadline:g} s: {what}"
             await asyncio.sleep(0.02)
 
     # --- requests -----------------------------------------------------------------------------------------------

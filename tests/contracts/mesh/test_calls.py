@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from atoll.kit.policy import Breaker, Retry
 from atoll.model.system import Call, CallPolicy, Route
 from atoll.plan.blueprint import Stage
 
@@ -119,8 +120,6 @@ async def test_an_outlet_waits_for_its_namespace(world):
 
 
 async def test_timeouts_bulkheads_and_breakers_act_per_edge(world):
-    from atoll.kit.policy import Breaker, Retry
-
     strict = CallPolicy(timeout=0.2, retry=Retry(retries=0), breaker=Breaker(consecutive=3, open=30.0))
     world.service("payments")
     world.service("orders", calls=(Call("payments", strict),))

@@ -73,13 +73,10 @@ async def test_a_hung_instance_is_ejected_while_the_control_plane_is_away(world)
     try:
         socket = world.root / "mesh.admin.sock"
 
-        async def usable() -> set[str]:
-            return {h.ip for h in await admin.hosts(socket, "->payments$") if h.usable}
+        async def only_the_other() -> bool:
+            return {h.ip for h in await admin.hosts(socket, "->payments$") if h.usable} == {second.address.ip}
 
-        deadline = asyncio.get_running_loop().time() + 10
-        while await usable() != {second.address.ip}:
-            assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.05)
+        await world.until(only_the_other, "the hung one is ejected")
         for _ in range(5):
             answer = await world.call(world.instances("orders")[0], "payments")
             assert (answer.status, answer.body.split("\n")[0]) == (200, second.name)
@@ -140,11 +137,10 @@ async def test_a_removed_instance_frees_its_namespace(world):
     inside = ("nsenter", f"--net={world.fabric}", "ip", "-o", "link")
     world.delete(path)
 
-    async def gone() -> None:
-        while link in (await output(*inside)):
-            await asyncio.sleep(0.01)
+    async def gone() -> bool:
+        return link not in await output(*inside)
 
-    await asyncio.wait_for(gone(), 5)
+    await world.until(gone, "the namespace and its link are gone", 5)
 
 
 async def test_a_removed_service_leaves_nothing_behind(world):
@@ -152,10 +148,7 @@ async def test_a_removed_service_leaves_nothing_behind(world):
     world.service("orders", calls=(Call("payments"),))
     await world.publish()
     del world.workloads["payments"]
-    world.workloads["orders"] = type(world.workloads["orders"])(
-        **{f: getattr(world.workloads["orders"], f) for f in world.workloads["orders"].__slots__ if f != "calls"},
-        calls=(),
-    )
+    world.workloads["orders"] = replace(world.workloads["orders"], calls=())
     await world.publish()
     assert await admin.hosts(world.root / "mesh.admin.sock", ".*payments") == ()
 
@@ -164,3 +157,23 @@ async def output(*command: str) -> str:
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     return out.decode()
+
+
+async def test_traffic_is_counted_per_callee_from_outside_and_inside(world):
+    world.service("payments", routes=(Route("/"),))
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    orders = world.instances("orders")[0]
+    for _ in range(3):
+        await world.call(orders, "payments", "/sleep/0.05")
+        await world.outside("/sleep/0.05")
+    await world.call(orders, "payments", "/status/500")
+
+    async def counted() -> bool:
+        found = await world.mesh.traffic()
+        return found["payments"].requests == 7 and found["payments"].p99 is not None
+
+    await world.until(counted, "Envoy has merged its histograms, which it does every five seconds", 15)
+    traffic = await world.mesh.traffic()
+    assert (traffic["payments"].errors, traffic["orders"].requests) == (1, 0)
+    assert 50 <= traffic["payments"].p50 <= traffic["payments"].p99

@@ -22,7 +22,8 @@ asyncio.run(main())
 
 GRPC = """
 import sys, grpc
-with grpc.insecure_channel(sys.argv[1], options=(("grpc.default_authority", sys.argv[2]), ("grpc.enable_http_proxy", 0))) as channel:
+options = (("grpc.default_authority", sys.argv[2]), ("grpc.enable_http_proxy", 0))
+with grpc.insecure_channel(sys.argv[1], options=options) as channel:
     print(channel.unary_unary("/test.Echo/One")(b"hello").decode(), flush=True)
     print(sum(1 for _ in channel.unary_stream("/test.Echo/Many")(b"x")), flush=True)
 """

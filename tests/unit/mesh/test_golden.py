@@ -1,4 +1,4 @@
-"""What each system file becomes in Envoy, as JSON in git; Envoy itself accepts each. ATOLL_GOLDEN=write rewrites them."""
+"""What each system file becomes in Envoy, as JSON in git, and Envoy accepts it. ATOLL_GOLDEN=write rewrites it."""
 
 from __future__ import annotations
 

@@ -214,7 +214,9 @@ class Stream:
     def _advance(self, now: float) -> list[bytes]:
         if self._snapshot is None:
             return []
-        responses = [response for kind in ORDER for response in self._next(self._lanes[kind], now)]
+        # Once more for clusters: the routes that held up their removal may just have turned out to be in place.
+        lanes = [self._lanes[kind] for kind in (*ORDER, Kind.CLUSTER)]
+        responses = [response for lane in lanes for response in self._next(lane, now)]
         if self.settled():
             self.generation = self._snapshot.generation
         return responses
@@ -254,8 +256,7 @@ class Stream:
                 removals.append(name)
             else:
                 lane.pending.discard(name)
-                if resource is None:
-                    self._ledger.refused.pop(key, None)
+                self._forgive(key, lane.known.get(name))
         if lane.kind in {Kind.LISTENER, Kind.ROUTES} and self._clusters_under_way():
             upserts = {}
         if lane.kind is Kind.CLUSTER and removals and not self._routes_in_place():
@@ -264,6 +265,13 @@ class Stream:
                 lane.pending.difference_update(removals)
             removals = []
         return upserts, removals
+
+    def _forgive(self, key: Key, known: str | None) -> None:
+        """A refusal is over when the proxy has what is wanted now, or nothing is wanted any more."""
+        assert self._snapshot is not None  # noqa: S101 - see _due
+        wanted = self._snapshot.resources.get(key)
+        if wanted is None or wanted.version == known:
+            self._ledger.refused.pop(key, None)
 
     def _clusters_under_way(self) -> bool:
         """Routes to a cluster that is not there yet would answer 503."""

@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import sys
 
+import grpc.aio
+import websockets
+
 KIND, NAME, HOST, PORT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 
 
@@ -45,9 +48,7 @@ async def http() -> None:
     await server.serve_forever()
 
 
-async def websocket() -> None:
-    import websockets
-
+async def websocket_echo() -> None:
     async def echo(connection: websockets.ServerConnection) -> None:
         async for message in connection:
             await connection.send(f"{NAME}: {message}")
@@ -56,13 +57,11 @@ async def websocket() -> None:
         await asyncio.Event().wait()
 
 
-async def grpc() -> None:
-    import grpc.aio
-
+async def grpc_echo() -> None:
     async def one(request: bytes, _context: object) -> bytes:
         return NAME.encode() + b": " + request
 
-    async def many(request: bytes, _context: object):  # noqa: ANN202 - an async generator
+    async def many(request: bytes, _context: object):
         for number in range(100):
             yield NAME.encode() + b": " + request + str(number).encode()
             await asyncio.sleep(0.02)
@@ -76,4 +75,4 @@ async def grpc() -> None:
 
 
 with contextlib.suppress(KeyboardInterrupt):
-    asyncio.run({"http": http, "websocket": websocket, "grpc": grpc}[KIND]())
+    asyncio.run({"http": http, "websocket": websocket_echo, "grpc": grpc_echo}[KIND]())

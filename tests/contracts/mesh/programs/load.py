@@ -50,9 +50,10 @@ async def main() -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     users = [asyncio.create_task(user(ended)) for _ in range(CONNECTIONS)]
-    print("running", flush=True)
+    sys.stdout.write("running\n")
+    sys.stdout.flush()
     await asyncio.gather(*users)
-    print(json.dumps({"answers": answers, "bad": bad}), flush=True)
+    sys.stdout.write(json.dumps({"answers": answers, "bad": bad}))
 
 
 asyncio.run(main())

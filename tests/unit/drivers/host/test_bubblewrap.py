@@ -7,11 +7,9 @@ from atoll.drivers.host.bubblewrap import FIRST_USER, USERS, Box, arguments, dro
 
 
 def box(**changes):
-    given_ = {
-        "name": "orders-r1-1", "app": "/srv/artifacts/x/app", "mounts": ("/opt/python/3.11",), "files": {"/etc/hosts": ""},
-        "env": {"PORT": "8080"}, "user": 60700, "rootless": False,
-    }  # fmt: skip
-    return Box(**(given_ | changes))
+    usual = {"name": "orders-r1-1", "app": "/srv/artifacts/x/app", "mounts": ("/opt/python/3.11",), "user": 60700}
+    usual |= {"files": {"/etc/hosts": ""}, "env": {"PORT": "8080"}, "rootless": False}
+    return Box(**(usual | changes))
 
 
 def options(**changes):

@@ -53,6 +53,7 @@ def test_a_shorter_name_leaves_nothing_of_a_longer_one(path):
 
 def test_it_passes_through_exec(path):
     held = hold(path)
+    assert os.get_inheritable(held)
     # What inherits the descriptor holds the lock on, also when the first process has let go.
     program = "import sys; sys.stdin.read()"
     heir = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, close_fds=False)

@@ -68,7 +68,7 @@ def listen(response, count: int) -> list[str]:
 
 def test_streams_over_a_socket(scene, served):
     scene.steady()
-    scene.written = [wire.LogLine("orders", "orders-r1-1", "a <b>\nline"), wire.LogLine("web", "web-r1-1", "other")]
+    scene.written = [wire.LogLine("web", "web-r1-1", "other"), wire.LogLine("orders", "orders-r1-1", "a <b>\nline")]
     server = served(lambda: dashboard(scene.open(), TOKEN, period=0.01))
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", follow_redirects=True) as client:
         client.get("/", params={"token": TOKEN})
@@ -78,4 +78,4 @@ def test_streams_over_a_socket(scene, served):
         with client.stream("GET", f"{ROOT}/logs", params={"service": "orders"}) as response:
             heard = listen(response, 4)
             assert heard[0] == "event: start"
-            assert wire.decode(heard[3].removeprefix("data: "), wire.LogLine) == scene.written[0]
+            assert wire.decode(heard[3].removeprefix("data: "), wire.LogLine) == scene.written[1]

@@ -2,6 +2,7 @@ import os
 import subprocess
 
 import pytest
+
 from e2e.harness import ATOLL, System, until
 
 

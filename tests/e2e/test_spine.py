@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+
 from e2e.harness import until
 from e2e.load import Load
 

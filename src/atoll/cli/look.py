@@ -13,7 +13,7 @@ from rich.text import Text
 
 from atoll import wire
 from atoll.cli.places import client, file_option, json_option, system_file
-from atoll.cli.screen import as_json, event_line, out, status_table
+from atoll.cli.screen import as_json, event_line, out, reasons, status_table
 
 
 @click.command()
@@ -46,7 +46,9 @@ def _screen(view: wire.StatusView) -> Group:
         lines.append(Text.from_markup(f"change {change.number} ({change.kind}) is {change.state}{reason}"))
     lines += [Text.from_markup(f"[red]{escape(problem)}[/red]") for problem in view.problems]
     lines += [Text.from_markup(f"[yellow]![/yellow] {escape(note)}") for note in view.notes]
-    return Group(*lines, status_table(view)) if view.services else Group(*lines)
+    if not view.services:
+        return Group(*lines)
+    return Group(*lines, status_table(view), *(Text.from_markup(reason) for reason in reasons(view)))
 
 
 @click.command()

@@ -213,10 +213,13 @@ def test_silence_is_refusal_in_the_end_and_routes_do_not_wait_that_long():
 
 
 def test_an_answer_to_something_older_is_ignored():
-    proxy = started(snapshot(1, *FULL))
-    before = dict(proxy.stream.known(C))
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.silent = True
+    proxy.offer(snapshot(2, made(C, "a->b", "2", "b"), *FULL[1:], last=first))
     proxy._take(proxy.stream.hear(DeltaDiscoveryRequest(type_url=C, response_nonce="0"), 0.0))
-    assert proxy.stream.known(C) == before
+    assert proxy.stream.known(C) == {"a->b": "1"}
+    assert not proxy.stream.settled()
 
 
 CHANGES = st.lists(

@@ -70,6 +70,10 @@ class Builder(Protocol):
         """The artifact of that digest where it is still there."""
         ...
 
+    def sweep(self, keep: set[str]) -> None:
+        """Delete artifacts that are not to be kept, and what interrupted builds left behind."""
+        ...
+
 
 class Runtime(Protocol):
     """A place where instances run. They survive the control plane and are found again by `observe`."""

@@ -120,6 +120,7 @@ class Workload:
     health: Health
     serial: int = 0  # how many instances this service has ever had
     failures: tuple[Failure, ...] = ()
+    restarts: int = 0  # how many of its instances had to be replaced because they failed
     basis: object = field(default=None, compare=False, repr=False)
 
 

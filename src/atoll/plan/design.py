@@ -131,6 +131,7 @@ class _Turn:
         past = before.instances if before is not None else ()
         present: list[Instance] = []
         self.failures = list(before.failures) if before is not None else []
+        remembered = len(self.failures)
         for instance in past:
             after = self._advance(instance)
             if after is not None:
@@ -140,6 +141,7 @@ class _Turn:
                 crashes = crashes_after(instance, seen, self.observed.at)
                 why = self.observed.failed.get(instance.name) or _ending(after, seen)
                 self.failures.append(Failure(instance.recipe.release, crashes, why))
+        restarts = (before.restarts if before is not None else 0) + len(self.failures) - remembered
         self.failures.sort(key=lambda f: -f.crashes)
         instances = self._settle_counts(present)
         if self.service is None:
@@ -157,6 +159,7 @@ class _Turn:
             egress=self.service.egress,
             health=self.service.health,
             serial=self.last_serial,
+            restarts=restarts,
             failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),
         )
         settled = self._is_settled(instances)

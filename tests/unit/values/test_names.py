@@ -32,7 +32,7 @@ def test_names(name: str) -> None:
         "web-r2",
         "web-r2-x",
         "a" * (LONGEST + 1),
-        *RESERVED,
+        *sorted(RESERVED),
     ],
 )
 def test_no_names(name: str) -> None:

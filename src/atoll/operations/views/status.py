@@ -54,7 +54,7 @@ def _service(snapshot: Snapshot, name: str, service: Service | None) -> wire.Ser
         ready=ready,
         release=pin.stable.release if pin.stable is not None else None,
         target=pin.target.release if pin.target is not None else None,
-        restarts=max(0, workload.serial - wanted) if workload is not None and service is not None else 0,
+        restarts=workload.restarts if workload is not None else 0,
         why="; ".join(_why(snapshot, name, wanted, ready, pin, instances)),
         cpu=_sum(load.cpu for load in loads),
         memory=_total(load.memory for load in loads),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from atoll.drivers.host import fabric, proc
 
 HERE = Path(__file__).parent
 NOBODY = 65534
@@ -78,6 +81,10 @@ def found():
         assert done.returncode == 0, done.stdout + done.stderr
         yield json.loads(done.stdout.splitlines()[-1])
     finally:
+        fabric.release(base / "run")
+        for pid, marker in proc.marked(proc.INSTANCE).items():
+            if marker.startswith(f"{base.name}/"):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(base, ignore_errors=True)
 
 

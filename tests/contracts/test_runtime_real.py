@@ -570,3 +570,28 @@ async def test_records_from_before_a_reboot_mean_nothing(ground, monkeypatch):
     monkeypatch.setattr("atoll.drivers.host.proc.boot", lambda: "another")
     async with control_plane(ground) as runtime:
         assert await runtime.observe() == {}
+
+
+async def test_looking_often_at_one_that_is_ending_does_not_multiply_the_looks(ground, monkeypatch):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        lasting = "import signal, time; signal.signal(15, signal.SIG_IGN); print('lasts', flush=True); time.sleep(600)"
+        instance = ground.instance(artifact, argv=("/bin/sh", "-c", f'python3 -c "{lasting}"; true'))
+        await runtime.create(instance, 1)
+        await runtime.start(instance, artifact, 1)
+        await text_in_log(runtime, instance.name, "lasts")
+        await runtime.stop(instance.name, 60.0, 1)
+
+        async def alone():  # the shell is gone, what it started ignores the signal
+            return proc.start_time((await runtime.observe())[instance.name].pid) is None
+
+        await until(alone, "the shell to end")
+        planned = []
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda *call: planned.append(call))
+        for _ in range(100):
+            runtime._advance(instance.name)
+        assert len(planned) <= 1
+        monkeypatch.undo()
+        runtime._ending.clear()  # what was planned was never carried out
+        await runtime.stop(instance.name, 0.0, 1)
+        await ended(runtime, instance.name)

@@ -112,6 +112,7 @@ class Supervisor:
         self._newest = 0
         self._statuses: dict[str, int] = {}
         self._last_words: dict[str, float] = {}
+        self._ending: set[str] = set()
         self._checked: dict[str, tuple[float, str]] = {}
         self._changed: Callable[[], None] = lambda: None
 
@@ -339,8 +340,14 @@ class Supervisor:
             self._end(record)
 
     def _again(self, name: str) -> None:
-        with suppress(RuntimeError):  # no loop runs any more: the next control plane takes over
-            asyncio.get_running_loop().call_later(AGAIN, self._advance, name)
+        """Look again soon; once, however many ask for it."""
+        if name not in self._ending:
+            self._ending.add(name)
+            asyncio.get_running_loop().call_later(AGAIN, self._look_again, name)
+
+    def _look_again(self, name: str) -> None:
+        self._ending.discard(name)
+        self._advance(name)
 
     def _end(self, record: Record) -> None:
         code, number = self._place.ended(record, self._statuses.pop(record.name, None))

@@ -114,8 +114,9 @@ async def test_an_instance_that_is_not_healthy_in_the_proxies_is_not_taken_in(wo
     world.service("orders", calls=(Call("payments"),))
     await world.publish()
     late = world.add("payments", kind=None)
+    good = world.add("payments")
     await world.mesh.publish(world.blueprint())
-    seen = await world.wait_seen(lambda s: s.generation == world.generation, "the generation is accepted")
+    seen = await world.wait_seen(lambda s: good.name in s.accepted, "the healthy one is taken in")
     assert late.name not in seen.accepted
     for _ in range(5):
         assert (await world.call(world.instances("orders")[0], "payments")).status == 200

@@ -132,13 +132,18 @@ async def test_a_hot_restart_under_load_loses_nothing(world):
     world.service("orders", calls=(Call("payments"),))
     await world.publish()
     before = {name: p.pid for name, p in world.mesh._processes.items()}
+
+    async def handed_over() -> bool:
+        return all(len(world.mesh._ads.streams(name)) == 2 for name in ir.PROXIES)
+
     async with (
         world.load(world.instances("orders")[0], "payments", connections=4) as inner,
         world.load(None, "any", method="POST", connections=4) as outer,
     ):
         await asyncio.sleep(0.2)
         await world.mesh.hot_restart()
-        await world.accepted()
+        await world.until(handed_over, "the new processes have taken over")
+        assert (await world.accepted()).rejected == ""
         await asyncio.sleep(1.0)
     after = {name: p.pid for name, p in world.mesh._processes.items()}
     assert not set(before.values()) & set(after.values())

@@ -49,10 +49,12 @@ async def answer(method, target, headers, body, reader, writer):
     if path == "/sse":
         await sse(writer)
         return False
+    if path in {"/slow", "/fail", "/exit"}:
+        print(f"{method} {target}", flush=True)
     if path == "/slow":
-        await asyncio.sleep(float(query or 1))
+        await asyncio.sleep(float(query.split("&")[0] or 1))
     if path == "/exit":
-        os._exit(int(query or 1))
+        os._exit(int(query.split("&")[0] or 1))
     if path == "/eat":
         hog = bytearray(int(query) * 2**20)
         hog[::4096] = b"x" * len(hog[::4096])
@@ -60,7 +62,7 @@ async def answer(method, target, headers, body, reader, writer):
     if path == "/call":
         status, text = await asyncio.to_thread(call, query)
     if path == "/fail":
-        status = int(query or 500)
+        status = int(query.split("&")[0] or 500)
     data = text.encode()
     close = "connection: close\r\n" if stopping.is_set() else ""
     head = f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n{close}\r\n"

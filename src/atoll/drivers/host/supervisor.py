@@ -350,7 +350,10 @@ class Supervisor:
         self._advance(name)
 
     def _end(self, record: Record) -> None:
-        code, number = self._place.ended(record, self._statuses.pop(record.name, None))
+        status = self._statuses.pop(record.name, None)
+        if status is None and record.main is not None:
+            status = self._watch.collect(record.main)
+        code, number = self._place.ended(record, status)
         oom = code != 0 and not record.deadline and self._group(record.name).oom_kills() > 0
         last = logs.last_lines(self.log(record.name))
         ended = replace(record, exit=Exit(time.time(), code, number, oom, last))

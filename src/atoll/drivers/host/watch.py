@@ -34,6 +34,13 @@ class Watch:
         self._descriptors[process] = descriptor
         loop.add_reader(descriptor, self._fire, process, ended)
 
+    def collect(self, process: Process) -> int | None:
+        """The wait status of a process that was seen to have ended before we were called back; nobody is called then."""
+        if process not in self._descriptors:
+            return None
+        self._drop(process)
+        return _reap(process.pid)
+
     def close(self) -> None:
         """Watch nothing any more."""
         for process in list(self._descriptors):
@@ -41,13 +48,16 @@ class Watch:
 
     def _fire(self, process: Process, ended: Callable[[int | None], None]) -> None:
         self._drop(process)
-        status = None
-        with suppress(ChildProcessError):
-            reaped, code = os.waitpid(process.pid, os.WNOHANG)
-            status = code if reaped else None
-        ended(status)
+        ended(_reap(process.pid))
 
     def _drop(self, process: Process) -> None:
         descriptor = self._descriptors.pop(process)
         asyncio.get_running_loop().remove_reader(descriptor)
         os.close(descriptor)
+
+
+def _reap(pid: int) -> int | None:
+    with suppress(ChildProcessError):
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+        return status if reaped else None
+    return None

@@ -35,7 +35,7 @@ class Watch:
         loop.add_reader(descriptor, self._fire, process, ended)
 
     def collect(self, process: Process) -> int | None:
-        """The wait status of a process that was seen to have ended before we were called back; nobody is called then."""
+        """The wait status of a process whose end was seen before it was heard of; nobody is called then."""
         if process not in self._descriptors:
             return None
         self._drop(process)

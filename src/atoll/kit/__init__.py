@@ -12,6 +12,13 @@ What a Python service imports: resilience as one typed policy. Standard library 
 from __future__ import annotations
 
 from atoll.kit.attempts import Attempt, Attempts
+from atoll.kit.carriers import (
+    deadline_from,
+    deadline_from_message,
+    deadline_headers,
+    message_headers,
+    retry_headers,
+)
 from atoll.kit.deadline import Deadline, check, deadline, remaining, scopes
 from atoll.kit.dependency import Policy
 from atoll.kit.errors import (
@@ -87,9 +94,14 @@ __all__ = [
     "check",
     "classify",
     "deadline",
+    "deadline_from",
+    "deadline_from_message",
+    "deadline_headers",
     "errors",
+    "message_headers",
     "policies",
     "remaining",
+    "retry_headers",
     "scopes",
     "subscribe",
     "throttled",

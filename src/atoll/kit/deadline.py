@@ -70,20 +70,17 @@ class Deadline:
 
     async def __aenter__(self) -> Self:
         module = runtime()
-        loop = module.running_loop()
-        task = module.running_task(loop)
-        if task is None:
-            raise module.no_task()
+        task = module.running_task()
         outer = scope.get()
         self._task = task
         self._pending = task.cancelling()
         at = clock.now() + self._seconds
         if outer[0] <= at:
-            self._entries = module.enclosing(outer, task, loop, self._label)
+            self._entries = module.enclosing(outer, task, self._label)
             self._inside = self._outer = outer
         else:
             self._shorten(task)
-            self._entries = {task: at} if at == inf else module.cancel_at(loop, at, task)
+            self._entries = {task: at} if at == inf else module.cancel_at(at, task)
         return self
 
     async def __aexit__(

@@ -16,6 +16,7 @@ from threading import Lock
 from types import CodeType, ModuleType
 from typing import Any, Literal
 
+from atoll.kit.signature import ANYTHING, Signature
 from atoll.kit.verdict import Judge, Unwelcome, Verdict
 from atoll.kit.weave import Part, Site, block
 
@@ -23,7 +24,7 @@ Shape = Literal["call", "wrap", "guard"]
 
 _HEADERS: dict[Shape, str] = {
     "call": "{kind} {name}(f, /, *args, **kwargs):",
-    "wrap": "def bind(f):\n  {kind} {name}(*args, **kwargs):",
+    "wrap": "def bind(f):\n  {kind} {name}({parameters}):",
     "guard": "{kind} {name}(guard):",
 }
 
@@ -44,6 +45,8 @@ try:
 except Unwelcome as unwelcome:
     result = unwelcome.result
 """
+
+_ASK_FOR_ARGUMENTS = frozenset({"hedge", "fallback"})
 
 _compiled: dict[tuple[str, str], CodeType] = {}
 _numbers = count(1)
@@ -86,19 +89,30 @@ def runtime() -> ModuleType:
     return module
 
 
-def generate(name: str, parts: Sequence[Part], judge: Judge | None, shape: Shape, *, asynchronous: bool) -> Generated:
+def generate(
+    name: str,
+    parts: Sequence[Part],
+    judge: Judge | None,
+    shape: Shape,
+    *,
+    asynchronous: bool,
+    signature: Signature = ANYTHING,
+) -> Generated:
     """
     The function that runs a call through `parts`, outermost first.
 
-    `call` takes the function and its arguments; `wrap` takes a function and returns its wrapper; `guard` is
-    a generator that yields once, for `contextlib`.
+    `call` takes the function and its arguments; `wrap` takes a function and returns its wrapper, which has the
+    given signature; `guard` is a generator that yields once, for `contextlib`.
     """
     site = Site(asynchronous=asynchronous, runtime=runtime)
+    taken = set(re.findall(r"\w+", signature.parameters))
+    if any(each.kind in _ASK_FOR_ARGUMENTS for each in parts):
+        signature = ANYTHING
 
     def innermost() -> str:
         if shape == "guard":
             return _GUARD
-        line = f"result = {site.wait}f(*args, **kwargs)\n"
+        line = f"result = {site.wait}f({signature.arguments})\n"
         return line + (_JUDGE if judge else "")
 
     def inside(depth: int) -> str:
@@ -118,7 +132,15 @@ def generate(name: str, parts: Sequence[Part], judge: Judge | None, shape: Shape
         body += "return result\n"
     identifier = re.sub(r"\W", "_", name)
     identifier = f"policy_{identifier}"
-    header = _HEADERS[shape].format(kind="async def" if asynchronous else "def", name=identifier)
+    if signature is not ANYTHING and taken.intersection(
+        re.findall(r"\w+", body.replace(f"f({signature.arguments})", "f"))
+    ):
+        # A parameter is called like something in the generated lines.
+        return generate(name, parts, judge, shape, asynchronous=asynchronous)
+    header = _HEADERS[shape].format(
+        kind="async def" if asynchronous else "def", name=identifier, parameters=signature.parameters
+    )
+    site.names |= signature.defaults
     source = f"{header}\n{block(body)}" + (f"  return {identifier}\n" if shape == "wrap" else "")
     exec(_code(name, source), site.names)  # noqa: S102 - text that this module wrote
     return Generated(site.names["bind" if shape == "wrap" else identifier], source)

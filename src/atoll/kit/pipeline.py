@@ -39,6 +39,7 @@ from atoll.kit.resilience.observe import Observer, Watch
 from atoll.kit.resilience.rate import RateLimiter
 from atoll.kit.resilience.retry import Retrying
 from atoll.kit.resilience.timeout import TimeLimit
+from atoll.kit.signature import ANYTHING, Signature, mirror
 from atoll.kit.streams import async_stream, sync_stream
 from atoll.kit.verdict import Classify, Judge, with_results
 from atoll.kit.verdict import classify as default_classify
@@ -203,7 +204,7 @@ class Pipeline:
             wrapper = sync_stream(cast("Any", f), admission, step, self._find(Retrying))
         else:
             asynchronous = inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(called)
-            wrapper = self._generate("wrap", asynchronous=asynchronous).function(f)
+            wrapper = self._generate("wrap", asynchronous=asynchronous, signature=mirror(f)).function(f)
         return cast("Callable[P, R]", update_wrapper(wrapper, f))
 
     async def call(self, f: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -286,7 +287,7 @@ class Pipeline:
 
     # Making.
 
-    def _generate(self, shape: Shape, *, asynchronous: bool) -> Generated:
+    def _generate(self, shape: Shape, *, asynchronous: bool, signature: Signature = ANYTHING) -> Generated:
         if not asynchronous:
             for each in self.parts:
                 if each.concurrent:
@@ -295,7 +296,7 @@ class Pipeline:
                         policy=self.name,
                         hint="make the function async, or take the part out with replace()",
                     )
-        return generate(self.name, self.parts, self._judge, shape, asynchronous=asynchronous)
+        return generate(self.name, self.parts, self._judge, shape, asynchronous=asynchronous, signature=signature)
 
     def _block(self, *without: str, asynchronous: bool) -> Any:
         key = f"_block{without}{asynchronous}"

@@ -99,12 +99,17 @@ def _alone(settings: Settings | RetryBudget) -> Iterator[str]:
     for name, least, complaint in limits:
         value = getattr(settings, name)
         most = 1 if name in _SHARES.get(kind, ()) else inf
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             yield f"{name_of}: {name}={value!r} is not a number"
-        elif not least <= value <= most or (least == _TINY and value == inf):
+            return
+        if not least <= value <= most or (least == _TINY and value == inf):
             yield f"{name_of}: {name}={value} {complaint}"
     if isinstance(settings, Retry | Adaptive | Breaker | Hedge):
         yield from _FURTHER[type(settings)](settings)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _retry(settings: Retry) -> Iterator[str]:
@@ -121,6 +126,10 @@ def _adaptive(settings: Adaptive) -> Iterator[str]:
 def _breaker(settings: Breaker) -> Iterator[str]:
     if settings.consecutive is None and settings.rate is None and settings.slow is None:
         yield "Breaker: it can never open: give consecutive, rate or slow"
+    wrong = [each for each in ("consecutive", "rate", "slow") if not _is_number(getattr(settings, each) or 0)]
+    if wrong:
+        yield f"Breaker: {', '.join(wrong)} must be numbers or None"
+        return
     if settings.consecutive is not None and settings.consecutive < 1:
         yield f"Breaker: consecutive={settings.consecutive} is below 1"
     if settings.rate is not None and not 0 < settings.rate <= 1:
@@ -150,10 +159,10 @@ _FURTHER: dict[type, Callable[[Any], Iterator[str]]] = {
     Hedge: _hedge,
 }
 _AT_LEAST: dict[type, dict[str, float]] = {
-    Retry: {"retries": 0, "base": 0, "patience": 0},
+    Retry: {"retries": 0, "base": 0, "cap": 0, "patience": 0},
     RetryBudget: {"ratio": 0, "floor": 0},
     Bulkhead: {"limit": 1, "queue": 0, "wait": 0},
-    Adaptive: {"least": 1, "tolerance": 1, "queue": 0, "wait": 0},
+    Adaptive: {"least": 1, "start": 1, "most": 1, "tolerance": 1, "queue": 0, "wait": 0},
     Rate: {"burst": 1, "wait": 0},
     Breaker: {"min_calls": 1, "probes": 1},
     Hedge: {"extra": 1, "floor": 0},

@@ -9,8 +9,10 @@ of `asyncio.timeout`: the task is cancelled, and the cancellation is taken back 
 from __future__ import annotations
 
 import sys
-from asyncio import AbstractEventLoop, CancelledError, Task, TimerHandle, current_task
+from asyncio import AbstractEventLoop, CancelledError, Task, TimerHandle, current_task, get_running_loop
 from collections.abc import Callable
+from functools import partial
+from threading import get_ident
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -20,14 +22,29 @@ from atoll.kit.scope import Scope, exceeded
 
 Entries = dict[Any, float]
 
-running_task: Callable[[AbstractEventLoop], Task[Any] | None]
+_running: Callable[[AbstractEventLoop], Task[Any] | None]
 if sys.version_info < (3, 12):
-    # asyncio.current_task became C in 3.12; before, it costs half a pipeline. 3.11 will not change any more.
+    # current_task() became C in 3.12; before, it and the running loop's check for forks cost half a
+    # pipeline. 3.11 will not change any more, so its private name is safe to use.
     from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]
 
-    running_task = _current_tasks.get
+    _running = _current_tasks.get
 else:
-    running_task = current_task
+    _running = current_task
+
+
+def running_task() -> Task[Any]:
+    """
+    The task that is running in this thread.
+
+    Raises:
+        RuntimeError: there is none, so nobody could be cancelled.
+
+    """
+    task = _running(get_running_loop())
+    if task is None:
+        raise RuntimeError("a policy with a time-out or hedge must be awaited inside of an asyncio task")
+    return task
 
 
 def _cancel(task: Task[Any]) -> None:
@@ -42,17 +59,18 @@ class Alarms:
     missing knows that it was woken.
     """
 
-    __slots__ = ("_act", "_loop", "entries", "handle")
+    __slots__ = ("_act", "entries", "handle", "loop", "task")
 
     def __init__(self, loop: AbstractEventLoop, act: Callable[[Any], None] = _cancel) -> None:
         self.entries: Entries = {}
         self.handle: TimerHandle | None = None
-        self._loop = loop
+        self.loop = loop
+        self.task = partial(_running, loop)  # the task that runs in the loop at this moment, or None
         self._act = act
 
     def start(self, at: float) -> None:
         """Has the loop look at the entries at `at`."""
-        self.handle = self._loop.call_later(max(0.0, at - clock.now()), self._ring)
+        self.handle = self.loop.call_later(max(0.0, at - clock.now()), self._ring)
 
     def _ring(self) -> None:
         self.handle = None
@@ -74,8 +92,8 @@ class Alarms:
         return due
 
 
-class Table(dict[AbstractEventLoop, Alarms]):
-    """The alarms of one length, by event loop."""
+class Table(dict[int, Alarms]):
+    """The alarms of one length, by the thread whose event loop they belong to."""
 
     __slots__ = ("__weakref__",)
 
@@ -91,20 +109,35 @@ def table_for(seconds: float) -> Table:
     return table
 
 
-def alarms_in(table: Table, loop: AbstractEventLoop, act: Callable[[Any], None] = _cancel) -> Alarms:
-    """The alarms of `loop`, made now; those of closed loops are dropped on the way."""
-    for other in [each for each in table if each.is_closed()]:
-        table.pop(other, None)
-    alarms = table[loop] = Alarms(loop, act)
-    return alarms
+def find_alarms(table: Table, act: Callable[[Any], None] = _cancel) -> tuple[Alarms, Task[Any]]:
+    """
+    The alarms of the event loop that runs in this thread, and the running task.
+
+    Those of closed loops, and those this loop had in another thread, are dropped on the way.
+
+    Raises:
+        RuntimeError: no loop or no task is running.
+
+    """
+    task = running_task()
+    loop = task.get_loop()
+    alarms = None
+    for thread, each in list(table.items()):
+        if each.loop is loop:
+            alarms = each
+        if each.loop is loop or each.loop.is_closed():
+            table.pop(thread, None)
+    alarms = table[get_ident()] = alarms or Alarms(loop, act)
+    return alarms, task
 
 
 # Deadlines at one exact moment, shared by every task that lives under them.
 _ambient: dict[tuple[AbstractEventLoop, float], Alarms] = {}
 
 
-def cancel_at(loop: AbstractEventLoop, at: float, task: Task[Any]) -> Entries:
+def cancel_at(at: float, task: Task[Any]) -> Entries:
     """Has `task` cancelled at the moment `at`; returns the entries to remove it from."""
+    loop = task.get_loop()
     alarms = _ambient.get((loop, at))
     if alarms is None or alarms.handle is None:
         for key in [each for each in _ambient if each[0].is_closed()]:
@@ -116,7 +149,7 @@ def cancel_at(loop: AbstractEventLoop, at: float, task: Task[Any]) -> Entries:
     return alarms.entries
 
 
-def enclosing(outer: Scope, task: Task[Any], loop: AbstractEventLoop, policy: str) -> Entries:
+def enclosing(outer: Scope, task: Task[Any], policy: str) -> Entries:
     """
     The entries that enforce the scope around a call whose own time-out would come later.
 
@@ -131,7 +164,7 @@ def enclosing(outer: Scope, task: Task[Any], loop: AbstractEventLoop, policy: st
         raise exceeded(outer, policy=policy)
     if outer[4] is task:
         return {task: outer[0]}
-    return cancel_at(loop, outer[0], task)
+    return cancel_at(outer[0], task)
 
 
 def rang(
@@ -157,8 +190,3 @@ def rang(
 def is_cancellation(error: BaseException | None) -> bool:
     """Whether a task was cancelled, rather than failed."""
     return isinstance(error, CancelledError)
-
-
-def no_task() -> RuntimeError:
-    """The error for async calls outside of a task, which nobody could cancel."""
-    return RuntimeError("a policy with a time-out must be awaited inside of an asyncio task")

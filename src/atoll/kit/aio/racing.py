@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError, Task
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import copy_context
+from contextvars import Context
 from typing import Any, Protocol
 
 from atoll.kit import clock, events
@@ -37,50 +37,32 @@ class Terms(Protocol):
 class Racer:
     """One call that may be hedged. The primary runs in `task` itself."""
 
-    __slots__ = (
-        "_again",
-        "_args",
-        "_context",
-        "_f",
-        "_kwargs",
-        "_over",
-        "_pending",
-        "_started",
-        "_task",
-        "_terms",
-        "_winner",
-        "hedges",
-    )
+    __slots__ = ("_again", "_over", "_started", "_terms", "_winner", "call", "context", "hedges", "pending", "task")
 
-    def __init__(
-        self,
-        terms: Terms,
-        task: Task[Any],
-        again: Callable[..., Coroutine[Any, Any, Any]],
-        f: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
+    # The generated lines set these four, without an __init__ that would cost as much as the rest of the hedge.
+    task: Task[Any]
+    call: tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]]
+    context: Context  # the caller's: an alarm runs in that of whoever set it first
+    pending: int  # cancellations that were asked for before
+
+    def begin(self, terms: Terms, again: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        """The call is late: sets up the race, and starts the first hedge if the budget allows it."""
         self._terms = terms
-        self._task = task
         self._again = again
-        self._f = f
-        self._args = args
-        self._kwargs = kwargs
-        self._context = copy_context()  # the caller's: an alarm runs in that of whoever set it first
-        self._pending = task.cancelling()
         self._over = False
         self._started = 0.0
         self._winner: Task[Any] | None = None
         self.hedges: list[Task[Any]] = []
+        self.start()
 
     def start(self) -> None:
         """Asks once more, if the budget allows it, and comes back for the next one after the same delay."""
         if self._over or len(self.hedges) >= self._terms.settings.extra or not self._terms.take():
             return
-        loop = asyncio.get_running_loop()
+        loop = self.task.get_loop()
+        f, args, kwargs = self.call
         self._started = self._started or clock.now() - self._terms.after
-        hedge = loop.create_task(self._again(self._f, *self._args, **self._kwargs), context=self._context.copy())
+        hedge = loop.create_task(self._again(f, *args, **kwargs), context=self.context.copy())
         hedge.add_done_callback(self._finished)
         self.hedges.append(hedge)
         loop.call_later(self._terms.after, self.start)
@@ -89,13 +71,13 @@ class Racer:
         if self._over or self._winner is not None or hedge.cancelled() or hedge.exception() is not None:
             return
         self._winner = hedge
-        self._task.cancel()
+        self.task.cancel()
 
     async def primary_won(self) -> None:
         """The call itself came back first."""
         self._over = True
         if self._winner is not None:  # a hedge did at the same moment, and the cancellation was swallowed
-            self._task.uncancel()
+            self.task.uncancel()
         self._note()
         await self._sweep()
 
@@ -110,7 +92,7 @@ class Racer:
         self._over = True
         try:
             if self._winner is not None:
-                alone = self._task.uncancel() <= self._pending
+                alone = self.task.uncancel() <= self.pending
                 if alone or not isinstance(error, CancelledError):
                     return self._won(self._winner)
             elif isinstance(error, Exception):
@@ -148,6 +130,6 @@ class Racer:
             self.hedges.clear()
 
 
-def start_hedge(racer: Racer) -> None:
+def start_hedge(terms: Terms, again: Callable[..., Coroutine[Any, Any, Any]], racer: Racer) -> None:
     """What an alarm does for a call that is late."""
-    racer.start()
+    racer.begin(terms, again)

@@ -6,6 +6,7 @@ The first runs in the caller's own task, so a hedge that is not needed costs a d
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Lock
 
 from atoll.kit import clock, events
@@ -16,14 +17,17 @@ from atoll.kit.weave import Inner, Site, State, block
 from atoll.kit.window import Window
 
 _WOVEN = """\
-{loop} = running_loop()
-{task} = running_task({loop})
-if {task} is None: raise no_task()
-{now}{racer} = Racer({hedge}, {task}, {again}, f, args, kwargs)
+{alarms} = {table}.get(thread())
+{task} = None if {alarms} is None else {alarms}.task()
+if {task} is None: {alarms}, {task} = find_alarms({table}, {start})
+{now}{racer} = Racer()
+{racer}.task = {task}
+{racer}.call = (f, args, kwargs)
+{racer}.context = copy_context()
+{racer}.pending = {task}.cancelling()
 {window} = {hedge}.window
 if now >= {window}.turn: {window}.rotate(now)
 {window}.good += 1
-{alarms} = {table}.get({loop}) or alarms_in({table}, {loop}, start_hedge)
 {entries} = {alarms}.entries
 {entries}[{racer}] = {at} = now + {hedge}.after
 if {alarms}.handle is None: {alarms}.start({at})
@@ -34,7 +38,7 @@ except BaseException as error:
     result = await {racer}.primary_failed(error)
 else:
     if {entries}.pop({racer}, None) is None: await {racer}.primary_won()
-    elif not {window}.good & 7: {hedge}.learn(now)
+    elif not {window}.good & 31: {hedge}.learn(now)
 """
 
 _ENOUGH = 20  # measured calls before a quantile means something
@@ -65,12 +69,16 @@ class Hedging:
         renew_in_child(self)
 
     def weave(self, site: Site, inner: Inner) -> str:
-        """See `Part`. `again`, the parts inside this one as a function of their own, is bound by the generator."""
+        """See `Part`. `again`, the parts inside this one as a function of their own, was bound by the generator."""
         runtime = site.runtime
-        for name in ("running_loop", "running_task", "no_task", "alarms_in", "Racer", "start_hedge"):
+        for name in ("thread", "find_alarms", "Racer", "copy_context"):
             site.names[name] = getattr(runtime, name)
-        words = {each: site.local(each) for each in ("loop", "task", "racer", "window", "alarms", "entries", "at")}
-        words |= {"hedge": site.bind("hedge", self), "table": site.bind("table", runtime.Table()), "again": "again"}
+        words = {each: site.local(each) for each in ("task", "racer", "window", "alarms", "entries", "at")}
+        words |= {
+            "hedge": site.bind("hedge", self),
+            "table": site.bind("table", runtime.Table()),
+            "start": site.bind("start", partial(runtime.start_hedge, self, site.names["again"])),
+        }
         return _WOVEN.format(**words, now=site.now(), inner=block(inner()))
 
     def state(self) -> State:
@@ -83,8 +91,8 @@ class Hedging:
             self._record(clock.now() - started)
 
     def late(self, seconds: float) -> None:
-        """Notes a call that was hedged, one in eight as the others; without these the delay would only shrink."""
-        if self.window.good & 7:
+        """Notes a call that was hedged, one in 32 as the others; without these the delay would only shrink."""
+        if self.window.good & 31:
             return
         with self._lock:
             self._record(seconds)

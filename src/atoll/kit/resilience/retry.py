@@ -26,7 +26,7 @@ if now >= {window}.turn: {window}.rotate(now)
 while True:
     try:
 {inner}
-        if not {window}.good & 63: {retry}.learn(now)
+        if not {window}.good & 127: {retry}.learn(now)
         break
     except Exception as error:
         {delay} = {retry}.delay(error, {tries})
@@ -57,7 +57,7 @@ class Retrying:
         self._classify = classify
         self._lock = Lock()
         self.window = Window(settings.budget.window, clock.now())  # good: first tries, bad: retries
-        self._latency = Latency()  # of one call in sixty-four
+        self._latency = Latency()  # of one call in 128
         self.exhausted = 0
         renew_in_child(self)
 

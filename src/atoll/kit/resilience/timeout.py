@@ -11,13 +11,12 @@ from atoll.kit.scope import Scope, exceeded
 from atoll.kit.weave import Inner, Site, State, block
 
 _ASYNC = """\
-{loop} = running_loop()
-{task} = running_task({loop})
-if {task} is None: raise no_task()
+{alarms} = {table}.get(thread())
+{task} = None if {alarms} is None else {alarms}.task()
+if {task} is None: {alarms}, {task} = find_alarms({table})
 {outer} = scope.get()
 {now}{at} = now + {seconds}
 if {outer}[0] > {at}:
-    {alarms} = {table}.get({loop}) or alarms_in({table}, {loop})
     {entries} = {alarms}.entries
     {inside} = ({at}, {label}, {seconds}, {outer}, {task})
     scope.set({inside})
@@ -25,7 +24,7 @@ if {outer}[0] > {at}:
     if {alarms}.handle is None: {alarms}.start({at})
 else:
     {inside} = {outer}
-    {entries} = enclosing({outer}, {task}, {loop}, {policy})
+    {entries} = enclosing({outer}, {task}, {policy})
 {pending} = {task}.cancelling()
 try:
 {inner}
@@ -75,9 +74,7 @@ class TimeLimit:
 
     def weave(self, site: Site, inner: Inner) -> str:
         """See `Part`."""
-        words = {
-            each: site.local(each) for each in ("loop", "task", "outer", "at", "alarms", "entries", "inside", "pending")
-        }
+        words = {each: site.local(each) for each in ("task", "outer", "at", "alarms", "entries", "inside", "pending")}
         words |= {"seconds": repr(float(self.seconds)), "label": site.bind("label", self._label)}
         words |= {"policy": site.bind("policy", self._policy)}
         words |= {
@@ -88,7 +85,7 @@ class TimeLimit:
             site.names["refuse"] = refuse
             return _SYNC.format(**words, inner=block(inner()))
         runtime = site.runtime
-        for name in ("running_loop", "running_task", "no_task", "alarms_in", "enclosing", "rang"):
+        for name in ("thread", "find_alarms", "enclosing", "rang"):
             site.names[name] = getattr(runtime, name)
         words["table"] = site.bind("table", runtime.table_for(self.seconds))
         return _ASYNC.format(**words, inner=block(inner()))

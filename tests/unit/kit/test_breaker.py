@@ -1,0 +1,313 @@
+"""The breaker: the six behaviour probes of docs/kit/comparison.md, and every way through its states."""
+
+import asyncio
+import threading
+
+import pytest
+
+from atoll.kit import Breaker, CircuitOpen, Policy, throttled
+from atoll.kit.testing import capture, force, virtual_time
+
+
+def fail():
+    raise OSError("down")
+
+
+def well():
+    return "well"
+
+
+def trip(policy, times=5):
+    for _ in range(times):
+        with pytest.raises(OSError):
+            policy.run(fail)
+
+
+@pytest.fixture
+def clock():
+    with virtual_time(1000.0) as time:
+        yield time
+
+
+def phase(policy):
+    return policy.state()["breaker"]["phase"]
+
+
+def test_it_opens_after_so_many_failures_in_a_row_and_says_for_how_long(clock):
+    policy = Policy("db", breaker=Breaker(consecutive=3, open=5))
+    trip(policy, 2)
+    policy.run(well)
+    trip(policy, 2)
+    assert phase(policy) == "closed"
+    trip(policy, 1)
+    clock.advance(2)
+    with pytest.raises(CircuitOpen, match="db") as caught:
+        policy.run(well)
+    assert caught.value.retry_after == pytest.approx(3)
+    assert policy.state()["breaker"]["rejected"] == 1
+
+
+def test_the_tripping_caller_sees_its_own_error(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1))
+    mine = OSError("mine")
+
+    def raising():
+        raise mine
+
+    with pytest.raises(OSError) as caught:
+        policy.run(raising)
+    assert caught.value is mine
+
+
+def test_a_rate_needs_a_minimum_of_calls(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=None, rate=0.5, min_calls=10, window=10))
+    trip(policy, 4)
+    for _ in range(5):
+        policy.run(well)
+    assert phase(policy) == "closed"
+    trip(policy, 1)
+    assert phase(policy) == "open"
+
+
+def test_old_failures_are_forgotten(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=None, rate=0.5, min_calls=4, window=10))
+    trip(policy, 3)
+    clock.advance(10)
+    trip(policy, 3)
+    assert phase(policy) == "closed"
+    trip(policy, 1)
+    assert phase(policy) == "open"
+
+
+def test_slow_calls_open_it(clock):
+    policy = Policy("p", breaker=Breaker(slow=1.0, slow_rate=0.5, min_calls=4))
+
+    def slow():
+        clock.advance(1.5)
+
+    for _ in range(2):
+        policy.run(well)
+    policy.run(slow)
+    assert phase(policy) == "closed"
+    policy.run(slow)
+    assert phase(policy) == "open"
+
+
+def test_half_open_admits_exactly_its_probes(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=5, probes=2))
+    trip(policy, 1)
+    clock.advance(5)
+    assert phase(policy) == "half-open"
+
+    async def main():
+        release = asyncio.Event()
+        calls = [asyncio.create_task(policy.call(release.wait)) for _ in range(20)]
+        await asyncio.sleep(0)
+        release.set()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert results.count(True) == 2
+        assert sum(isinstance(each, CircuitOpen) for each in results) == 18
+
+    clock.run(main())
+    assert phase(policy) == "closed"
+
+
+def test_a_failed_probe_opens_it_again(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=5, open=5))
+    trip(policy)
+    clock.advance(5)
+    trip(policy, 1)
+    assert phase(policy) == "open"
+    with pytest.raises(CircuitOpen):
+        policy.run(well)
+
+
+def test_a_slow_probe_opens_it_again(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=5, slow=1))
+    trip(policy, 1)
+    clock.advance(5)
+    policy.run(clock.advance, 2)
+    assert phase(policy) == "open"
+
+
+def test_a_cancelled_probe_neither_closes_nor_wedges_it(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=5))
+    trip(policy, 1)
+    clock.advance(5)
+
+    async def main():
+        probe = asyncio.create_task(policy.call(asyncio.sleep, 99))
+        await asyncio.sleep(0)
+        probe.cancel()
+        await asyncio.gather(probe, return_exceptions=True)
+        assert phase(policy) == "half-open"
+        assert await policy.call(asyncio.sleep, 0, "next probe") == "next probe"
+
+    clock.run(main())
+    assert phase(policy) == "closed"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, SystemExit])
+def test_what_is_no_failure_says_nothing(clock, error):
+    policy = Policy("p", breaker=Breaker(consecutive=1))
+
+    def stop():
+        raise error
+
+    with pytest.raises(error):
+        policy.run(stop)
+    assert phase(policy) == "closed"
+
+
+def test_a_probe_that_never_comes_back_loses_its_lease(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=5, lease=30))
+    trip(policy, 1)
+    clock.advance(5)
+
+    async def main():
+        lost = asyncio.create_task(policy.call(asyncio.sleep, 1000))
+        await asyncio.sleep(0)
+        with pytest.raises(CircuitOpen) as caught:
+            await policy.call(asyncio.sleep, 0)
+        assert caught.value.retry_after == pytest.approx(30)
+        await asyncio.sleep(30)
+        await policy.call(asyncio.sleep, 0)
+        assert phase(policy) == "closed"
+        lost.cancel()
+        await asyncio.gather(lost, return_exceptions=True)
+        assert phase(policy) == "closed"
+
+    clock.run(main())
+
+
+@pytest.mark.parametrize("late", [None, OSError("late")])
+def test_an_outcome_from_before_the_trip_says_nothing_about_now(clock, late):
+    policy = Policy("p", breaker=Breaker(consecutive=2, open=5))
+
+    async def main():
+        release = asyncio.Event()
+
+        async def old():
+            await release.wait()
+            if late:
+                raise late
+
+        calls = [asyncio.create_task(policy(old)()) for _ in range(3)]
+        await asyncio.sleep(0)
+        trip(policy, 2)
+        if late is None:  # a success must not close it
+            release.set()
+            await asyncio.gather(*calls)
+            assert phase(policy) == "open"
+        else:  # failures must not open it again
+            clock.advance(5)
+            policy.run(well)
+            assert phase(policy) == "closed"
+            release.set()
+            await asyncio.gather(*calls, return_exceptions=True)
+            assert phase(policy) == "closed"
+
+    clock.run(main())
+
+
+def test_a_lease_from_an_earlier_half_open_period_says_nothing(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=5, probes=2))
+    trip(policy, 1)
+    clock.advance(5)
+
+    async def main():
+        release = asyncio.Event()
+
+        async def old():
+            await release.wait()
+            raise OSError
+
+        early = asyncio.create_task(policy(old)())
+        await asyncio.sleep(0)
+        trip(policy, 1)  # the other probe fails: open again
+        clock.advance(5)
+        policy.run(well)
+        policy.run(well)
+        assert phase(policy) == "closed"
+        release.set()
+        await asyncio.gather(early, return_exceptions=True)
+        assert phase(policy) == "closed"
+
+    clock.run(main())
+
+
+def test_throttling_and_refusals_of_others_do_not_count(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1), classify=lambda _: throttled(1))
+    trip(policy, 3)
+    assert phase(policy) == "closed"
+    outer, inner = Policy("o", breaker=Breaker(consecutive=1)), Policy("i", breaker=Breaker(consecutive=1))
+    trip(inner, 1)
+    with pytest.raises(CircuitOpen):
+        outer.run(inner.run, well)
+    assert phase(outer) == "closed"
+
+
+def test_an_error_that_is_an_answer_counts_as_one(clock):
+    from atoll.kit import OK
+
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=5), classify=lambda error: OK)
+    trip(policy, 2)
+    assert policy.state()["breaker"]["ok"] == 2
+    policy.breaker.force_open()
+    policy.breaker.reset()
+    policy.breaker._open("test")
+    clock.advance(5)
+    trip(policy, 1)
+    assert phase(policy) == "closed"
+
+
+def test_by_hand(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=1))
+    policy.breaker.force_open()
+    clock.advance(100)
+    with pytest.raises(CircuitOpen, match="by hand"):
+        policy.run(well)
+    policy.breaker.force_closed()
+    trip(policy, 3)
+    assert policy.run(well) == "well"
+    policy.breaker.reset()
+    trip(policy, 1)
+    assert phase(policy) == "open"
+    with force(policy, breaker="closed"):
+        assert policy.run(well) == "well"
+    assert phase(policy) == "closed"
+    with force(policy, breaker="open"), pytest.raises(CircuitOpen):
+        policy.run(well)
+    assert policy.run(well) == "well"
+
+
+def test_shadow_counts_and_never_refuses(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=2, mode="shadow"))
+    with capture() as seen:
+        trip(policy, 4)
+    assert [each.kind for each in seen] == ["open", "open"]
+    assert policy.state()["breaker"]["opened"] == 2
+    assert policy.run(well) == "well"
+
+
+def test_totals_survive_a_change_of_state(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=2, open=1))
+    policy.run(well)
+    trip(policy, 2)
+    clock.advance(1)
+    policy.run(well)
+    policy.run(well)
+    state = policy.state()["breaker"]
+    assert (state["ok"], state["failed"], state["recent_ok"]) == (3, 2, 1)
+
+
+def test_threads_run_in_parallel():
+    policy = Policy("p", breaker=Breaker())
+    together = threading.Barrier(4, timeout=10)
+    threads = [threading.Thread(target=policy.run, args=(together.wait,)) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(10)
+    assert not together.broken
+    assert policy.state()["breaker"]["ok"] == 4

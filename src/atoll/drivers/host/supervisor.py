@@ -125,6 +125,10 @@ class Supervisor:
             raise Unavailable(f"the records of the instances cannot be read: {error}") from error
         for name, record in list(self._ledger.records.items()):
             self._newest = max(self._newest, record.generation)
+            if not record.made:
+                await asyncio.to_thread(self._kill, record)
+                await self._unmake(record)
+                continue
             await asyncio.to_thread(self._adopt, record)
             self._follow(name)
         await asyncio.to_thread(self._end_strays)
@@ -140,7 +144,7 @@ class Supervisor:
         try:
             await asyncio.to_thread(self._make, instance)
         except (AtollError, OSError):
-            await asyncio.to_thread(self._unmake, record)
+            await self._unmake(record)
             raise
         finally:
             self._making.discard(instance.name)
@@ -184,7 +188,7 @@ class Supervisor:
             return
         if record.main is not None and record.exit is None:
             raise Conflict(f"{name} still runs", hint="stop it first")
-        await asyncio.to_thread(self._unmake, record)
+        await self._unmake(record)
         for memory in (self._statuses, self._last_words, self._checked):
             memory.pop(name, None)
         await asyncio.to_thread(logs.prune, self._log_dir, record.service)
@@ -245,12 +249,16 @@ class Supervisor:
         cgroups.create(self._tree, self._system, instance.name, instance.recipe.resources)
         self._place.make(instance)
 
-    def _unmake(self, record: Record) -> None:
-        self._place.clear(record)
-        _remove_group(self._group(record.name))
+    async def _unmake(self, record: Record) -> None:
+        """Take its place away, then forget it. What is slow happens beside the loop, the records belong to the loop."""
+        await asyncio.to_thread(self._clear, record)
         self._ledger.forget(record.name)
         if not self._ledger.records:
-            cgroups.clear(self._tree, self._system)
+            await asyncio.to_thread(cgroups.clear, self._tree, self._system)
+
+    def _clear(self, record: Record) -> None:
+        self._place.clear(record)
+        _remove_group(self._group(record.name))
 
     def _launch(self, instance: Instance, artifact: Artifact) -> Launched:
         recipe = instance.recipe
@@ -270,10 +278,6 @@ class Supervisor:
             os.close(log)
 
     def _adopt(self, record: Record) -> None:
-        if not record.made:
-            self._kill(record)
-            self._unmake(record)
-            return
         if not record.launching or record.main is not None:
             return
         found = self._place.recover(record, self._marker(record.name))

@@ -25,6 +25,9 @@ UNLIMITED = 1_000_000
 EVERY_SECOND = 1.0
 ADS = ConfigSource(resource_api_version=ApiVersion.V3, ads=AggregatedConfigSource())
 
+# Envoy gathers what health checks say for a second by default: that long a new instance, found healthy, got nothing.
+MERGE_WINDOW = 0.01
+
 # A server that closes an idle connection in the moment a request is sent on it loses that request, and one that may
 # not be repeated fails. Servers close after 2 s (gunicorn), 5 s (uvicorn, Node.js) or more: be the first to close.
 UPSTREAM_IDLE = 1.5
@@ -54,6 +57,7 @@ def cluster(item: ir.Cluster) -> Cluster:
     )
     # Without this Envoy sends to instances that it knows to be bad when they are more than half.
     result.common_lb_config.healthy_panic_threshold.CopyFrom(Percent(value=0.0))
+    result.common_lb_config.update_merge_window.CopyFrom(seconds(MERGE_WINDOW))
     _aim(result, item.target)
     if item.breaker is not None:
         result.outlier_detection.CopyFrom(_outlier_detection(item.breaker))

@@ -1,5 +1,6 @@
 """The breaker: the six behaviour probes of docs/kit/comparison.md, and every way through its states."""
 
+# ruff: noqa: PLC0415, PT011 - optional libraries; scenarios in one piece
 import asyncio
 import threading
 

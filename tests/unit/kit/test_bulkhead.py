@@ -1,5 +1,6 @@
 """Bulkheads: permits are never lost, the line is fair, and it ends somewhere."""
 
+
 import asyncio
 import random
 import threading

@@ -1,5 +1,6 @@
 """The ambient deadline, and how it crosses processes."""
 
+# ruff: noqa: PT012, SIM117 - optional libraries; scenarios in one piece
 import asyncio
 import math
 

@@ -1,5 +1,6 @@
 """Hedges: one late call, two requests, one answer, and nobody left behind."""
 
+# ruff: noqa: BLE001 - optional libraries; scenarios in one piece
 import asyncio
 
 import pytest

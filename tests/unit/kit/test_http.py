@@ -1,5 +1,6 @@
 """HTTP's verdicts, the middlewares, and the client hooks against the real libraries."""
 
+# ruff: noqa: PLC0415, PLR0915 - optional libraries; scenarios in one piece
 import asyncio
 import json
 import threading

@@ -1,5 +1,6 @@
 """Processes, threads and loops: where a policy is made, used, forked, and left behind."""
 
+# ruff: noqa: PLC0415, SIM105 - optional libraries; scenarios in one piece
 import asyncio
 import gc
 import os

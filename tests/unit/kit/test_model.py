@@ -5,6 +5,7 @@ The reference is written from the meaning of the words: one closure per part, ex
 clever counters. Both get the same calls, delays, outcomes and cancellations, and must do the same at the same time.
 """
 
+# ruff: noqa: BLE001, C901 - optional libraries; scenarios in one piece
 import asyncio
 from dataclasses import dataclass
 

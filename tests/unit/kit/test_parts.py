@@ -1,5 +1,6 @@
 """Rate, fallback, chaos, observation: each alone, sync and async."""
 
+# ruff: noqa: PT011 - optional libraries; scenarios in one piece
 import asyncio
 
 import pytest

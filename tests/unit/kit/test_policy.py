@@ -1,5 +1,6 @@
 """What a user touches: decorators, calls, blocks, streams, replace, keyed, explain; and bad input."""
 
+# ruff: noqa: PLC0415, PT011, PT012, PERF401, B007 - optional libraries; scenarios in one piece
 import asyncio
 import copy
 import functools

@@ -1,5 +1,6 @@
 """Retries: what is tried again, when, and when not."""
 
+# ruff: noqa: PLC0415, PT011, PT012, BLE001 - optional libraries; scenarios in one piece
 import asyncio
 
 import pytest

@@ -1,5 +1,6 @@
 """Time-outs: the rules of asyncio.timeout, on a shared queue."""
 
+# ruff: noqa: SIM105 - optional libraries; scenarios in one piece
 import asyncio
 import time
 

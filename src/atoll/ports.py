@@ -70,7 +70,7 @@ class Builder(Protocol):
         """The artifact of that digest where it is still there."""
         ...
 
-    def sweep(self, keep: set[str]) -> None:
+    async def sweep(self, keep: set[str]) -> None:
         """Delete artifacts that are not to be kept, and what interrupted builds left behind."""
         ...
 

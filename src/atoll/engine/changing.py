@@ -107,7 +107,7 @@ class Changing:
         if change.kind == "down":
             return []
         # One change is under way at a time, so nothing that a build has just made can be taken for rubbish here.
-        await asyncio.to_thread(self._parts.builder.sweep, self._parts.store.artifacts())
+        await self._parts.builder.sweep(self._parts.store.artifacts())
         if change.kind == "rollback":
             return [self._earlier(name) for name in change.services]
         at_once = asyncio.Semaphore(BUILDS_AT_ONCE)

@@ -79,7 +79,7 @@ class Entries:
 Tree = Scalar | Items | Entries
 
 
-class Unreadable(Exception):  # noqa: N818 - named by what the text is
+class Unreadable(Exception):
     """The text is not one YAML document; carries the problems."""
 
     def __init__(self, *problems: Problem) -> None:

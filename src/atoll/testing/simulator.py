@@ -55,7 +55,7 @@ class Memory:
     failed: dict[str, str] = field(default_factory=dict)  # the reason of the last release that was given up
 
 
-class _Died(Exception):  # noqa: N818 - not an error of ours: the control plane was killed here
+class _Died(Exception):
     pass
 
 

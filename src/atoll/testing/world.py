@@ -19,7 +19,7 @@ from atoll.plan.observed import Exit, MeshSeen, Phase, Readiness, Seen
 START_OF_TIME = 1_000.0
 
 
-class Broken(AssertionError):  # noqa: N818 - an invariant is broken
+class Broken(AssertionError):
     """An invariant does not hold; the message says which, by what, and when."""
 
 

@@ -106,6 +106,7 @@ def test_a_crash_is_replaced_at_once_and_the_next_one_later(desk):
     one.design()
     (second,) = one.instances
     assert second.crashes == 2
+    assert one.blueprint.workloads["orders"].restarts == 2
     assert one.now + 0.25 <= second.not_before <= one.now + 0.5
 
 

@@ -90,8 +90,11 @@ class LocalBuilder:
         found = self._known[digest]
         return found if all(Path(p).is_dir() for p in (found.path, *found.mounts)) else None
 
-    def sweep(self, keep: set[str]) -> None:
+    async def sweep(self, keep: set[str]) -> None:
         """Delete artifacts that nobody needs, and what interrupted builds left behind."""
+        await asyncio.to_thread(self._sweep, keep)
+
+    def _sweep(self, keep: set[str]) -> None:
         for path in self._artifacts.iterdir() if self._artifacts.is_dir() else ():
             if path.name not in keep and path.name not in self._building:
                 self._known.pop(path.name, None)

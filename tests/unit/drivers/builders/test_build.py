@@ -142,7 +142,7 @@ async def test_sweeping_takes_leftovers_and_spares_what_is_kept_or_being_built(
         builds.build(source, "x", progress=lambda line: begun.set() if line == "begun" else None)
     )
     await asyncio.wait_for(begun.wait(), 20)
-    builds.sweep({kept.digest})
+    await builds.sweep({kept.digest})
     (tmp_path / "artifacts/go").touch()
     made = await asyncio.wait_for(task, 20)
     (tmp_path / "artifacts/go").unlink()

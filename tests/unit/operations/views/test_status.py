@@ -117,9 +117,9 @@ def test_a_stage_has_a_word(scene, of, stage, word):
     assert (of().instances[0].state, of().instances[0].reason) == (word, "because")
 
 
-def test_instances_above_what_is_wanted_are_not_restarts_of_a_service_that_goes(scene, of):
+def test_restarts_are_the_design_s_count_and_not_how_many_there_have_been(scene, of):
     scene.run("orders", 9)
-    assert of().restarts == 7
+    assert of().restarts == 0
     del scene.system.services["orders"]
     view = of()
     assert (view.wanted, view.restarts, view.why) == (0, 0, "is leaving")

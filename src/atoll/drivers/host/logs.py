@@ -8,7 +8,6 @@ writing into the old one. Lines written between the copy and the cut are lost; i
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,15 +41,29 @@ def is_full(path: Path, limit: int = LIMIT) -> bool:
 
 
 def rotate(path: Path) -> None:
-    """Move what is there aside, as `.1` and `.2`. A full disk costs the old lines, not the service."""
+    """
+    Move what is there aside, as `.1` and `.2`: its newest `LIMIT` bytes, however much was written since the last look.
+
+    A full disk costs the old lines, not the service.
+    """
     with suppress(OSError):
         for number in range(KEPT - 1, 1, -1):
             younger = path.with_name(f"{path.name}.{number - 1}")
             if younger.exists():
                 younger.replace(path.with_name(f"{path.name}.{number}"))
-        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        path.with_name(f"{path.name}.1").write_bytes(_newest(path))
     with suppress(OSError):
         os.truncate(path, 0)
+
+
+def _newest(path: Path) -> bytes:
+    """The last `LIMIT` bytes, from the beginning of a line on."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - LIMIT))
+        if size > LIMIT:
+            file.readline(LIMIT)
+        return file.read(LIMIT)
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> tuple[str, ...]:

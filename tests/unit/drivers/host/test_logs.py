@@ -45,3 +45,13 @@ def test_old_logs_of_a_service_go_and_others_stay(tmp_path):
         "orders-r1-3.log", "orders-r1-3.log.1", "orders-r1-4.log", "orders-r1-4.log.1"
     }  # fmt: skip
     assert sum(name.startswith("orders-rx") for name in left) == 5
+
+
+def test_what_was_written_beyond_the_limit_since_the_last_look_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("atoll.drivers.host.logs.LIMIT", 100)
+    path = tmp_path / "web-r1-1.log"
+    path.write_text("".join(f"line {number:04}\n" for number in range(1000)))
+    rotate(path)
+    kept = (tmp_path / "web-r1-1.log.1").read_text().splitlines()
+    assert kept == [f"line {number:04}" for number in range(991, 1000)]
+    assert path.read_text() == ""

@@ -124,6 +124,8 @@ class Engine:
         if target.generation != self.blueprint.generation:
             self.parts.store.save(target, self.blueprint)
             self._pending += design_happenings(self.blueprint, target)
+        else:
+            self.poke()  # nothing is to be done, but whoever waits for the system to settle is told in the next turn
         self.blueprint = target
 
     def _write_journal(self) -> None:

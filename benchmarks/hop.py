@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from atoll.mesh.process import binary
 from benchmarks.figures import heading
 from benchmarks.running import System, consumed, running, until
+
+from atoll.mesh.process import binary
 
 PROGRAMS = Path(__file__).parent / "programs"
 ROUNDS = 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from atoll.errors import Refused
@@ -40,6 +41,9 @@ def load(path: Path) -> System:
     return _whole(system, notes)
 
 
+@lru_cache(
+    maxsize=2
+)  # planned, applied and carried out, it is the same text three times, and to parse it takes longest
 def loads(text: str, *, file: str, directory: str) -> System:
     """The same from text; *directory* is what sources are relative to, and is not looked at."""
     return _whole(*_read(text, file=file, directory=directory))

@@ -1,6 +1,5 @@
 """Bulkheads: permits are never lost, the line is fair, and it ends somewhere."""
 
-
 import asyncio
 import random
 import threading

@@ -43,7 +43,7 @@ def load(path: Path) -> System:
 
 @lru_cache(
     maxsize=2
-)  # planned, applied and carried out, it is the same text three times, and to parse it takes longest
+)  # planned, applied and carried out it is the same text, and nothing takes longer than to parse it
 def loads(text: str, *, file: str, directory: str) -> System:
     """The same from text; *directory* is what sources are relative to, and is not looked at."""
     return _whole(*_read(text, file=file, directory=directory))

@@ -41,9 +41,8 @@ def load(path: Path) -> System:
     return _whole(system, notes)
 
 
-@lru_cache(
-    maxsize=2
-)  # planned, applied and carried out it is the same text, and nothing takes longer than to parse it
+# Planned, applied and carried out it is the same text, and nothing takes longer than to parse it.
+@lru_cache(maxsize=2)
 def loads(text: str, *, file: str, directory: str) -> System:
     """The same from text; *directory* is what sources are relative to, and is not looked at."""
     return _whole(*_read(text, file=file, directory=directory))

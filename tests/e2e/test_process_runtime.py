@@ -84,6 +84,7 @@ def test_a_deploy_costs_no_request_and_can_be_taken_back(running):
 
 
 def test_the_control_plane_may_die(running):
+    running.source(version="1")
     before = pids(running)
     with Load(running.port, clients=4, pause=0.02) as load:
         running.kill_control_plane()

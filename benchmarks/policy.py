@@ -70,6 +70,7 @@ def main(edits: int = EDITS) -> None:
                 acting.append(act)
         spread("apply, from the request to its receipt", accepting, "ms")
         spread("from the receipt to the first answer under the new limit", acting, "ms")
+        single("p50, p90, p95", ", ".join(f"{percentile(acting, share):.1f} ms" for share in (0.5, 0.9, 0.95)))
         single("p99 of that", f"{percentile(acting, 0.99):.1f} ms", "50 ms")
         single("broken connections meanwhile", len(watch.failed), "0")
 

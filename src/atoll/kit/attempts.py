@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -41,6 +40,10 @@ class Attempt:
         self._ends = ends
         self._sync: AbstractContextManager[None] | None = None
         self._async: AbstractAsyncContextManager[None] | None = None
+
+    def next(self) -> Attempt:
+        """The try after this one."""
+        return Attempt(self._terms, self.number + 1, self._ends)
 
     def __enter__(self) -> Self:
         self._sync = self._block()
@@ -100,22 +103,24 @@ class Attempts:
         self._terms = terms
 
     def __iter__(self) -> Iterator[Attempt]:
-        for attempt in self._tries():
+        attempt = self._first()
+        while True:
             yield attempt
             if attempt.delay is None:
                 return
             clock.pause(attempt.delay)
+            attempt = attempt.next()
 
     async def __aiter__(self) -> AsyncIterator[Attempt]:
-        for attempt in self._tries():
+        attempt = self._first()
+        while True:
             yield attempt
             if attempt.delay is None:
                 return
             await runtime().sleep(attempt.delay)
+            attempt = attempt.next()
 
-    def _tries(self) -> Iterator[Attempt]:
-        ends = clock.now() + self._terms.budget
+    def _first(self) -> Attempt:
         if self._terms.retries is not None:
             self._terms.retries.begin()
-        for number in count(1):
-            yield Attempt(self._terms, number, ends)
+        return Attempt(self._terms, 1, clock.now() + self._terms.budget)

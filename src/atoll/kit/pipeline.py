@@ -126,7 +126,7 @@ class Pipeline:
         wrong = list(sense.problems(settings, idempotent=idempotent))
         if wrong:
             raise InvalidPolicy(f"policy {name}: " + "; ".join(wrong), policy=name)
-        for doubt in sense.doubts(settings, idempotent=idempotent):
+        for doubt in sense.doubts(settings):
             warnings.warn(f"policy {name}: {doubt}", PolicyWarning, stacklevel=4)
         full = with_results(classify)
         left = list(keep)

@@ -43,7 +43,7 @@ def problems(settings: Sequence[Settings], *, idempotent: bool) -> Iterator[str]
             yield f"a hedge after {hedge.after} s never starts before the time-out of {timeout.seconds} s: lower it"
 
 
-def doubts(settings: Sequence[Settings], *, idempotent: bool) -> Iterator[str]:
+def doubts(settings: Sequence[Settings]) -> Iterator[str]:
     """What is known to work badly but may be meant."""
     kinds = [type(each) for each in settings]
     budgeted = Budget in kinds
@@ -55,8 +55,6 @@ def doubts(settings: Sequence[Settings], *, idempotent: bool) -> Iterator[str]:
         yield "a bulkhead inside the retries lets waiting calls retry: put it outside"
     if _outside(kinds, Breaker, Fallback):
         yield "a breaker around a fallback never sees a failure: put the fallback outside"
-    if Hedge in kinds and not idempotent:
-        yield "a hedge sends the same call twice, and this pipeline does not say that it is idempotent"
     total = worst_case(settings)
     budget = next((each.seconds for each in settings if isinstance(each, Budget)), total)
     attempts = attempt_seconds(settings)

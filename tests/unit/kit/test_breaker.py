@@ -312,3 +312,45 @@ def test_threads_run_in_parallel():
         each.join(10)
     assert not together.broken
     assert policy.state()["breaker"]["ok"] == 4
+
+
+def test_leave_that_comes_when_another_thread_has_closed_it(clock):
+    policy = Policy("p", breaker=Breaker())
+    assert policy.breaker.admit() is policy.breaker.tally
+
+
+def test_a_slow_call_from_an_earlier_period_says_nothing(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=2, slow=1.0, min_calls=1))
+
+    def old():
+        clock.advance(2)
+        trip(policy, 2)
+
+    policy.run(old)
+    assert policy.state()["breaker"]["opened"] == 1
+    assert policy.state()["breaker"]["recent_slow"] == 0
+
+
+def test_with_two_probes_the_first_answer_does_not_close_it(clock):
+    from atoll.kit import OK
+
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=5, probes=2))
+    trip(policy, 1)
+    clock.advance(5)
+    policy.run(well)
+    assert phase(policy) == "half-open"
+    lenient = Policy("q", breaker=Breaker(consecutive=1, open=5, probes=2), classify=lambda _: OK)
+    lenient.breaker._open("test")
+    clock.advance(5)
+    trip(lenient, 1)
+    assert phase(lenient) == "half-open"
+    trip(lenient, 1)
+    assert phase(lenient) == "closed"
+
+
+def test_a_failed_probe_is_counted(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=1, open=5))
+    trip(policy, 1)
+    clock.advance(5)
+    trip(policy, 1)
+    assert policy.state()["breaker"]["failed"] == 2

@@ -272,3 +272,27 @@ def test_the_usual_latency_follows_a_dependency_that_became_quicker():
         for _ in range(200):
             policy.run(clock.advance, 0.1)
         assert policy.state()["bulkhead"]["usual_latency"] < 0.3
+
+
+def test_a_thread_in_the_line_is_served():
+    policy = Policy("p", bulkhead=Bulkhead(1, queue=1, wait=30))
+    permits, served = policy.parts[0].permits, []
+    arrived = threading.Event()
+
+    class Line(type(permits.waiters)):
+        def append(self, waiter):
+            super().append(waiter)
+            arrived.set()
+
+    permits.waiters = Line()
+    waiter = threading.Thread(target=lambda: served.append(policy.run(lambda: "served")))
+
+    def hold():
+        waiter.start()
+        assert arrived.wait(10)
+
+    policy.run(hold)
+    permits.hand_over()  # the generated lines look at the line that was replaced above
+    waiter.join(10)
+    assert served == ["served"]
+    assert held(policy) == 0

@@ -138,7 +138,7 @@ def test_a_cancellation_at_the_moment_the_hedge_wins_is_not_swallowed(clock):
         async def first_or_hedge():
             if asyncio.current_task() is task:
                 await asyncio.sleep(10)
-            task.cancel()  # in the very step in which the hedge wins
+            asyncio.get_running_loop().call_soon(task.cancel)  # together with the hedge's own cancellation
             return "hedge"
 
         task = asyncio.create_task(policy.call(first_or_hedge))

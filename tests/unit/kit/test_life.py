@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from atoll.kit import AttemptTimeout, Breaker, Bulkhead, Fallback, Hedge, Meter, Policy, Rate, Retry
+from atoll.kit import Adaptive, AttemptTimeout, Breaker, Bulkhead, Fallback, Hedge, Meter, Policy, Rate, Retry
 
 
 def script(text, *arguments):
@@ -213,3 +213,12 @@ def test_all_parts_can_be_renewed():
             part.renew()
     policy.keyed(str).renew()
     assert policy.run(int) == 0
+
+
+def test_every_state_hears_of_a_fork():
+    from atoll.kit.forks import _renew_all
+
+    policy = Policy("p", bulkhead=Adaptive(start=4))
+    policy.parts[0].permits.free.pop()
+    _renew_all()
+    assert policy.state()["bulkhead"]["in_flight"] == 0

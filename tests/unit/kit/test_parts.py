@@ -20,6 +20,7 @@ from atoll.kit import (
     Unavailable,
     deadline,
     policies,
+    subscribe,
 )
 from atoll.kit.latency import Latency
 from atoll.kit.testing import capture, virtual_time
@@ -263,3 +264,23 @@ def test_all_policies_are_known():
     assert policy in policies()
     del policy
     assert "known-policy" not in [each.name for each in policies()]
+
+
+def test_a_failing_subscriber_is_a_warning_and_the_call_goes_on(clock):
+    def broken(event):
+        raise ValueError("broken")
+
+    stop = subscribe(broken)
+    try:
+        policy = Policy("p", rate=Rate(1))
+        policy.run(int)
+        with pytest.warns(RuntimeWarning, match="broken"), pytest.raises(RateExceeded):
+            policy.run(int)
+    finally:
+        stop()
+    with pytest.raises(RateExceeded):
+        policy.run(int)
+
+
+def test_limits_keep_no_state():
+    assert Policy("p", timeout=1).parts[0].state() == {}

@@ -224,3 +224,26 @@ def test_attempts_end_with_the_budget():
                     clock.advance(0.5)
                     raise OSError
         assert clock.now() - began <= 2
+
+
+def test_attempts_without_a_retry_are_one():
+    with virtual_time():
+        policy = Policy("p", timeout=1)
+        tries = 0
+        with pytest.raises(OSError):
+            for attempt in policy.attempts():
+                with attempt:
+                    tries += 1
+                    raise OSError
+        assert tries == 1
+
+
+def test_attempts_do_not_wait_longer_than_the_budget():
+    with virtual_time() as clock:
+        policy = Policy("p", retry=Retry(3, patience=60), budget=2, classify=lambda _: throttled(5))
+        began = clock.now()
+        with pytest.raises(OSError):
+            for attempt in policy.attempts():
+                with attempt:
+                    raise OSError
+        assert clock.now() == began

@@ -17,7 +17,7 @@ from atoll.ports import Prober
 
 EAGER = 0.01
 EAGER_LIMIT = 0.25
-EAGER_GROWTH = 1.15
+EAGER_GROWTH = 1.1
 
 
 @dataclass(frozen=True, slots=True)

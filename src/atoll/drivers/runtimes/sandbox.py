@@ -58,7 +58,8 @@ class Sandboxes:
     def make(self, instance: Instance) -> None:
         """Make the network namespace and its link."""
         netns = _netns(instance)
-        fabric.unlink(instance.network, netns, self._fabric)  # what an interrupted attempt left behind
+        if Path(netns).exists():  # an interrupted attempt left it, and perhaps the link
+            fabric.unlink(instance.network, netns, self._fabric)
         fabric.link(instance.name, instance.network, netns, self._fabric)
 
     def launch(self, launch: Launch) -> Launched:

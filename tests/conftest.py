@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from hypothesis import HealthCheck, settings
 from starlette.applications import Starlette
 
 from atoll import wire
@@ -27,6 +28,12 @@ from atoll.server.surface import Surface
 from atoll.store.store import Store
 
 NOW = 1_700_000_000.0
+
+# The same examples every time, so that a red run is a change's doing; no clock in the verdict: machines are shared.
+settings.register_profile(
+    "atoll", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("atoll")
 
 
 @dataclass(slots=True)

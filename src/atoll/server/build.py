@@ -40,6 +40,7 @@ from atoll.mesh.envoy import EnvoyMesh
 from atoll.model.system import RuntimeKind, System
 from atoll.operations.changes import Desk
 from atoll.operations.snapshot import Snapshot
+from atoll.plan.blueprint import Blueprint
 from atoll.plan.design import Host
 from atoll.ports import Builder
 from atoll.server.api.app import app
@@ -236,7 +237,7 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
         desk=Desk(
             store=store,
             digests=lambda wanted: asyncio.to_thread(_digests, engine.parts.builder, wanted),
-            refusals=lambda wanted: _refusals(wanted, engine.blueprint.gateway.listen, fabric),
+            refusals=lambda wanted: _refusals(wanted, engine.blueprint, fabric),
             poke=engine.poke,
             clock=time.time,
         ),
@@ -257,9 +258,10 @@ def _digests(builder_: Builder, system: System) -> Mapping[str, str]:
     return result
 
 
-def _refusals(system: System, listening: int, fabric: Fabric | None) -> tuple[str, ...]:
-    """Why this host cannot run *system*."""
-    return tuple(_runtime_refusals(system, fabric)) + tuple(_port_refusals(system, listening))
+def _refusals(system: System, running: Blueprint, fabric: Fabric | None) -> tuple[str, ...]:
+    """Why this host cannot run *system*, where *running* holds what it has taken for itself already."""
+    ours = running.gateway.listen if running.generation else None
+    return tuple(_runtime_refusals(system, fabric)) + tuple(_port_refusals(system, ours))
 
 
 def _runtime_refusals(system: System, fabric: Fabric | None) -> list[str]:
@@ -271,7 +273,7 @@ def _runtime_refusals(system: System, fabric: Fabric | None) -> list[str]:
     return []
 
 
-def _port_refusals(system: System, listening: int) -> list[str]:
+def _port_refusals(system: System, listening: int | None) -> list[str]:
     gateway = system.gateway
     if gateway.listen == listening:
         return []

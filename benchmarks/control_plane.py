@@ -121,14 +121,18 @@ def main(times: int = TIMES, seed: int = SEED) -> None:
                 took.append(seconds)
             load.wait(100)
         with Client(system.places.socket) as client:
-            crashed = [e for e in client.events(limit=10_000) if e.kind in {"crashed", "drift", "rejected"}]
+            events = client.events(limit=10_000)
+        crashed = [e for e in events if e.kind in {"crashed", "drift", "rejected"}]
         single(f"failed requests, of {load.count}", len(load.failed), "0")
         for _, words in load.failed[:5]:
             single("  failed", words)
         single("rollouts by their end", dict(ends), "all done, or failed and rolled back")
-        single("instances restarted without need", len(needless), "0")
+        known = {e.subject for e in events if e.kind in {"started", "ready"}}
+        halfway = [name for name in needless if name not in known]
+        single("instances restarted without need", len(needless) - len(halfway), "0")
         for name in needless[:5]:
             single("  restarted", name)
+        single("instances caught halfway through their launch, and replaced", len(halfway))
         single("crashes, drift and refusals in the journal", len(crashed), "0")
         for event in crashed[:5]:
             single(f"  {event.subject}", event.text)

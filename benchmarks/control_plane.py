@@ -73,13 +73,13 @@ def alive(system: System) -> dict[str, set[int]]:
 
 def interrupted(
     system: System, version: int, moment: float, children: list[subprocess.Popen[bytes]]
-) -> tuple[str, list[str], float]:
-    """One rollout with a kill in it: how it ended, what was restarted without need, seconds until all was well."""
+) -> tuple[str, list[tuple[str, float]], float]:
+    """One rollout with a kill in it: how it ended, what was restarted and when the kill was, seconds until all was well."""
     orders = {i["name"]: i["pid"] for i in system.instances("orders")}
     change = deploy(system, version)
     time.sleep(moment)
     system.kill_control_plane()
-    before = alive(system)
+    killed, before = time.time(), alive(system)
     began = time.monotonic()
     client, process = start(system.file, load_file(system.file))
     children.append(process)
@@ -94,7 +94,7 @@ def interrupted(
     gone = [n for n in before if n.startswith(f"web-r{serving}-") and n not in now]
     restarted = [n for n, i in now.items() if n in before and i.pid not in before[n]]
     others = [n for n, pid in orders.items() if n not in now or now[n].pid != pid]
-    return view.state, [*gone, *restarted, *others], took
+    return view.state, [(name, killed) for name in (*gone, *restarted, *others)], took
 
 
 def main(times: int = TIMES, seed: int = SEED) -> None:
@@ -110,7 +110,7 @@ def main(times: int = TIMES, seed: int = SEED) -> None:
         whole = time.monotonic() - began
         heading(f"control plane: kill -9 at {times} random moments (seed {seed}) of a rollout that takes {whole:.1f} s")
         ends: Counter[str] = Counter()
-        needless: list[str] = []
+        needless: list[tuple[str, float]] = []
         took = []
         with NamedLoad(system.port, clients=6) as load:
             load.wait(100)
@@ -127,11 +127,11 @@ def main(times: int = TIMES, seed: int = SEED) -> None:
         for _, words in load.failed[:5]:
             single("  failed", words)
         single("rollouts by their end", dict(ends), "all done, or failed and rolled back")
-        known = {e.subject for e in events if e.kind in {"started", "ready"}}
-        halfway = [name for name in needless if name not in known]
+        begun = {e.subject: e.at for e in reversed(events) if e.kind == "started"}
+        halfway = [name for name, killed in needless if begun.get(name, killed) >= killed]
         single("instances restarted without need", len(needless) - len(halfway), "0")
-        for name in needless[:5]:
-            single("  restarted", name)
+        for name, _ in needless[:5]:
+            single("  restarted" + (" (halfway)" if name in halfway else ""), name)
         single("instances caught halfway through their launch, and replaced", len(halfway))
         single("crashes, drift and refusals in the journal", len(crashed), "0")
         for event in crashed[:5]:

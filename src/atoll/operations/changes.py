@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from atoll import wire
-from atoll.errors import Conflict, Refused, Unavailable
+from atoll.errors import Conflict, Refused
 from atoll.model.load import loads
 from atoll.model.system import System
 from atoll.plan.preview import preview
@@ -102,13 +101,7 @@ class Desk:
             self._known(current, (service,))
 
     def _queue(self, kind: str, services: tuple[str, ...], request: bytes) -> wire.ChangeView:
-        try:
-            change = self.store.request(kind, services, request, self.clock())
-        except sqlite3.OperationalError as error:
-            raise Unavailable(
-                f"what was asked for cannot be written down ({error}): nothing was changed",
-                hint="make room and allow writing in the state directory, then ask again",
-            ) from error
+        change = self.store.request(kind, services, request, self.clock())
         self.poke()
         return change.view()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atoll import wire
+from atoll.errors import Unavailable
 from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
@@ -93,12 +94,19 @@ class Store:
     # --- changes ------------------------------------------------------------------------------------------------
 
     def request(self, kind: str, services: Iterable[str], request: bytes, at: float) -> Change:
-        """Queue a change."""
-        with self._transaction() as db:
-            row = db.execute(
-                "INSERT INTO changes (at, kind, services, request, state) VALUES (?, ?, ?, ?, 'queued') RETURNING *",
-                (at, kind, wire.encode(tuple(services)), request),
-            ).fetchone()
+        """Queue a change. Raises `errors.Unavailable` where it cannot be written down: somebody waits for the answer."""
+        try:
+            with self._transaction() as db:
+                row = db.execute(
+                    "INSERT INTO changes (at, kind, services, request, state)"
+                    " VALUES (?, ?, ?, ?, 'queued') RETURNING *",
+                    (at, kind, wire.encode(tuple(services)), request),
+                ).fetchone()
+        except sqlite3.OperationalError as error:
+            raise Unavailable(
+                f"what was asked for cannot be written down ({error}): nothing was changed",
+                hint="make room and allow writing in the state directory, then ask again",
+            ) from error
         return _change(row)
 
     def change(self, number: int) -> Change | None:

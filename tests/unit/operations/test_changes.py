@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import sqlite3
-from dataclasses import replace
-
 import pytest
 
 from atoll import wire
-from atoll.errors import Conflict, Refused, Unavailable
+from atoll.errors import Conflict, Refused
 from atoll.model.problems import InvalidSystem
 from atoll.plan.preview import Kind
 
@@ -194,16 +191,3 @@ def test_a_service_that_is_gone_is_still_recognised(desk, scene, scene_of):
 def test_nothing_is_recognised_before_anything_was_applied(desk):
     with pytest.raises(Refused, match="nothing runs here yet"):
         desk.recognise("orders")
-
-
-async def test_what_cannot_be_written_down_is_not_half_asked_for(desk, scene):
-    class Full:
-        def __getattr__(self, name):
-            return getattr(scene.store, name)
-
-        def request(self, *_):
-            raise sqlite3.OperationalError("database or disk is full")
-
-    with pytest.raises(Unavailable, match=r"database or disk is full.*nothing was changed"):
-        await replace(desk, store=Full()).apply(scene.request())
-    assert scene.pokes == 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from atoll import wire
+from atoll.errors import Unavailable
 from atoll.model.system import Gateway
 from atoll.plan.blueprint import Blueprint
 from atoll.plan.decisions import Pin
@@ -209,3 +210,11 @@ def test_a_full_disk_is_an_error_and_changes_nothing(store, path):
     assert store.events() == ()
     store._db.execute("PRAGMA max_page_count = 1000000")
     assert store.append([event("room again")])[0].number == 1
+
+
+def test_what_is_asked_for_on_a_full_disk_is_refused_in_words(store):
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(Unavailable, match=r"cannot be written down \(.*full.*nothing was changed"):
+        store.request("apply", ("orders",), b"x" * 100_000, 5.0)
+    assert store.open_changes() == ()

@@ -74,7 +74,7 @@ def alive(system: System) -> dict[str, set[int]]:
 def interrupted(
     system: System, version: int, moment: float, children: list[subprocess.Popen[bytes]]
 ) -> tuple[str, list[tuple[str, float]], float]:
-    """One rollout with a kill in it: how it ended, what was restarted and when the kill was, seconds until all was well."""
+    """One rollout with a kill in it: how it ended, what was restarted (with the time of the kill), seconds it took."""
     orders = {i["name"]: i["pid"] for i in system.instances("orders")}
     change = deploy(system, version)
     time.sleep(moment)

@@ -45,6 +45,21 @@ def start(file: Path, system: System) -> tuple[Client, subprocess.Popen[bytes]]:
     raise Unavailable(f"the control plane did not answer within {PATIENCE:g} s", hint=f"see {log}")
 
 
+def await_control_plane(file: Path) -> Client:
+    """
+    A client of the control plane that runs, or is starting.
+
+    Raises `errors.Unavailable` where none answers in time.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        client = running(file)
+        if client is not None:
+            return client
+        time.sleep(0.05)
+    raise Unavailable("no control plane answers here", hint="atoll down --force")
+
+
 def _log(where: Settings) -> Path:
     log = where.logs / "control-plane.txt"
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from atoll import wire
-from atoll.cli.control import start
+from atoll.cli.control import await_control_plane, start
 from atoll.cli.follow import follow_change, report, wait_until_ready
 from atoll.cli.places import client, file_option, json_option, places, request, running, system, system_file
 from atoll.cli.screen import as_json, complain, err, event_line, out, show_plan
@@ -87,7 +87,8 @@ def _stay(path: Path, caller: Client, process: subprocess.Popen[bytes] | None) -
             caller, process = start(path, system(path))
     except KeyboardInterrupt:
         err.print("taking it down")
-        _down(path, caller)
+        # Not the caller of before: Ctrl-C may have come while another control plane was starting.
+        _down(path, await_control_plane(path))
 
 
 def _still_wanted(path: Path) -> bool:

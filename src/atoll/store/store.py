@@ -94,7 +94,7 @@ class Store:
     # --- changes ------------------------------------------------------------------------------------------------
 
     def request(self, kind: str, services: Iterable[str], request: bytes, at: float) -> Change:
-        """Queue a change. Raises `errors.Unavailable` where it cannot be written down: somebody waits for the answer."""
+        """Queue a change. Raises `errors.Unavailable` where it cannot be written down, for somebody waits for it."""
         try:
             with self._transaction() as db:
                 row = db.execute(

@@ -27,7 +27,7 @@ def _page(group: click.Group) -> Iterator[str]:
     yield "| 4 | a part that is needed does not answer or is missing |"
     yield "| 255 | `plan` could not make one |"
     for name, command in group.commands.items():
-        context = click.Context(command, info_name=f"atoll {name}", max_content_width=100)
+        context = click.Context(command, info_name=f"atoll {name}", terminal_width=100)
         yield ""
         yield f"## atoll {name}"
         yield ""

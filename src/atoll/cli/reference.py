@@ -26,8 +26,9 @@ def _page(group: click.Group) -> Iterator[str]:
     yield "| 3 | somebody else holds or has changed it |"
     yield "| 4 | a part that is needed does not answer or is missing |"
     yield "| 255 | `plan` could not make one |"
+    above = click.Context(group, info_name="atoll", help_option_names=["-h", "--help"])
     for name, command in group.commands.items():
-        context = click.Context(command, info_name=f"atoll {name}", terminal_width=100)
+        context = click.Context(command, info_name=name, parent=above, terminal_width=100)
         yield ""
         yield f"## atoll {name}"
         yield ""

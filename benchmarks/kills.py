@@ -82,13 +82,13 @@ def main(times: int = TIMES) -> None:
         program = str(Path(f"/proc/{system.instances('web')[0]['pid']}/exe").readlink())
         heading(f"kills: SIGKILL for 1 of 3 instances under load, {times} times")
         bare, ours = [], []
-        with NamedLoad(system.port, clients=4) as load:
+        with NamedLoad(system.port, clients=4, pause=0.02) as load:
             load.wait(100)
             for _ in range(times):
                 bare.append(bare_start(program, source))
                 ours.append(kill_one(system, load))
                 load.wait(50)
-        crashes = system.run("events").stdout.count("killed by SIGKILL")
+        crashes = system.run("events", "--limit", "1000").stdout.count("killed by SIGKILL")
         single(
             f"failed requests, of {load.count} (all idempotent), {crashes} kills seen in the journal",
             len(load.failed),

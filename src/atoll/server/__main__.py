@@ -2,21 +2,18 @@
 The control plane's process: `python -m atoll.server --state DIR [--processes]`.
 
 With sandboxes it first finds or makes the anchor, the process that holds the system's namespaces, and then executes
-itself again inside the anchor's mount (and user) namespace. The lock is taken before and passes through.
+`atoll.server.inside` inside the anchor's mount (and user) namespace. The lock is taken before and passes through.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from pathlib import Path
 
-import uvloop
-
 from atoll.errors import AtollError
-from atoll.server.build import Fabric, control_plane, enter_fabric, leave_fabric, sweep
+from atoll.server.ground import enter_fabric, sweep
 from atoll.server.lock import hold
 from atoll.server.settings import Settings, settings
 
@@ -29,29 +26,18 @@ def main() -> int:  # noqa: RET503 - it ends in exec
         if arguments.sweep:
             sys.stdout.write(sweep(places))
             return 0
-        if arguments.inside:
-            return _run(places, Fabric(arguments.fabric, rootless=arguments.rootless) if arguments.fabric else None)
         hold(places.lock)
         _directories(places)
         command, fabric = ([], None) if arguments.processes else enter_fabric(places)
     except AtollError as error:
         sys.stderr.write(f"{error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
         return error.exit_code
-    inside = [sys.executable, "-m", "atoll.server", "--inside", "--state", str(places.state)]
+    inside = [sys.executable, "-m", "atoll.server.inside", "--state", str(places.state)]
     if fabric is not None:
         inside += ["--fabric", fabric.netns, *(["--rootless"] if fabric.rootless else [])]
     command = [*command, *inside]
     # gRPC's own fork handlers crash the children of a process with threads; ours execute at once and need none.
     os.execvpe(command[0], command, os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "false"})  # noqa: S606 - no shell
-
-
-def _run(places: Settings, fabric: Fabric | None) -> int:
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        over = runner.run(control_plane(places, fabric))
-    if over:
-        leave_fabric(places, fabric)
-    return 0
 
 
 def _directories(places: Settings) -> None:
@@ -67,9 +53,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--processes", action="store_true", help="no sandboxes: plain processes only")
     parser.add_argument("--sweep", action="store_true", help="end everything that was left, without a state")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--fabric", help=argparse.SUPPRESS)
-    parser.add_argument("--rootless", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

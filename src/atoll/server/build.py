@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -26,9 +24,7 @@ from starlette.applications import Starlette
 
 from atoll import wire
 from atoll.drivers.builders.build import builder
-from atoll.drivers.host import cgroups
-from atoll.drivers.host.fabric import ensure_anchor, enter, release
-from atoll.drivers.host.proc import INSTANCE, listeners, marked, pids
+from atoll.drivers.host.proc import listeners
 from atoll.drivers.probes import FabricProber
 from atoll.drivers.runtimes.process import ProcessRuntime
 from atoll.drivers.runtimes.sandbox import SandboxRuntime
@@ -45,76 +41,13 @@ from atoll.plan.design import Host
 from atoll.ports import Builder
 from atoll.server.api.app import app
 from atoll.server.dashboard.page import dashboard
+from atoll.server.ground import Fabric
 from atoll.server.loglines import lines
 from atoll.server.settings import Settings
 from atoll.server.surface import Surface
 from atoll.store.store import Store
 
 T = TypeVar("T")
-SWEEP = 5.0
-"""Seconds that killed processes have to be gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fabric:
-    """Where sandboxes meet: the fabric's namespace file, and whether this is root only inside a user namespace."""
-
-    netns: str
-    rootless: bool
-
-
-def enter_fabric(places: Settings) -> tuple[list[str], Fabric]:
-    """
-    Find or start the anchor; returns the command that enters its namespaces, and the fabric.
-
-    Raises `errors.Unavailable` where this host does not let us make namespaces.
-    """
-    rootless = os.geteuid() != 0
-    anchor = ensure_anchor(places.run, rootless=rootless)
-    return enter(anchor, rootless=rootless), Fabric(anchor.netns, rootless)
-
-
-def leave_fabric(places: Settings, fabric: Fabric | None) -> None:
-    """End the anchor and take the run directory away: nothing of this system is left on the machine."""
-    if fabric is not None:
-        release(places.run)
-        # This process is the last one in the anchor's mount namespace; its mounts would keep the directory.
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for mount in [m for m in reversed(mounts) if m.startswith(f"{places.run}/")]:
-            subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)  # noqa: S607
-    shutil.rmtree(places.run, ignore_errors=True)
-
-
-def sweep(places: Settings) -> str:
-    """End whatever carries this system's marker, and take the run directory away; says how many processes."""
-    ours = {pid for pid, value in marked(INSTANCE).items() if value.partition("/")[0] == places.identity}
-    proxies = {pid for pid in pids() if str(places.run) in _command_line(pid)} - {os.getpid(), os.getppid()}
-    found = ours | proxies
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    release(places.run)
-    _sweep_groups(places)
-    shutil.rmtree(places.run, ignore_errors=True)
-    return f"ended {len(found)} processes\n"
-
-
-def _sweep_groups(places: Settings) -> None:
-    tree = cgroups.host_tree()
-    deadline = time.monotonic() + SWEEP
-    for name in cgroups.names(tree, places.identity):
-        group = cgroups.group(tree, places.identity, name)
-        group.kill()
-        while group.members() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        group.remove()
-    cgroups.clear(tree, places.identity)
-
-
-def _command_line(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return ""
 
 
 @dataclass(slots=True)

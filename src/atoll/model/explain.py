@@ -60,6 +60,13 @@ T = TypeVar("T")
 Row = tuple[str, str, Field]
 
 
+def settings(service: Service) -> dict[str, str]:
+    """Every value of a service by its path in the file, as the file writes it; variables are left out."""
+    path = f"services.{service.name}"
+    rows = _service(path, service, ready_apart=False)
+    return {at: value for at, value, _ in rows if value != "none" and not at.startswith(f"{path}.env")}
+
+
 def _rows(system: System, name: str) -> tuple[str, Iterator[Row]]:
     if name == "gateway":
         return "gateway", _gateway(system.gateway)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
-from atoll.model.system import Call, Route, Service, System
+from atoll.model.explain import settings
+from atoll.model.system import Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import environment
@@ -63,7 +64,7 @@ def _differences(
             "gateway",
             "the gateway listens elsewhere at once; open connections to the old address are drained",
             "gateway changed",
-            _changed("gateway", current.gateway, wanted.gateway),
+            _changed({"gateway.listen": _door(current)}, {"gateway.listen": _door(wanted)}),
         )
     for name, service in wanted.services.items():
         pin = pins.get(name, Pin())
@@ -79,7 +80,7 @@ def _differences(
 
 
 def _service(before: Service, after: Service, on: Recipe, wanted: System, digest: str | None) -> Iterator[Difference]:
-    changes = _changed(f"services.{after.name}", before, after)
+    changes = _changed(_values(before), _values(after))
     why = tuple(_release_reasons(on, after, wanted, digest))
     count = f"services.{after.name}.instances"
     scale = [c for c in changes if c.path == count]
@@ -112,8 +113,7 @@ def _instances(count: int) -> str:
     return f"{count} instance{'s' if count != 1 else ''}"
 
 
-def _changed(path: str, before: object, after: object) -> tuple[FieldChange, ...]:
-    old, new = dict(_flat(path, before)), dict(_flat(path, after))
+def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[FieldChange, ...]:
     return tuple(
         FieldChange(p, _shown(p, old.get(p)), _shown(p, new.get(p)))
         for p in sorted(old.keys() | new.keys())
@@ -121,30 +121,13 @@ def _changed(path: str, before: object, after: object) -> tuple[FieldChange, ...
     )
 
 
+def _values(service: Service) -> dict[str, str]:
+    return settings(service) | {f"services.{service.name}.env.{key}": value for key, value in service.env.items()}
+
+
+def _door(system: System) -> str:
+    return f"{system.gateway.host}:{system.gateway.listen}"
+
+
 def _shown(path: str, value: str | None) -> str | None:
     return "(not shown)" if value is not None and ".env." in path else value
-
-
-def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
-    if is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            yield from _flat(f"{path}.{field.name}", getattr(value, field.name))
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _flat(f"{path}.{key}", item)
-    elif isinstance(value, tuple):
-        for position, item in enumerate(value):
-            yield from _flat(f"{path}.{_label(item, position)}", item)
-    elif value is not None:
-        yield path, str(value)
-
-
-def _label(item: object, position: int) -> str:
-    """What tells an entry of a list from its neighbours; two routes may have one path on different hosts."""
-    match item:
-        case Call():
-            return item.service
-        case Route():
-            return ",".join(item.hosts) + item.path
-        case _:
-            return str(position)

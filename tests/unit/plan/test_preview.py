@@ -94,6 +94,11 @@ def test_what_acts_at_once(service):
     assert found.changes
 
 
+def test_a_change_is_told_as_the_file_writes_it():
+    found = difference(system(replace(ORDERS, calls=(Call("catalog", CallPolicy(timeout=0.5)),)), CATALOG))
+    assert FieldChange("services.orders.calls.catalog.timeout", "10s", "500ms") in found.changes
+
+
 def test_scale_says_how_many():
     up, down = (difference(system(replace(ORDERS, instances=n), CATALOG)) for n in (5, 1))
     assert (up.kind, up.effect) == (Kind.SCALE, "starts 3 instances")
@@ -125,4 +130,4 @@ def test_routes_on_one_path_and_different_hosts_are_different_routes():
 def test_the_gateway_moves():
     found = difference(system(ORDERS, CATALOG, gateway=Gateway(listen=9000)))
     assert (found.kind, found.subject) == (Kind.CHANGE, "gateway")
-    assert found.changes == (FieldChange("gateway.listen", "8080", "9000"),)
+    assert found.changes == (FieldChange("gateway.listen", "127.0.0.1:8080", "127.0.0.1:9000"),)

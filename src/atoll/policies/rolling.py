@@ -21,27 +21,40 @@ def judge(service: Service, pin: Pin, workload: Workload | None, observed: Obser
     """
     Say whether the target of *pin* has replaced everything else, has failed, or is still going on.
 
-    It has failed when one of its instances crashed `CRASHES` times in a row or did not become ready in its start-up
-    time. It is done when the declared number serves, acknowledged by the proxies, and nothing older is left.
+    It has failed when one of its instances crashed `CRASHES` times in a row, did not become ready in its start-up
+    time, or was ready once and has not been for as long. It is done when the declared number serves, acknowledged by the proxies, and nothing older is left.
     """
     if pin.target is None:
         return Verdict(Outcome.DONE)
     release = pin.target.release
     instances = workload.instances if workload is not None else ()
     new = [i for i in instances if i.recipe.release == release]
-    for failure in workload.failures if workload is not None else ():
-        if failure.release == release and failure.crashes >= CRASHES:
-            return Verdict(Outcome.FAILED, f"{failure.crashes} runs in a row failed: {failure.reason}")
-    for instance in new:
-        if instance.crashes >= CRASHES:
-            return Verdict(Outcome.FAILED, f"{instance.crashes} runs in a row failed: {instance.reason}")
-        if _never_ready(instance, service, observed):
-            return Verdict(Outcome.FAILED, instance.reason)
+    failures = workload.failures if workload is not None else ()
+    given_up = [_too_many(f.crashes, f.reason) for f in failures if f.release == release]
+    given_up += [_failure(i, service, observed) for i in new]
+    reason = next(filter(None, given_up), "")
+    if reason:
+        return Verdict(Outcome.FAILED, reason)
     serving = sum(_accepted(i, observed) for i in new)
     old = sum(i.recipe.release != release for i in instances)
     if serving >= service.instances and not old:
         return Verdict(Outcome.DONE)
     return Verdict(Outcome.GOING, f"{serving} of {service.instances} serve release {release}, {old} older to stop")
+
+
+def _too_many(crashes: int, reason: str) -> str:
+    return f"{crashes} runs in a row failed: {reason}" if crashes >= CRASHES else ""
+
+
+def _failure(instance: Instance, service: Service, observed: Observed) -> str:
+    """Why this instance says that its release has failed; empty where it does not."""
+    startup = service.health.startup
+    if _never_ready(instance, service, observed):
+        return instance.reason
+    # It served and lost its readiness: it has its start-up time to find it again, a rollout must not wait for ever.
+    if instance.stage is Stage.START and instance.served and observed.at >= instance.since + startup:
+        return f"{instance.name} was ready, but has not been for {startup:g} s: {instance.reason}"
+    return _too_many(instance.crashes, instance.reason)
 
 
 def _never_ready(instance: Instance, service: Service, observed: Observed) -> bool:

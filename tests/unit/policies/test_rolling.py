@@ -52,6 +52,12 @@ def test_it_goes_on_before_there_is_anything():
     assert judge(SERVICE, PIN, None, Observed(0.0)).outcome is Outcome.GOING
 
 
+@pytest.mark.parametrize(("since", "outcome"), [(95.1, Outcome.GOING), (95.0, Outcome.FAILED)])
+def test_one_that_served_and_stays_unready_ends_the_release(since, outcome):
+    lost = replace(instance(1, stage=Stage.START, served=90.0, reason="no answer"), since=since)
+    assert verdict(instance(2, OLD), lost).outcome is outcome
+
+
 @pytest.mark.parametrize(("crashes", "outcome"), [(2, Outcome.GOING), (3, Outcome.FAILED)])
 def test_three_crashes_in_a_row_are_enough(crashes, outcome):
     found = verdict(instance(1, stage=Stage.START, crashes=crashes, reason="it exited with code 1"))

@@ -22,7 +22,8 @@ def judge(service: Service, pin: Pin, workload: Workload | None, observed: Obser
     Say whether the target of *pin* has replaced everything else, has failed, or is still going on.
 
     It has failed when one of its instances crashed `CRASHES` times in a row, did not become ready in its start-up
-    time, or was ready once and has not been for as long. It is done when the declared number serves, acknowledged by the proxies, and nothing older is left.
+    time, or was ready once and has not been for as long. It is done when the declared number serves, acknowledged by
+    the proxies, and nothing older is left.
     """
     if pin.target is None:
         return Verdict(Outcome.DONE)

@@ -204,11 +204,11 @@ class Changing:
             if name not in self.system.services:
                 if workload is not None or observed.instances.get(name):
                     return False
-            elif not self._failing(name) and (
+            elif (
                 workload is None
                 or workload.basis is None
                 or len(workload.instances) != self.system.services[name].instances
-            ):
+            ) and not self._failing(name):  # asks the store, so only where it matters
                 return False
         return True
 

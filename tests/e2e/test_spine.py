@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +117,16 @@ def test_the_control_plane_may_die(system):
         assert {i["name"]: i["pid"] for i in system.instances("web")} == before
         load.wait(50)
     assert load.failed == []
+
+
+def test_down_by_force_leaves_nothing_either(system):
+    system.source()
+    system.write(ORDERS)
+    system.run("up", "--detach")
+    bases = [path.read_text().strip() for path in system.places.run.glob("*.base-id")]
+    memories = [Path(f"/dev/shm/envoy_shared_memory_{base}0") for base in bases]
+    assert len(memories) == 2
+    assert all(memory.exists() for memory in memories)
+    system.run("down", "--force")
+    assert system.left() == []
+    assert not any(memory.exists() for memory in memories)

@@ -136,7 +136,7 @@ class EnvoyProcess:
                 _signal(record, self._config_path, number)
             if ends:
                 _, ends = map(list, await asyncio.wait(ends, timeout=STOP_SECONDS))
-        self._forget_base()
+        forget_memory(self._base_path)
         self._record_path.unlink(missing_ok=True)
 
     def let_go(self) -> None:
@@ -157,13 +157,6 @@ class EnvoyProcess:
                     file.seek(0)
                     file.write(newer)
                     file.truncate()
-
-    def _forget_base(self) -> None:
-        """Envoy leaves its shared memory behind when it ends; a proxy that starts afresh takes a new one."""
-        with contextlib.suppress(OSError):
-            base = self._base_path.read_text().strip()
-            self._base_path.unlink()
-            Path(f"/dev/shm/envoy_shared_memory_{base}0").unlink()  # noqa: S108 - the name is Envoy's
 
     # --- starting -----------------------------------------------------------------------------------------------
 
@@ -247,7 +240,7 @@ class EnvoyProcess:
         self._record = None
         for record in self._read():  # nobody is left to tell a former epoch to end, and it holds the sockets
             _signal(record, self._config_path, signal.SIGKILL)
-        self._forget_base()
+        forget_memory(self._base_path)
         wait = 0.0 if not self._failures else min(LONGEST_BACK_OFF, BACK_OFF * 2.0 ** min(self._failures - 1, 10))
         self._failures += 1
         self._respawn = asyncio.get_running_loop().call_later(wait, self._again)
@@ -259,6 +252,14 @@ class EnvoyProcess:
             self._spawn(epoch=0)
         except (Failed, OSError):
             self._ended()
+
+
+def forget_memory(base_path: Path) -> None:
+    """Remove the shared memory that Envoy leaves behind when it ends, and the file that names it."""
+    with contextlib.suppress(OSError):
+        base = base_path.read_text().strip()
+        base_path.unlink()
+        Path(f"/dev/shm/envoy_shared_memory_{base}0").unlink()  # noqa: S108 - the name is Envoy's
 
 
 def _is_alive(record: Record, config: Path) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from atoll.drivers.host import cgroups
 from atoll.drivers.host.fabric import ensure_anchor, enter, release
 from atoll.drivers.host.proc import INSTANCE, marked, pids
+from atoll.mesh.process import forget_memory
 from atoll.server.settings import Settings
 
 SWEEP = 5.0
@@ -64,6 +65,8 @@ def sweep(places: Settings) -> str:
             os.kill(pid, signal.SIGKILL)
     release(places.run)
     _sweep_groups(places)
+    for base in places.run.glob("*.base-id"):
+        forget_memory(base)
     shutil.rmtree(places.run, ignore_errors=True)
     return f"ended {len(found)} processes\n"
 

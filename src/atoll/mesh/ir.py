@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from atoll.kit.policy import Breaker, Retry
+from atoll.values.protocols import Protocol
 
 
 class Door(StrEnum):
@@ -168,6 +169,7 @@ class Cluster:
     breaker: Breaker | None = None
     check: HealthCheck | None = None
     source_netns: str | None = None
+    protocol: Protocol = Protocol.AUTO
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,16 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 also=("healthcheck", "probe", "check", "readiness", "liveness"),
             ),
             Field(
+                "protocol",
+                Shape.CHOICE,
+                "The version of HTTP that it is spoken to in. `http1` translates for callers that speak HTTP/2, `http2`"
+                " for those that speak HTTP/1.1.",
+                "auto",
+                "what the caller speaks; HTTP/1.1, HTTP/2, gRPC and WebSocket all pass",
+                choices=("auto", "http1", "http2"),
+                also=("appProtocol", "app_protocol", "h2c", "http2", "grpc"),
+            ),
+            Field(
                 "env",
                 Shape.VARIABLES,
                 "Environment variables. No secrets here.",

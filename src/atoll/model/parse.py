@@ -26,6 +26,7 @@ from atoll.model.system import (
     System,
 )
 from atoll.values.names import is_host, is_variable, port_number, wrong_name
+from atoll.values.protocols import Protocol
 
 SMALLEST_MEMORY = 4 * 2**20
 _SEGMENT = r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})"
@@ -106,6 +107,7 @@ def _service(name: str, section: Section) -> Service:
         instances=_instances(section),
         resources=_resources(section.section("resources", "resources")),
         health=_health(section),
+        protocol=Protocol(section.choice("protocol")),
         env=dict(_env(section)),
         routes=tuple(_routes(section)),
         calls=tuple(c for c in outgoing if isinstance(c, Call)),

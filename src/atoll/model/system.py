@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from atoll.kit.policy import Breaker, Bulkhead, Retry
+from atoll.values.protocols import Protocol
 
 
 class RuntimeKind(StrEnum):
@@ -123,6 +124,7 @@ class Service:
     instances: int = 1
     resources: Resources = Resources()
     health: Health = Health()
+    protocol: Protocol = Protocol.AUTO
     env: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
     calls: tuple[Call, ...] = ()

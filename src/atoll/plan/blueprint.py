@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from atoll.model.system import Call, Egress, Gateway, Health, Resources, Route, RuntimeKind
+from atoll.values.protocols import Protocol
 
 
 class Stage(StrEnum):
@@ -118,6 +119,7 @@ class Workload:
     calls: tuple[Call, ...]
     egress: tuple[Egress, ...]
     health: Health
+    protocol: Protocol = Protocol.AUTO
     serial: int = 0  # how many instances this service has ever had
     failures: tuple[Failure, ...] = ()
     restarts: int = 0  # how many of its instances had to be replaced because they failed

@@ -158,6 +158,7 @@ class _Turn:
             calls=self.service.calls,
             egress=self.service.egress,
             health=self.service.health,
+            protocol=self.service.protocol,
             serial=self.last_serial,
             restarts=restarts,
             failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),

@@ -34,6 +34,7 @@ from atoll.model.system import (
 from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Stage, Workload
 from atoll.plan.observed import MeshSeen
 from atoll.values.network import PREFIX_LENGTH, fabric_address, instance_address
+from atoll.values.protocols import Protocol
 
 PROGRAMS = Path(__file__).parent / "programs"
 PORT = 8080
@@ -139,10 +140,11 @@ class World:
         calls: tuple[Call, ...] = (),
         egress: tuple[Egress, ...] = (),
         health: Health | None = None,
+        protocol: Protocol = Protocol.AUTO,
     ) -> Workload:
         health = health or Health(ready=Check(interval=0.2, timeout=0.5))
         runtime = RuntimeKind.SANDBOX if self.sandboxed else RuntimeKind.PROCESS
-        self.workloads[name] = Workload(name, runtime, (), routes, calls, egress, health)
+        self.workloads[name] = Workload(name, runtime, (), routes, calls, egress, health, protocol)
         for _ in range(instances):
             self.add(name, kind=kind)
         return self.workloads[name]

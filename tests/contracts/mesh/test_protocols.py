@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from atoll.mesh.xds.listeners import HEAD_TIMEOUT
 from atoll.model.system import Call, CallPolicy, Egress, Route
+from atoll.values.protocols import Protocol
 
 SHORT = CallPolicy(timeout=0.3)
 
@@ -70,6 +72,34 @@ async def test_grpc_passes_unary_and_streaming(world):
     assert outside == inside == [f"{echo}: hello", "100"]
 
 
+async def test_callers_that_speak_http2_reach_a_service_of_http1_that_says_so(world):
+    world.service("old", protocol=Protocol.HTTP1)
+    world.service("silent")
+    world.service("orders", calls=(Call("old"), Call("silent")))
+    await world.publish()
+    orders = world.instances("orders")[0]
+    answer = await world.call(orders, "old", http2_prior_knowledge="")
+    assert (answer.status, world.instances("old")[0].name in answer.body) == (200, True)
+    refused = await world.call(orders, "silent", http2_prior_knowledge="")
+    assert refused.status == 502
+    assert "services.silent.protocol" in refused.body
+
+
+async def test_callers_that_speak_http1_reach_a_service_of_http2_that_says_so(world):
+    world.service("modern", kind="grpc", protocol=Protocol.HTTP2)
+    world.service("orders", calls=(Call("modern"),))
+    await world.publish()
+    message = world.root / "message"
+    message.write_bytes(bytes(5))  # gRPC's frame of an empty message
+    headers = ("Host: modern", "Content-Type: application/grpc", "TE: trailers")
+    orders = world.instances("orders")[0]
+    answer = await world.ask(
+        "http://127.0.0.1/test.Echo/One", caller=orders, method="POST", headers=headers, data_binary=f"@{message}"
+    )
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/grpc")
+    assert world.instances("modern")[0].name in answer.body
+
+
 async def test_grpc_learns_why_it_is_refused(world):
     world.service("orders")
     await world.publish()
@@ -113,3 +143,27 @@ async def echo_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     writer.write(f"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {len(head)}\r\n\r\n".encode() + head)
     await writer.drain()
     writer.close()
+
+
+async def test_a_request_that_never_ends_its_head_is_given_up_and_a_slow_body_is_not(world):
+    world.service("web", routes=(Route("/"),))
+    await world.publish()
+    body = 4 + int(HEAD_TIMEOUT)
+    head, tail = b"POST / HTTP/1.1\r\nHost: any\r\nContent-Length: %d\r\n" % body, b"X-Slow: "
+    attacker, patient = await asyncio.gather(drip(world, head + tail), drip(world, head + b"\r\n"))
+    assert attacker.startswith(b"HTTP/1.1 408")
+    assert patient.startswith(b"HTTP/1.1 200")
+
+
+async def drip(world, beginning: bytes) -> bytes:
+    """Send *beginning*, then a byte a second until there is an answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.gateway.listen)
+    writer.write(beginning)
+    answer = asyncio.ensure_future(reader.read(100))
+    deadline = asyncio.get_running_loop().time() + 3 * HEAD_TIMEOUT
+    while not answer.done():
+        assert asyncio.get_running_loop().time() < deadline
+        writer.write(b"x")
+        await asyncio.wait([answer], timeout=1)
+    writer.close()
+    return await answer

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from atoll.mesh import ir
-from atoll.mesh.translate import doors, names, outlets
-from atoll.model.system import Egress, Health
+from atoll.mesh.translate import doors, edges, names, outlets
+from atoll.model.system import Egress
 from atoll.plan.blueprint import Blueprint, Stage, Workload
 
 PLATFORM = "@platform"
@@ -53,12 +53,12 @@ def translate(
     bases: dict[str, tuple[object, ...]] = {}
     workloads = blueprint.workloads
     for name, workload in workloads.items():
-        healths = {c.service: workloads[c.service].health for c in workload.calls if c.service in workloads}
+        callees = {c.service: edges.callee(workloads[c.service]) for c in workload.calls if c.service in workloads}
         before = old.bases.get(name)
         there = before[2] if before and unmoved and before[0] is workload else namespaces.intersection(_netns(workload))
-        bases[name] = (workload, healths, there, topology)
+        bases[name] = (workload, callees, there, topology)
         same = _same(before, bases[name])
-        shares[name] = old.mesh.shares[name] if same else _share(workload, healths, namespaces, topology)
+        shares[name] = old.mesh.shares[name] if same else _share(workload, callees, namespaces, topology)
     routed = {n: w for n, w in workloads.items() if w.routes}
     declared = tuple(e for w in workloads.values() for e in w.egress)
     basis = (blueprint.gateway, tuple((n, w.routes) for n, w in routed.items()), declared, topology)
@@ -78,14 +78,14 @@ def _netns(workload: Workload) -> Iterator[str]:
 
 
 def _share(
-    workload: Workload, healths: Mapping[str, Health], namespaces: frozenset[str], topology: Topology
+    workload: Workload, callees: Mapping[str, edges.Callee], namespaces: frozenset[str], topology: Topology
 ) -> ir.Share:
     assignment = _assignment(workload)
     mesh: list[ir.Item] = [
         assignment,
         *outlets.listeners(workload, namespaces),
-        *outlets.tables(workload, healths),
-        *outlets.calls(workload, healths),
+        *outlets.tables(workload, callees),
+        *outlets.calls(workload, callees),
         *outlets.leaving(workload, topology.egress),
     ]
     public = doors.public_edges(workload, topology.fabric if not topology.extra_hop else None)

@@ -68,7 +68,7 @@ def public_edges(workload: Workload, source_netns: str | None) -> Iterator[ir.Cl
         if variant not in done:
             done.add(variant)
             name = names.edge(names.GATEWAY, workload.service, variant)
-            yield edges.cluster(name, workload.service, route.policy, workload.health, source_netns)
+            yield edges.cluster(name, workload.service, route.policy, edges.callee(workload), source_netns)
 
 
 def egress(declared: Sequence[Egress], path: str) -> Iterator[tuple[str, ir.Item]]:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
 from atoll.model.system import CallPolicy, Egress, Health
+from atoll.plan.blueprint import Workload
+from atoll.values.protocols import Protocol
 
 CONNECT_TIMEOUT = 1.0
 EGRESS_CONNECT_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """What the way to a service depends on beside the caller's policy: when an instance is well, what it speaks."""
+
+    health: Health
+    protocol: Protocol
+
+
+def callee(workload: Workload) -> Callee:
+    """A service, as far as the ways to it depend on it."""
+    return Callee(workload.health, workload.protocol)
 
 
 def forward(path: str, cluster: str, callee: str, policy: CallPolicy) -> ir.Forward:
@@ -20,17 +37,18 @@ def passing(cluster: str, callee: str, idle: float) -> ir.Forward:
     return ir.Forward("/", cluster, callee, 0.0, None, idle, None)
 
 
-def cluster(name: str, callee: str, policy: CallPolicy, health: Health, source_netns: str | None) -> ir.Cluster:
+def cluster(name: str, service: str, policy: CallPolicy, to: Callee, source_netns: str | None) -> ir.Cluster:
     """The callee as this caller sees it."""
-    ready = health.ready
+    ready = to.health.ready
     return ir.Cluster(
         name=name,
-        target=ir.Assigned(callee),
+        target=ir.Assigned(service),
         connect_timeout=CONNECT_TIMEOUT,
         limits=_limits(policy),
         breaker=policy.breaker if policy.breaker.mode == "enforce" else None,
-        check=ir.HealthCheck(ready.path, callee, ready.interval, ready.timeout, ready.failures),
+        check=ir.HealthCheck(ready.path, service, ready.interval, ready.timeout, ready.failures),
         source_netns=source_netns,
+        protocol=to.protocol,
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from atoll.mesh import ir
 from atoll.mesh.translate import edges, names
-from atoll.model.system import Call, Egress, Health
+from atoll.mesh.translate.edges import Callee
+from atoll.model.system import Call, Egress
 from atoll.plan.blueprint import Instance, Outlet, Workload
 
 CALLER_HEADER = "x-atoll-caller"
@@ -20,13 +21,13 @@ def listeners(workload: Workload, namespaces: frozenset[str]) -> Iterator[ir.Ite
                 yield _listener(workload.service, instance, outlet)
 
 
-def calls(workload: Workload, healths: Mapping[str, Health]) -> Iterator[ir.Item]:
-    """The edges to other services. *healths* has the callees that exist."""
+def calls(workload: Workload, callees: Mapping[str, Callee]) -> Iterator[ir.Item]:
+    """The edges to other services. *callees* has the callees that exist."""
     for call in workload.calls:
-        health = healths.get(call.service)
-        if health is not None:
+        callee = callees.get(call.service)
+        if callee is not None:
             name = names.edge(workload.service, call.service)
-            yield edges.cluster(name, call.service, call.policy, health, None)
+            yield edges.cluster(name, call.service, call.policy, callee, None)
 
 
 def leaving(workload: Workload, egress_socket: str) -> Iterator[ir.Item]:
@@ -35,15 +36,15 @@ def leaving(workload: Workload, egress_socket: str) -> Iterator[ir.Item]:
         yield edges.outside(_egress_name(workload.service, egress), egress.policy, egress_socket)
 
 
-def tables(workload: Workload, healths: Mapping[str, Health]) -> Iterator[ir.Item]:
+def tables(workload: Workload, callees: Mapping[str, Callee]) -> Iterator[ir.Item]:
     """One table for all sandboxed instances; one for each callee where the listener names it."""
     outlets = [outlet for instance in workload.instances for outlet in instance.outlets]
     if any(outlet.callee is None for outlet in outlets):
-        yield _table(workload, healths)
+        yield _table(workload, callees)
     named = {outlet.callee for outlet in outlets}
     for call in workload.calls:
         if call.service in named:
-            host = ir.VirtualHost(call.service, ("*",), (_rule(workload, call, healths),), workload.service)
+            host = ir.VirtualHost(call.service, ("*",), (_rule(workload, call, callees),), workload.service)
             yield ir.RouteTable(names.edge(workload.service, call.service), (host,))
 
 
@@ -57,18 +58,18 @@ def _listener(service: str, instance: Instance, outlet: Outlet) -> ir.Listener:
     )
 
 
-def _table(workload: Workload, healths: Mapping[str, Health]) -> ir.RouteTable:
+def _table(workload: Workload, callees: Mapping[str, Callee]) -> ir.RouteTable:
     caller = workload.service
     inner = tuple(
-        ir.VirtualHost(c.service, (c.service, f"{c.service}:80"), (_rule(workload, c, healths),), caller)
+        ir.VirtualHost(c.service, (c.service, f"{c.service}:80"), (_rule(workload, c, callees),), caller)
         for c in workload.calls
     )
     outer = tuple(_outside(caller, egress) for egress in workload.egress)
     return ir.RouteTable(caller, (*inner, *outer, _undeclared(caller)))
 
 
-def _rule(workload: Workload, call: Call, healths: Mapping[str, Health]) -> ir.Rule:
-    if call.service not in healths:
+def _rule(workload: Workload, call: Call, callees: Mapping[str, Callee]) -> ir.Rule:
+    if call.service not in callees:
         return ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}")
     return edges.forward("/", names.edge(workload.service, call.service), call.service, call.policy)
 

@@ -20,6 +20,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from atoll.kit.policy import Breaker
 from atoll.mesh import ir
 from atoll.mesh.xds.messages import address, count, packed, seconds
+from atoll.values.protocols import Protocol
 
 UNLIMITED = 1_000_000
 EVERY_SECOND = 1.0
@@ -32,16 +33,33 @@ MERGE_WINDOW = 0.01
 # not be repeated fails. Servers close after 2 s (gunicorn), 5 s (uvicorn, Node.js) or more: be the first to close.
 UPSTREAM_IDLE = 1.5
 
-# Speak to the callee what the caller speaks: HTTP/1.1, HTTP/2 and gRPC pass, upgrades too.
-_PROTOCOL = packed(
-    http_protocol_options_pb2.HttpProtocolOptions(
-        common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(UPSTREAM_IDLE)),
-        use_downstream_protocol_config=http_protocol_options_pb2.HttpProtocolOptions.UseDownstreamHttpConfig(
-            http_protocol_options=Http1ProtocolOptions(),
-            http2_protocol_options=Http2ProtocolOptions(allow_connect=True),
-        ),
-    )
-)
+_COMMON = HttpProtocolOptions(idle_timeout=seconds(UPSTREAM_IDLE))
+_HTTP1 = Http1ProtocolOptions()
+_HTTP2 = Http2ProtocolOptions(allow_connect=True)
+_Options = http_protocol_options_pb2.HttpProtocolOptions
+_PROTOCOLS = {
+    # Speak to the callee what the caller speaks: HTTP/1.1, HTTP/2 and gRPC pass, upgrades too.
+    Protocol.AUTO: packed(
+        _Options(
+            common_http_protocol_options=_COMMON,
+            use_downstream_protocol_config=_Options.UseDownstreamHttpConfig(
+                http_protocol_options=_HTTP1, http2_protocol_options=_HTTP2
+            ),
+        )
+    ),
+    Protocol.HTTP1: packed(
+        _Options(
+            common_http_protocol_options=_COMMON,
+            explicit_http_config=_Options.ExplicitHttpConfig(http_protocol_options=_HTTP1),
+        )
+    ),
+    Protocol.HTTP2: packed(
+        _Options(
+            common_http_protocol_options=_COMMON,
+            explicit_http_config=_Options.ExplicitHttpConfig(http2_protocol_options=_HTTP2),
+        )
+    ),
+}
 _PROTOCOL_NAME = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -52,7 +70,7 @@ def cluster(item: ir.Cluster) -> Cluster:
         connect_timeout=seconds(item.connect_timeout),
         lb_policy=Cluster.LEAST_REQUEST,
         circuit_breakers=_circuit_breakers(item.limits),
-        typed_extension_protocol_options={_PROTOCOL_NAME: _PROTOCOL},
+        typed_extension_protocol_options={_PROTOCOL_NAME: _PROTOCOLS[item.protocol]},
         ignore_health_on_host_removal=True,  # what is no longer listed is gone, whatever its health check says
     )
     # Without this Envoy sends to instances that it knows to be bad when they are more than half.

@@ -27,6 +27,7 @@ from atoll.mesh.xds.routes import plain_text
 
 HCM = "envoy.filters.network.http_connection_manager"
 EDGE_BUFFER = 32 * 1024
+HEAD_TIMEOUT = 10.0
 # Nobody is internal, whatever the address: x-envoy-* headers of callers are dropped. A range that no packet comes from,
 # since an empty list means all private addresses to Envoy.
 _NOBODY = HttpConnectionManager.InternalAddressConfig(
@@ -34,6 +35,11 @@ _NOBODY = HttpConnectionManager.InternalAddressConfig(
 )
 YES = BoolValue(value=True)
 NO = BoolValue(value=False)
+
+_OTHER_PROTOCOL = (
+    "%ROUTE_NAME% does not speak the version of HTTP that it was asked in (%PROTOCOL%): say what it speaks with"
+    " services.%ROUTE_NAME%.protocol in atoll.yaml"
+)
 
 _ROUTER = HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True)))
 
@@ -90,7 +96,9 @@ def _distrust(manager: HttpConnectionManager) -> None:
             idle_timeout=seconds(300.0), headers_with_underscores_action=HttpProtocolOptions.DROP_HEADER
         )
     )
-    manager.request_headers_timeout.CopyFrom(seconds(10.0))
+    # A route has its own; so this bounds how long a request may take to get to one, which is its head. The setting for
+    # that, request_headers_timeout, does the same with a timer more for every request.
+    manager.stream_idle_timeout.CopyFrom(seconds(HEAD_TIMEOUT))
     manager.http2_protocol_options.max_concurrent_streams.value = 100
     manager.http2_protocol_options.initial_stream_window_size.value = 64 * 1024
     manager.http2_protocol_options.initial_connection_window_size.value = 1024 * 1024
@@ -103,6 +111,7 @@ def _serve_instance(manager: HttpConnectionManager, caller: str) -> None:
     """An instance is known by where it calls from; what it says about time limits and retries is not for it to say."""
     manager.use_remote_address.CopyFrom(YES)
     manager.skip_xff_append = True
+    manager.generate_request_id.CopyFrom(NO)  # the gateway's, passed on, joins calls; a new one here joins nothing
     manager.internal_address_config.CopyFrom(_NOBODY)
     manager.upgrade_configs.append(HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT"))
     manager.local_reply_config.CopyFrom(
@@ -111,6 +120,7 @@ def _serve_instance(manager: HttpConnectionManager, caller: str) -> None:
                 _explained("UH", "%ROUTE_NAME% has no instance that can answer now: none is ready, or all are failing"),
                 _explained("UO", f"{caller} has as many calls to %ROUTE_NAME% open as it may (concurrency)"),
                 _explained("UT", f"%ROUTE_NAME% did not answer {caller} in time"),
+                _explained("UPE", _OTHER_PROTOCOL),
             ]
         )
     )

@@ -7,7 +7,7 @@ it healthy: Envoy gives a new endpoint nothing until its first health check pass
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.mesh import ir
@@ -15,7 +15,8 @@ from atoll.mesh.admin import HostState
 from atoll.mesh.ads.stream import Stream
 from atoll.mesh.snapshot import Key, Kind, Snapshot
 from atoll.mesh.translate import names
-from atoll.plan.blueprint import Blueprint, Instance, Stage
+from atoll.mesh.translate.blueprint import homes
+from atoll.plan.blueprint import Blueprint, Instance, Stage, Workload
 
 ROUTING = (Kind.CLUSTER, Kind.ROUTES)
 
@@ -59,11 +60,14 @@ def acknowledged(
     """The stage in which every proxy knows each instance; *before* holds where the latest is not acknowledged yet."""
     routed = {proxy: found[-1].settled(ROUTING) for proxy, found in streams.items()}
     result: dict[str, Stage] = {}
-    for service, workload in offered.blueprint.workloads.items():
-        told = all(_has(Kind.ENDPOINTS, service, offered.snapshots[proxy], found) for proxy, found in streams.items())
-        for instance in workload.instances:
+    for workload in offered.blueprint.workloads.values():
+        told = {
+            home: all(_has(Kind.ENDPOINTS, home, offered.snapshots[proxy], found) for proxy, found in streams.items())
+            for home in homes(workload)
+        }
+        for instance, where in _dwellers(workload):
             new = instance.stage is not Stage.SERVE or before.get(instance.name) is Stage.SERVE
-            if told and (new or all(routed.values())):
+            if all(told[home] for home in where) and (new or all(routed.values())):
                 result[instance.name] = instance.stage
             elif instance.name in before:
                 result[instance.name] = before[instance.name]
@@ -84,17 +88,24 @@ def in_question(offered: Offered, known: Known) -> tuple[list[Instance], list[In
     return fresh, draining
 
 
-def usable(fresh: Iterable[Instance], states: Sequence[HostState], clusters: Mapping[str, int]) -> set[str]:
-    """Those that are healthy in as many clusters as lead to their service (*clusters*, by service)."""
+def usable(
+    fresh: Iterable[Instance], states: Sequence[HostState], clusters: Mapping[str, int], offered: Offered
+) -> set[str]:
+    """Those that are healthy in as many clusters as lead to where they are (*clusters*, by assignment)."""
     healthy: dict[tuple[str, str, int], int] = {}
     for state in states:
         if state.usable:
-            key = (names.callee(state.cluster), state.ip, state.port)
+            key = (names.target(state.cluster), state.ip, state.port)
             healthy[key] = healthy.get(key, 0) + 1
+    workloads = {i.recipe.service: offered.blueprint.workloads[i.recipe.service] for i in fresh}
+    where = {i.name: found for w in workloads.values() for i, found in _dwellers(w)}
     return {
         i.name
         for i in fresh
-        if healthy.get((i.recipe.service, i.address.ip, i.address.port), 0) >= clusters.get(i.recipe.service, 0)
+        if all(
+            healthy.get((home, i.address.ip, i.address.port), 0) >= clusters.get(home, 0)
+            for home in where.get(i.name, ())
+        )
     }
 
 
@@ -104,13 +115,20 @@ def active(draining: Iterable[Instance], states: Sequence[HostState]) -> dict[st
 
 
 def leading_to(services: Iterable[str], snapshots: Iterable[Snapshot]) -> dict[str, int]:
-    """How many clusters in all proxies lead to each of these services."""
-    result = dict.fromkeys(services, 0)
+    """How many clusters in all proxies lead to each assignment of these services."""
+    result = {name: 0 for service in services for name in (service, names.next_of(service))}
     for snapshot in snapshots:
         for (kind, _), resource in snapshot.resources.items():
             if kind is Kind.CLUSTER and resource.refers in result:
                 result[resource.refers] += 1
     return result
+
+
+def _dwellers(workload: Workload) -> Iterator[tuple[Instance, list[str]]]:
+    """Each instance with the assignments that it is in."""
+    found = homes(workload)
+    for instance in workload.instances:
+        yield instance, [home for home, there in found.items() if instance in there]
 
 
 def _open(instance: Instance, stream: Stream, wanted: Mapping[Key, object]) -> bool:

@@ -186,7 +186,9 @@ class EnvoyMesh:
         if known is not self._known or offered is not self._offered:
             return {}
         before = (set(known.usable), dict(known.active))
-        known.usable |= acceptance.usable(fresh, states, acceptance.leading_to(services, offered.snapshots.values()))
+        known.usable |= acceptance.usable(
+            fresh, states, acceptance.leading_to(services, offered.snapshots.values()), offered
+        )
         active = acceptance.active(draining, states)
         known.active = {name: max(count, last[name]) for name, count in active.items() if name in last}
         if before != (known.usable, known.active):

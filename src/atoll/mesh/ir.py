@@ -51,12 +51,28 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """
+    `weight` percent of the requests, and all that name `release` (`orders=7`), go to `cluster` instead.
+
+    The same value of the header `key`, or else of the cookie `cookie` (made where it is missing; empty: no cookie), or
+    else of the request's id goes the same way, also when the weight grows.
+    """
+
+    cluster: str
+    release: str
+    weight: int
+    key: str = ""
+    cookie: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
     """
     Requests whose path begins with `path` (whole segments) go to `cluster`; `callee` is its name for people.
 
     `timeout` bounds the call with all its tries, 0 leaves that to somebody else. What streams is bounded by `idle`
-    only. Without `retry` every call is tried once.
+    only. Without `retry` every call is tried once. `split` sends a part to another release.
     """
 
     path: str
@@ -66,6 +82,7 @@ class Forward:
     per_try: float | None
     idle: float
     retry: Retry | None
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)

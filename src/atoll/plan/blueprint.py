@@ -104,6 +104,23 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """
+    Two releases of one service side by side.
+
+    `stable` gets what names no release, but for `weight` percent of it, which `next` gets; `next` also gets what names
+    it. Requests with the same value of the header `key` get the same release; without a key a cookie keeps a browser
+    where it is. With `both`, the instances of `next` are known as stable's as well, so that they can take over.
+    """
+
+    stable: int
+    next: int
+    weight: int
+    key: str = ""
+    both: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """
     One service in the target. `failures` is what a rollout must not forget where it has made room for something else.
@@ -123,6 +140,7 @@ class Workload:
     serial: int = 0  # how many instances this service has ever had
     failures: tuple[Failure, ...] = ()
     restarts: int = 0  # how many of its instances had to be replaced because they failed
+    split: Split | None = None
     basis: object = field(default=None, compare=False, repr=False)
 
 

@@ -31,7 +31,7 @@ from atoll.model.system import (
     Route,
     RuntimeKind,
 )
-from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Stage, Workload
+from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Split, Stage, Workload
 from atoll.plan.observed import MeshSeen
 from atoll.values.network import PREFIX_LENGTH, fabric_address, instance_address
 from atoll.values.protocols import Protocol
@@ -149,12 +149,14 @@ class World:
             self.add(name, kind=kind)
         return self.workloads[name]
 
-    def add(self, service: str, stage: Stage = Stage.SERVE, kind: str | None = "http") -> Instance:
+    def add(self, service: str, stage: Stage = Stage.SERVE, kind: str | None = "http", release: int = 1) -> Instance:
         """One more instance, and (unless *kind* is None) a program in its place."""
         self.serial += 1
         workload = self.workloads[service]
-        name = f"{service}-r1-{self.serial}"
-        recipe = Recipe(service, 1, "artifact", ("app",), (), workload.runtime, Resources(), workload.health, 10, 10)
+        name = f"{service}-r{release}-{self.serial}"
+        recipe = Recipe(
+            service, release, "artifact", ("app",), (), workload.runtime, Resources(), workload.health, 10, 10
+        )
         netns: str | None = None
         if self.sandboxed:
             path = self.namespace(self.root / name)
@@ -191,6 +193,10 @@ class World:
         self.workloads[service] = replace(
             old, instances=tuple(i for i in new if stage is not None or i.name != instance.name)
         )
+
+    def split(self, service: str, split: Split | None) -> None:
+        """Put two releases side by side."""
+        self.workloads[service] = replace(self.workloads[service], split=split)
 
     def instances(self, service: str) -> tuple[Instance, ...]:
         return self.workloads[service].instances

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from atoll.mesh import ir
 from atoll.mesh.translate import doors, edges, names, outlets
 from atoll.model.system import Egress
-from atoll.plan.blueprint import Blueprint, Stage, Workload
+from atoll.plan.blueprint import Blueprint, Instance, Split, Stage, Workload
 
 PLATFORM = "@platform"
 
@@ -61,7 +61,7 @@ def translate(
         shares[name] = old.mesh.shares[name] if same else _share(workload, callees, namespaces, topology)
     routed = {n: w for n, w in workloads.items() if w.routes}
     declared = tuple(e for w in workloads.values() for e in w.egress)
-    basis = (blueprint.gateway, tuple((n, w.routes) for n, w in routed.items()), declared, topology)
+    basis = (blueprint.gateway, tuple((n, w.routes, w.split) for n, w in routed.items()), declared, topology)
     bases[PLATFORM] = basis
     same = old.bases.get(PLATFORM) == basis
     shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared)
@@ -80,9 +80,9 @@ def _netns(workload: Workload) -> Iterator[str]:
 def _share(
     workload: Workload, callees: Mapping[str, edges.Callee], namespaces: frozenset[str], topology: Topology
 ) -> ir.Share:
-    assignment = _assignment(workload)
+    assignments = tuple(_assignment(name, found) for name, found in homes(workload).items())
     mesh: list[ir.Item] = [
-        assignment,
+        *assignments,
         *outlets.listeners(workload, namespaces),
         *outlets.tables(workload, callees),
         *outlets.calls(workload, callees),
@@ -91,15 +91,32 @@ def _share(
     public = doors.public_edges(workload, topology.fabric if not topology.extra_hop else None)
     if topology.extra_hop:
         return ir.Share({ir.GATEWAY: (), ir.MESH: (*mesh, *public)})
-    return ir.Share({ir.GATEWAY: (assignment, *public), ir.MESH: tuple(mesh)})
+    return ir.Share({ir.GATEWAY: (*assignments, *public), ir.MESH: tuple(mesh)})
 
 
-def _assignment(workload: Workload) -> ir.Assignment:
+def homes(workload: Workload) -> dict[str, list[Instance]]:
+    """The assignments of a service and whose endpoints are in them."""
+    split = workload.split
+    if split is None:
+        return {workload.service: list(workload.instances)}
+    # What is neither stable nor next any more is with next to finish what it has: it drains, and is sent nothing.
+    stable = [i for i in workload.instances if i.recipe.release == split.stable or (split.both and _is_next(i, split))]
+    return {
+        workload.service: stable,
+        names.next_of(workload.service): [i for i in workload.instances if i.recipe.release != split.stable],
+    }
+
+
+def _is_next(instance: Instance, split: Split) -> bool:
+    return instance.recipe.release == split.next
+
+
+def _assignment(name: str, instances: Iterable[Instance]) -> ir.Assignment:
     return ir.Assignment(
-        workload.service,
+        name,
         tuple(
             ir.Endpoint(i.address.ip, i.address.port, i.stage is Stage.DRAIN)
-            for i in workload.instances
+            for i in instances
             if i.stage in {Stage.SERVE, Stage.DRAIN}
         ),
     )

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from atoll.mesh import ir
 from atoll.mesh.translate import edges, names
+from atoll.mesh.translate.edges import Edge
 from atoll.mesh.translate.outlets import CALLER_HEADER
 from atoll.model.system import CallPolicy, Egress, Gateway, Route
 from atoll.plan.blueprint import Workload
 
 NO_ROUTE = "nothing is served here: no service has a route for this host and path (services.NAME.routes in atoll.yaml)"
 NO_SUCH_DOOR = "{host} is not declared by any service"
+COOKIE = "atoll-release"
 INGRESS_IDLE = 3600.0  # longer than any route's own, which acts in the other proxy
 
 
@@ -32,7 +34,7 @@ def ingress(path: str) -> Iterator[tuple[str, ir.Item]]:
 def public_table(name: str, workloads: Mapping[str, Workload]) -> ir.RouteTable:
     """All routes from outside: the longest path first, a route for this host before one for any."""
     rules = [
-        (route, edges.forward(route.path, names.edge(names.GATEWAY, w.service, variant), w.service, route.policy))
+        (route, edges.forward(route.path, Edge(names.GATEWAY, w.service, variant), route.policy, w.split, COOKIE))
         for w in workloads.values()
         for route, variant in variants(w.routes)
     ]
@@ -67,8 +69,8 @@ def public_edges(workload: Workload, source_netns: str | None) -> Iterator[ir.Cl
     for route, variant in variants(workload.routes):
         if variant not in done:
             done.add(variant)
-            name = names.edge(names.GATEWAY, workload.service, variant)
-            yield edges.cluster(name, workload.service, route.policy, edges.callee(workload), source_netns)
+            edge = Edge(names.GATEWAY, workload.service, variant)
+            yield from edges.clusters(edge, route.policy, edges.callee(workload), source_netns)
 
 
 def egress(declared: Sequence[Egress], path: str) -> Iterator[tuple[str, ir.Item]]:

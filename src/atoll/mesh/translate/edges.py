@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
+from atoll.mesh.translate import names
 from atoll.model.system import CallPolicy, Egress, Health
-from atoll.plan.blueprint import Workload
+from atoll.plan.blueprint import Split, Workload
 from atoll.values.protocols import Protocol
 
 CONNECT_TIMEOUT = 1.0
@@ -20,16 +22,55 @@ class Callee:
 
     health: Health
     protocol: Protocol
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One caller's way to one callee; variants differ in policy (the gateway's routes)."""
+
+    caller: str
+    callee: str
+    variant: int = 0
+    to_next: bool = False
+
+    @property
+    def target(self) -> str:
+        """The assignment that it leads to."""
+        return names.next_of(self.callee) if self.to_next else self.callee
+
+    @property
+    def name(self) -> str:
+        """The name of its cluster."""
+        return names.edge(self.caller, self.target, self.variant)
+
+    @property
+    def beside(self) -> Edge:
+        """The same way to the next release."""
+        return replace(self, to_next=True)
 
 
 def callee(workload: Workload) -> Callee:
     """A service, as far as the ways to it depend on it."""
-    return Callee(workload.health, workload.protocol)
+    return Callee(workload.health, workload.protocol, workload.split)
 
 
-def forward(path: str, cluster: str, callee: str, policy: CallPolicy) -> ir.Forward:
-    """The rule that sends calls along an edge, with the edge's time limits and tries."""
-    return ir.Forward(path, cluster, callee, policy.timeout, policy.per_try, policy.idle, _retry(policy))
+def forward(path: str, edge: Edge, policy: CallPolicy, split: Split | None, cookie: str = "") -> ir.Forward:
+    """
+    The rule that sends calls along an edge, with the edge's time limits and tries.
+
+    With *split* a part goes to the next release; *cookie* keeps a browser with the one that it has had.
+    """
+    part = None
+    if split is not None:
+        release = f"{edge.callee}={split.next}"
+        part = ir.Split(edge.beside.name, release, split.weight, split.key, "" if split.key else cookie)
+    return ir.Forward(path, edge.name, edge.callee, policy.timeout, policy.per_try, policy.idle, _retry(policy), part)
+
+
+def leaving(cluster: str, authority: str, policy: CallPolicy) -> ir.Forward:
+    """The rule for calls to a host outside the system."""
+    return ir.Forward("/", cluster, authority, policy.timeout, policy.per_try, policy.idle, _retry(policy))
 
 
 def passing(cluster: str, callee: str, idle: float) -> ir.Forward:
@@ -37,16 +78,22 @@ def passing(cluster: str, callee: str, idle: float) -> ir.Forward:
     return ir.Forward("/", cluster, callee, 0.0, None, idle, None)
 
 
-def cluster(name: str, service: str, policy: CallPolicy, to: Callee, source_netns: str | None) -> ir.Cluster:
-    """The callee as this caller sees it."""
+def clusters(edge: Edge, policy: CallPolicy, to: Callee, source_netns: str | None) -> Iterator[ir.Cluster]:
+    """The callee as this caller sees it: once, or twice while two releases stand side by side."""
+    yield _cluster(edge, policy, to, source_netns)
+    if to.split is not None:
+        yield _cluster(edge.beside, policy, to, source_netns)
+
+
+def _cluster(edge: Edge, policy: CallPolicy, to: Callee, source_netns: str | None) -> ir.Cluster:
     ready = to.health.ready
     return ir.Cluster(
-        name=name,
-        target=ir.Assigned(service),
+        name=edge.name,
+        target=ir.Assigned(edge.target),
         connect_timeout=CONNECT_TIMEOUT,
         limits=_limits(policy),
         breaker=policy.breaker if policy.breaker.mode == "enforce" else None,
-        check=ir.HealthCheck(ready.path, service, ready.interval, ready.timeout, ready.failures),
+        check=ir.HealthCheck(ready.path, edge.callee, ready.interval, ready.timeout, ready.failures),
         source_netns=source_netns,
         protocol=to.protocol,
     )

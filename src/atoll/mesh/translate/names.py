@@ -15,14 +15,24 @@ def edge(caller: str, callee: str, variant: int = 0) -> str:
     return f"{caller}->{callee}" + (f"#{variant + 1}" if variant else "")
 
 
-def callee(cluster: str) -> str:
-    """The callee of an edge, whichever its variant."""
+def next_of(service: str) -> str:
+    """The assignment of a service's next release, while it stands beside the stable one."""
+    return f"{service}@next"
+
+
+def target(cluster: str) -> str:
+    """The assignment that an edge leads to, whichever its variant."""
     return cluster.rpartition("->")[2].partition("#")[0]
+
+
+def callee(cluster: str) -> str:
+    """The callee of an edge, whichever its variant and release."""
+    return target(cluster).partition("@")[0]
 
 
 def edges_to(services: Iterable[str]) -> str:
     """A regular expression (RE2) for all edges to these services."""
-    return f"->({'|'.join(map(re.escape, sorted(services)))})(#\\d+)?$"
+    return f"->({'|'.join(map(re.escape, sorted(services)))})(@next)?(#\\d+)?$"
 
 
 def outlet(instance: str, callee_: str | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from atoll.mesh import ir
 from atoll.mesh.translate import edges, names
-from atoll.mesh.translate.edges import Callee
+from atoll.mesh.translate.edges import Callee, Edge
 from atoll.model.system import Call, Egress
 from atoll.plan.blueprint import Instance, Outlet, Workload
 
@@ -26,8 +26,7 @@ def calls(workload: Workload, callees: Mapping[str, Callee]) -> Iterator[ir.Item
     for call in workload.calls:
         callee = callees.get(call.service)
         if callee is not None:
-            name = names.edge(workload.service, call.service)
-            yield edges.cluster(name, call.service, call.policy, callee, None)
+            yield from edges.clusters(Edge(workload.service, call.service), call.policy, callee, None)
 
 
 def leaving(workload: Workload, egress_socket: str) -> Iterator[ir.Item]:
@@ -69,9 +68,10 @@ def _table(workload: Workload, callees: Mapping[str, Callee]) -> ir.RouteTable:
 
 
 def _rule(workload: Workload, call: Call, callees: Mapping[str, Callee]) -> ir.Rule:
-    if call.service not in callees:
+    callee = callees.get(call.service)
+    if callee is None:
         return ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}")
-    return edges.forward("/", names.edge(workload.service, call.service), call.service, call.policy)
+    return edges.forward("/", Edge(workload.service, call.service), call.policy, callee.split)
 
 
 def _outside(caller: str, egress: Egress) -> ir.VirtualHost:
@@ -80,7 +80,7 @@ def _outside(caller: str, egress: Egress) -> ir.VirtualHost:
         rule: ir.Rule = ir.Tunnel(name, authority, egress.policy.idle, ends=False)
         return ir.VirtualHost(f"https://{authority}", (authority,), (rule, *_refusals(caller)))
     domains = (egress.host, authority) if egress.port == 80 else (authority,)  # noqa: PLR2004 - the port of HTTP
-    rule = edges.forward("/", name, authority, egress.policy)
+    rule = edges.leaving(name, authority, egress.policy)
     return ir.VirtualHost(f"http://{authority}", domains, (rule, *_refusals(caller)), remove=(CALLER_HEADER,))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
@@ -14,6 +16,7 @@ from envoy.config.route.v3.route_components_pb2 import (
     RouteAction,
     RouteMatch,
     VirtualHost,
+    WeightedCluster,
 )
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
@@ -25,6 +28,8 @@ from atoll.mesh import ir
 from atoll.mesh.xds.messages import count, packed, seconds
 
 CALLER_HEADER = "x-atoll-caller"
+RELEASE_HEADER = "x-atoll-release"  # `orders=7, payments=3`: the releases that a request wants to see
+ALL = 100
 EXTERNAL_ADDRESS = "x-envoy-external-address"  # Envoy adds it where it trusts nobody; x-forwarded-for says the same
 
 # Safe for every request: it did not reach the callee.
@@ -83,6 +88,35 @@ def _routes(rule: ir.Rule) -> Iterator[Route]:
 
 
 def _forward(rule: ir.Forward) -> Iterator[Route]:
+    split = rule.split
+    if split is not None:  # whoever names the other release gets it, whatever its weight
+        for route in _variants(replace(rule, cluster=split.cluster, split=None)):
+            route.match.headers.append(_names_release(split.release))
+            yield route
+    for route in _variants(rule):
+        if split is not None and split.weight and split.cookie:
+            yield from _remembered(route, split.cookie)
+        else:
+            yield route
+
+
+def _remembered(route: Route, cookie: str) -> Iterator[Route]:
+    """
+    Give the cookie to whoever has none: it holds the id of the request that it was made for.
+
+    The id decided where that request went. Its hash is the same when it comes back in the cookie, so it decides the
+    same again. (Envoy makes the cookie of a hash policy only for balancers that hash.)
+    """
+    known = Route()
+    known.CopyFrom(route)
+    known.match.headers.append(HeaderMatcher(name="cookie", string_match=StringMatcher(contains=f"{cookie}=")))
+    yield known
+    value = f"{cookie}=%REQ(X-REQUEST-ID)%; Path=/; HttpOnly; SameSite=Lax"
+    route.response_headers_to_add.append(HeaderValueOption(header=HeaderValue(key="set-cookie", value=value)))
+    yield route
+
+
+def _variants(rule: ir.Forward) -> Iterator[Route]:
     for condition in _STREAMING:
         yield _route(rule, condition, timeout=0.0, per_try=None, retry_on=UNSENT)
     if rule.retry is not None:
@@ -96,12 +130,47 @@ def _route(
     result = Route(name=rule.callee, match=_path(rule.path))
     if condition is not None:
         result.match.headers.append(condition)
-    result.route.cluster = rule.cluster
+    if rule.split is not None and rule.split.weight:
+        _divide(result.route, rule.cluster, rule.split)
+    else:
+        result.route.cluster = rule.cluster
     result.route.timeout.CopyFrom(seconds(timeout))
     result.route.idle_timeout.CopyFrom(seconds(rule.idle))
     if rule.retry is not None:
         result.route.retry_policy.CopyFrom(_retry_policy(rule.retry, per_try, retry_on))
     return result
+
+
+def _divide(action: RouteAction, stable: str, split: ir.Split) -> None:
+    """
+    Two clusters by weight, the same request always the same way.
+
+    Envoy takes the hash modulo 100 and walks the list: next comes first, so that whoever has it keeps it as it grows.
+    """
+    shares = ((split.cluster, split.weight), (stable, ALL - split.weight))
+    action.weighted_clusters.clusters.extend(
+        WeightedCluster.ClusterWeight(name=name, weight=count(share)) for name, share in shares
+    )
+    action.weighted_clusters.use_hash_policy.value = True
+    action.hash_policy.extend(_sticky(split))
+
+
+def _sticky(split: ir.Split) -> Iterator[RouteAction.HashPolicy]:
+    """The first that is there decides."""
+    if split.key:
+        yield _by_header(split.key)
+    if split.cookie:
+        yield RouteAction.HashPolicy(cookie=RouteAction.HashPolicy.Cookie(name=split.cookie), terminal=True)
+    yield _by_header("x-request-id")
+
+
+def _by_header(name: str) -> RouteAction.HashPolicy:
+    return RouteAction.HashPolicy(header=RouteAction.HashPolicy.Header(header_name=name), terminal=True)
+
+
+def _names_release(release: str) -> HeaderMatcher:
+    regex = rf"(.*,)?\s*{re.escape(release)}\s*(,.*)?"
+    return HeaderMatcher(name=RELEASE_HEADER, string_match=StringMatcher(safe_regex=RegexMatcher(regex=regex)))
 
 
 def _retry_policy(retry: Retry, per_try: float | None, retry_on: str) -> RetryPolicy:

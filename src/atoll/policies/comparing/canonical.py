@@ -1,0 +1,163 @@
+"""
+Answers made comparable, by a contract that says what of them counts.
+
+A path names a field with the dots of JSON and no indexes: `items[*].price`; `$` is the whole body. A contract may name
+more than one field with `*`, which stands for any part without a dot.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from atoll.errors import Refused
+
+ROOT = "$"
+LIST, SET = "list", "set"
+DEEPEST = 64
+"""Levels of JSON; what is nested more deeply is compared as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Two numbers are the same if they differ by at most `absolute`, or by `relative` of the larger one."""
+
+    absolute: float = 0.0
+    relative: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """
+    What of an answer counts.
+
+    `headers` are compared beside the status. Fields that are `masked` must be there with the same type, whatever their
+    value; `ignored` ones are not looked at. An array is a `list` unless `arrays` says `set`, or the name of the field
+    that its elements are known by. `shown` values may stand in a report as they are.
+    """
+
+    status: bool = True
+    headers: tuple[str, ...] = ("content-type",)
+    masked: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    arrays: tuple[tuple[str, str], ...] = ()
+    tolerances: tuple[tuple[str, Tolerance], ...] = ()
+    shown: tuple[str, ...] = ()
+
+    def array(self, path: str) -> str:
+        """How the array at *path* is compared."""
+        return next((how for pattern, how in self.arrays if matches(pattern, path)), LIST)
+
+    def tolerance(self, path: str) -> Tolerance | None:
+        """The tolerance for the number at *path*."""
+        return next((found for pattern, found in self.tolerances if matches(pattern, path)), None)
+
+    def is_masked(self, path: str) -> bool:
+        """Whether the value at *path* does not count."""
+        return any(matches(pattern, path) for pattern in self.masked)
+
+    def is_ignored(self, path: str) -> bool:
+        """Whether *path* does not count at all."""
+        return any(matches(pattern, path) for pattern in self.ignored)
+
+    def is_shown(self, path: str) -> bool:
+        """Whether the value at *path* may be shown."""
+        return any(matches(pattern, path) for pattern in self.shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """An answer as far as it counts. `body` is what JSON says, or the bytes where they are not JSON."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: Any
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether *path* is what *pattern* names, or lies below it."""
+    return _compiled(pattern).match(path) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    if pattern in {ROOT, "*"}:
+        return re.compile("")
+    parts = (r"[^.\[]*".join(map(re.escape, part.split("*"))) for part in pattern.split("[*]"))
+    return re.compile(rf"{re.escape('[*]').join(parts)}(?=$|[.\[])")
+
+
+def canonical(reply: Reply, contract: Contract) -> Canonical:
+    """*reply* as far as *contract* says that it counts."""
+    lower = {name.lower(): value for name, value in reply.headers.items()}
+    headers = tuple((name.lower(), lower[name.lower()]) for name in contract.headers if name.lower() in lower)
+    return Canonical(reply.status if contract.status else 0, headers, _body(reply.body))
+
+
+def _body(body: bytes) -> Any:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    return value if _within(value, DEEPEST) else body
+
+
+def _within(value: Any, levels: int) -> bool:
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_within(v, levels - 1) for v in inner)
+    return True
+
+
+def identity(value: Any) -> str:
+    """Text that is the same for equal values: keys sorted, so that their order does not matter."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=repr)
+
+
+def check(contract: Contract) -> None:
+    """Raise `errors.Refused` for a contract by which no answer could ever differ in its body."""
+    blind = [pattern for pattern in (*contract.masked, *contract.ignored) if pattern in {ROOT, "*", ""}]
+    if blind:
+        raise Refused(
+            f"a contract that leaves out {blind[0]!r} compares nothing of any body",
+            hint="name the fields that differ for good reasons, such as `id` or `items[*].created`",
+        )
+
+
+def check_covers(contract: Contract, sample: Canonical) -> None:
+    """Raise `errors.Refused` where *contract* leaves out every field of *sample*."""
+    fields = list(leaves(sample.body))
+    if fields and all(contract.is_masked(path) or contract.is_ignored(path) for path in fields):
+        raise Refused(
+            f"the contract leaves out every field of the body: {', '.join(fields[:5])}",
+            hint="leave at least one field to compare, or do not run this endpoint in parallel",
+        )
+
+
+def leaves(body: Any, path: str = "") -> Iterator[str]:
+    """The paths of all values that are no objects and no arrays; indexes are not told apart."""
+    if isinstance(body, dict):
+        for name, value in body.items():
+            yield from leaves(value, below(path, name))
+    elif isinstance(body, list):
+        yield from dict.fromkeys(found for value in body for found in leaves(value, f"{path}[*]"))
+    else:
+        yield path or ROOT
+
+
+def below(path: str, name: str) -> str:
+    """The path of a field of the object at *path*."""
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,63 @@
+"""A verdict in plain words and numbers."""
+
+from __future__ import annotations
+
+from math import exp
+
+from atoll.policies.judge.verdict import GUARD, RISK_BUDGET, Evidence, Kind, Verdict
+from atoll.values.judging import ERRORS, LATENCIES
+
+BEYOND = 16.0
+"""Logarithm of odds that nobody reads digits of: ten million."""
+
+
+def explain(verdict: Verdict) -> str:
+    """One sentence or a few clauses: what was counted, what it says, and what it did."""
+    clauses = [_counted(verdict.metric, verdict.evidence)]
+    if verdict.kind is Kind.FAIL:
+        clauses += [
+            verdict.note or f"odds {odds(verdict.log_odds)} that it is worse",
+            f"aborted after {verdict.seconds:.0f} s",
+            _harm(verdict),
+        ]
+    elif verdict.kind is Kind.PASS:
+        clauses += [f"odds {odds(verdict.log_odds)} against an unacceptable release"]
+        clauses += [f"passed after {verdict.seconds:.0f} s"]
+    elif verdict.note:
+        clauses += [verdict.note]
+    else:
+        clauses += [f"odds {odds(verdict.log_odds)} that it is worse, which decides nothing yet"]
+    if verdict.dry_run:
+        clauses += [f"in a dry run {', '.join(verdict.dry_run)} would have aborted"]
+    return "; ".join(clauses)
+
+
+def odds(log_odds: float) -> str:
+    """`3,100:1`, with two digits that count."""
+    if log_odds > BEYOND:
+        return "above 9,000,000:1"
+    if log_odds < 0:
+        return f"1:{_rounded(exp(min(BEYOND, -log_odds)))}"
+    return f"{_rounded(exp(log_odds))}:1"
+
+
+def _rounded(number: float) -> str:
+    text = f"{number:.2g}"
+    return f"{float(text):,.0f}" if float(text) >= 10 else text  # noqa: PLR2004
+
+
+def _counted(metric: str, found: Evidence) -> str:
+    if metric in LATENCIES:
+        quantile = metric.removeprefix("latency_")
+        slow = f"canary's {quantile} slow in {found.canary_bad:,} of {found.canary:,} units"
+        return f"{slow}, stable's in {found.stable_bad:,} of {found.stable:,}"
+    if metric in {"", ERRORS, GUARD, RISK_BUDGET}:
+        return f"canary {found.canary_bad:,} of {found.canary:,} bad, stable {found.stable_bad:,} of {found.stable:,}"
+    had = f"canary {found.canary_bad:,} {metric} in {found.canary:,} requests"
+    return f"{had}, stable {found.stable_bad:,} in {found.stable:,}"
+
+
+def _harm(verdict: Verdict) -> str:
+    if verdict.users is not None:
+        return f"{verdict.users:,} users saw an error"
+    return f"at most {verdict.failed:,} users saw an error"

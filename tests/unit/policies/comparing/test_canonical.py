@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll.errors import Refused
+from atoll.policies.comparing.canonical import (
+    Canonical,
+    Contract,
+    Reply,
+    canonical,
+    check,
+    check_covers,
+    identity,
+    leaves,
+    matches,
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "found"),
+    [
+        ("id", "id", True),
+        ("id", "ident", False),
+        ("user", "user.name", True),
+        ("items", "items[*].price", True),
+        ("items[*].price", "items[*].price", True),
+        ("items[*].price", "items[*].prices", False),
+        ("*.created", "order.created", True),
+        ("*.created", "order.line.created", False),
+        ("header:x-*", "header:x-id", True),
+        ("$", "anything", True),
+        ("a.b", "axb", False),
+    ],
+)
+def test_a_pattern_names_a_field_and_what_is_below_it(pattern, path, found):
+    assert matches(pattern, path) is found
+
+
+def test_an_answer_is_its_status_the_chosen_headers_and_its_body():
+    reply = Reply(200, {"Content-Type": "application/json", "Date": "now"}, b'{"b": 1, "a": [2]}')
+    assert canonical(reply, Contract()) == Canonical(200, (("content-type", "application/json"),), {"a": [2], "b": 1})
+    assert canonical(reply, Contract(status=False, headers=())) == Canonical(0, (), {"a": [2], "b": 1})
+
+
+@pytest.mark.parametrize("body", [b"", b"plain", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_not_json_is_compared_as_it_is(body):
+    assert canonical(Reply(200, {}, body), Contract()).body == body
+
+
+def test_equal_values_have_one_identity():
+    assert identity({"a": 1, "b": [1, None]}) == identity({"b": [1, None], "a": 1})
+
+
+def test_the_leaves_of_a_body():
+    assert list(leaves({"a": {"b": 1}, "c": [{"d": 1}, {"d": 2, "e": 3}], "f": [1, 2]})) == [
+        "a.b", "c[*].d", "c[*].e", "f[*]",
+    ]  # fmt: skip
+    assert list(leaves(3)) == ["$"]
+
+
+@pytest.mark.parametrize("contract", [Contract(masked=("$",)), Contract(ignored=("id", "*"))])
+def test_a_contract_that_leaves_out_everything_is_refused(contract):
+    with pytest.raises(Refused, match="compares nothing"):
+        check(contract)
+
+
+def test_a_contract_that_leaves_out_all_fields_of_an_answer_is_refused():
+    sample = Canonical(200, (), {"id": 1, "at": "now"})
+    with pytest.raises(Refused, match="every field of the body: id, at"):
+        check_covers(Contract(masked=("id",), ignored=("at",)), sample)
+    check_covers(Contract(masked=("id",)), sample)
+    check_covers(Contract(masked=("id",)), Canonical(200, (), {}))
+    check(Contract(masked=("id",)))
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_any_text_is_a_pattern(pattern, path):
+    assert matches(pattern, path) in {True, False}
+    if pattern:
+        assert matches(pattern.replace("*", ""), pattern.replace("*", "")) or "*" in pattern

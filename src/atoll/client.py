@@ -70,6 +70,14 @@ class Client:
         """Queue the release that served before."""
         return self._post("/v1/rollback", wire.Receipt, service=service)
 
+    def steer(self, request: wire.SteerRequest) -> wire.ProgressView:
+        """Ask something of a release on its way to users."""
+        return self._post("/v1/steer", wire.ProgressView, request)
+
+    def progress(self) -> tuple[wire.ProgressView, ...]:
+        """The releases on their way to users."""
+        return self._get("/v1/progress", tuple[wire.ProgressView, ...])
+
     def down(self) -> wire.Receipt:
         """Queue the end of every instance."""
         return self._post("/v1/down", wire.Receipt)

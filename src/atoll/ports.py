@@ -55,6 +55,17 @@ class Traffic:
     p99: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class HostCalls:
+    """Calls that one proxy sent to one address since that proxy started: answered, and failed (5xx, time-outs)."""
+
+    proxy: str
+    ip: str
+    port: int
+    success: int
+    error: int
+
+
 class Builder(Protocol):
     """Turns a source directory into an artifact."""
 
@@ -136,6 +147,10 @@ class Mesh(Protocol):
 
     async def traffic(self) -> Mapping[str, Traffic]:
         """Per service, requests that reached it, from outside and from other services."""
+        ...
+
+    async def calls(self, services: frozenset[str]) -> tuple[HostCalls, ...]:
+        """What the instances of these services were asked, address by address and proxy by proxy."""
         ...
 
     async def stop(self) -> None:

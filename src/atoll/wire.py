@@ -151,6 +151,36 @@ class ReleaseView:
 
 
 @dataclass(frozen=True, slots=True)
+class SteerRequest:
+    """What somebody asks of a release on its way: release, promote, hold, resume or abort."""
+
+    service: str
+    signal: str
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressView:
+    """
+    A release on its way to users: its state, its share of traffic in percent, its step of how many, and why.
+
+    `allowed` are the commands that mean something now.
+    """
+
+    service: str
+    release: int
+    stable: int | None
+    state: str
+    weight: int
+    step: int
+    steps: int
+    since: float
+    reason: str
+    allowed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """One declared call."""
 

@@ -29,6 +29,12 @@ def deploy(file: Path | None, services: tuple[str, ...], *, json_: bool) -> None
     receipt = caller.deploy(request(path, services=services))
     if receipt.change is not None:
         report(follow_change(path, caller, receipt.change, quiet=json_), json_=json_)
+    for one in caller.progress() if not json_ else ():
+        if one.service in services:
+            out.print(
+                f"release {one.release} of {one.service} is {one.state}: nobody is sent to it yet. Look at it with the"
+                f" header [bold]x-atoll-release: {one.service}={one.release}[/bold], then atoll release {one.service}"
+            )
 
 
 @click.command()

@@ -23,6 +23,7 @@ from atoll.plan.decisions import Pin
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
 from atoll.plan.recipes import recipe, same_content
+from atoll.plan.releasing import EXPOSED, Progress, State, begin
 from atoll.policies.rolling import judge
 from atoll.policies.verdict import Outcome
 from atoll.store.store import Change
@@ -79,13 +80,34 @@ class Changing:
         self._parts.store.move(change.number, "building")
         recipes = await self._recipes(change, system)
         removed = [name for name in self.pins if name not in system.services]
-        self.pins |= self._parts.store.take_effect(change, system, recipes, removed, self._parts.clock())
+        self._free(recipes)
+        self.pins |= self._parts.store.take_effect(
+            change, system, recipes, removed, self._parts.clock(), lambda pin: self._progress(change, system, pin)
+        )
         for name in removed:
             del self.pins[name]
         self.intent, self.system = self._parts.store.system()
         for one in recipes:
             number = self.pins[one.service].target
             self._say("info", "release", one.service, f"release {number.release if number else '?'} begins")
+
+    def _free(self, recipes: list[Recipe]) -> None:
+        """Refuse where a release is already on its way to users."""
+        busy = [(r.service, p) for r in recipes if (p := self.pins.get(r.service, Pin()).progress) is not None]
+        for service, progress in busy:
+            if progress.state in EXPOSED:
+                hint = f"wait for it, or decide: atoll promote {service}, atoll abort {service}"
+                raise Failed(f"{service}: release {progress.release} is {progress.state}; one at a time", hint=hint)
+            self._say("info", "release", service, f"release {progress.release} is superseded before it served anybody")
+
+    def _progress(self, change: Change, system: System, pin: Pin) -> Progress | None:
+        """How a new release reaches users: in steps where the file says so and there is something to compare with."""
+        assert pin.target is not None  # noqa: S101 - it was made for one
+        service = system.services[pin.target.service]
+        if service.rollout.strategy == "rolling" or pin.stable is None or change.kind == "rollback":
+            return None
+        asked = change.kind == "apply"
+        return begin(pin.target.release, service.rollout, service.instances, self._parts.clock(), asked=asked)
 
     def _wanted(self, change: Change) -> System:
         """The system this change asks for, out of the request and what is wanted now."""
@@ -157,7 +179,7 @@ class Changing:
         if self.system is None:
             return
         for name, pin in list(self.pins.items()):
-            if pin.target is None or name not in self.system.services:
+            if pin.target is None or pin.progress is not None or name not in self.system.services:
                 continue
             verdict = judge(self.system.services[name], pin, blueprint.workloads.get(name), observed)
             release = pin.target.release
@@ -167,12 +189,13 @@ class Changing:
             elif verdict.outcome is Outcome.FAILED and pin.stable is None:
                 # There is nothing older to protect: keep trying, later and later, and say so.
                 self.pins[name] = self._parts.store.promote(name, release, verdict.reason)
-                self._fail_changes(name, release, verdict.reason)
+                self.fail_changes(name, release, verdict.reason)
             elif verdict.outcome is Outcome.FAILED:
                 self.pins[name] = self._parts.store.abort(name, release, verdict.reason)
-                self._fail_changes(name, release, verdict.reason)
+                self.fail_changes(name, release, verdict.reason)
 
-    def _fail_changes(self, service: str, release: int, reason: str) -> None:
+    def fail_changes(self, service: str, release: int, reason: str) -> None:
+        """A release was given up: so were the changes that asked for it."""
         text = f"release {release} was given up: {reason}"
         self._say("error", "release", service, text)
         for change in self._parts.store.open_changes():
@@ -199,6 +222,10 @@ class Changing:
             return False
         for name in services:
             pin, workload = self.pins.get(name), blueprint.workloads.get(name)
+            if pin is not None and pin.progress is not None:
+                if pin.progress.state is State.STARTING:
+                    return False
+                continue  # what was asked for is there, dark; how it reaches users is the release's own affair
             if pin is not None and pin.target is not None:
                 return False
             if name not in self.system.services:

@@ -17,6 +17,7 @@ from atoll.engine.executing import Executor
 from atoll.engine.observing import Observer
 from atoll.engine.parts import Parts
 from atoll.engine.probing import Probing
+from atoll.engine.releasing import Releasing
 from atoll.errors import Failed
 from atoll.model.system import Gateway
 from atoll.plan.blueprint import Blueprint
@@ -27,6 +28,8 @@ from atoll.plan.observed import Observed
 from atoll.plan.violations import violations
 
 PERIOD = 1.0
+LOOK = 0.5
+"""Seconds between two looks at a release that is judged: what fails in plain sight is out that much sooner."""
 UNTOLD = 10_000
 """Happenings that wait for a journal that cannot be written; the oldest are lost beyond that."""
 
@@ -50,6 +53,7 @@ class Engine:
         self._observer = Observer(parts, self._probing)
         self._executor = Executor(parts, self._pending.append, self.poke)
         self.changing = Changing(parts, self._pending.append, self.poke)
+        self.releasing = Releasing(parts, self._pending.append, self.changing.fail_changes)
 
     def poke(self) -> None:
         """Turn soon. Losing a poke costs at most a period."""
@@ -67,6 +71,8 @@ class Engine:
             self._wake.clear()
             await self.turn()
             pause = PERIOD
+            if self.releasing.judging:
+                pause = LOOK
             due = wake_at(self.blueprint, self.observed)
             if due is not None:
                 pause = min(pause, max(0.0, due - self.parts.clock()))
@@ -81,8 +87,10 @@ class Engine:
         before = self.observed
         self.observed = await self._observer.look(self.blueprint, self._executor.failed)
         self._pending += seen_happenings(before, self.observed, self.blueprint)
+        await self.releasing.look(self.changing.pins)
         try:
             self.changing.step(self.observed, self.blueprint)
+            self.releasing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
             self._design()
             self._write_journal()
         except sqlite3.OperationalError as error:

@@ -34,7 +34,9 @@ class Known:
     """What has been found out so far. All of it is by instance."""
 
     stages: dict[str, Stage] = field(default_factory=dict)  # acknowledged by all proxies
-    usable: set[str] = field(default_factory=set)  # serving, and healthy in all clusters
+    usable: dict[str, frozenset[str]] = field(
+        default_factory=dict
+    )  # serving: the assignments whose clusters it is well in
     active: dict[str, int] = field(default_factory=dict)  # open requests of draining ones
 
 
@@ -74,6 +76,12 @@ def acknowledged(
     return result
 
 
+def unproven(offered: Offered, known: Known) -> set[str]:
+    """Instances that were not found well yet everywhere that they are sent requests."""
+    workloads = offered.blueprint.workloads.values()
+    return {i.name for w in workloads for i in w.instances if not is_usable(i, w, known)}
+
+
 def in_question(offered: Offered, known: Known) -> tuple[list[Instance], list[Instance]]:
     """The instances to ask the proxies about: serving ones that are not known to be usable yet, and draining ones."""
     fresh: list[Instance] = []
@@ -81,7 +89,7 @@ def in_question(offered: Offered, known: Known) -> tuple[list[Instance], list[In
     for workload in offered.blueprint.workloads.values():
         for instance in workload.instances:
             stage = known.stages.get(instance.name)
-            if stage is Stage.SERVE and instance.stage is stage and instance.name not in known.usable:
+            if stage is Stage.SERVE and instance.stage is stage and not is_usable(instance, workload, known):
                 fresh.append(instance)
             elif stage is Stage.DRAIN and instance.stage is stage:
                 draining.append(instance)
@@ -90,8 +98,8 @@ def in_question(offered: Offered, known: Known) -> tuple[list[Instance], list[In
 
 def usable(
     fresh: Iterable[Instance], states: Sequence[HostState], clusters: Mapping[str, int], offered: Offered
-) -> set[str]:
-    """Those that are healthy in as many clusters as lead to where they are (*clusters*, by assignment)."""
+) -> dict[str, frozenset[str]]:
+    """Those that are healthy in as many clusters as lead to where they are (*clusters*, by assignment), and where."""
     healthy: dict[tuple[str, str, int], int] = {}
     for state in states:
         if state.usable:
@@ -100,13 +108,23 @@ def usable(
     workloads = {i.recipe.service: offered.blueprint.workloads[i.recipe.service] for i in fresh}
     where = {i.name: found for w in workloads.values() for i, found in _dwellers(w)}
     return {
-        i.name
+        i.name: frozenset(where.get(i.name, ()))
         for i in fresh
         if all(
             healthy.get((home, i.address.ip, i.address.port), 0) >= clusters.get(home, 0)
             for home in where.get(i.name, ())
         )
     }
+
+
+def is_usable(instance: Instance, workload: Workload, known: Known) -> bool:
+    """Whether it was found well in the clusters of every assignment that it is in now."""
+    found = known.usable.get(instance.name)
+    if found is None:
+        return False
+    return workload.split is None or found.issuperset(
+        home for i, there in _dwellers(workload) if i is instance for home in there
+    )
 
 
 def active(draining: Iterable[Instance], states: Sequence[HostState]) -> dict[str, int]:

@@ -21,13 +21,15 @@ _COUNTER = re.compile(r"^cluster\.(.+)\.upstream_rq_(completed|5xx)$")
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """One endpoint in one cluster, as a proxy sees it: whether it gets requests, and how many are open."""
+    """One endpoint in one cluster, as a proxy sees it: whether it gets requests, how many are open, how all ended."""
 
     cluster: str
     ip: str
     port: int
     usable: bool
     active: int
+    success: int = 0
+    error: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,13 @@ def _host(cluster: str, status: Mapping[str, Any]) -> HostState:
         health.get(why) for why in ("failed_active_health_check", "pending_active_hc", "failed_outlier_check")
     )
     return HostState(
-        cluster, where.get("address", ""), where.get("port_value", 0), not failing, stats.get("rq_active", 0)
+        cluster,
+        where.get("address", ""),
+        where.get("port_value", 0),
+        not failing,
+        stats.get("rq_active", 0),
+        stats.get("rq_success", 0),
+        stats.get("rq_error", 0),
     )
 
 

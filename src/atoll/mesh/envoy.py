@@ -19,7 +19,7 @@ from atoll.mesh.translate.blueprint import Topology, Translation, translate
 from atoll.mesh.xds.bootstrap import Bootstrap, bootstrap
 from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.observed import MeshSeen
-from atoll.ports import Traffic
+from atoll.ports import HostCalls, Traffic
 
 LOOK = 0.1  # seconds between looks at instances that come or go
 TIDY = 60.0
@@ -93,11 +93,10 @@ class EnvoyMesh:
         if self._offered is None:
             return MeshSeen()
         known = self._refreshed()
+        unproven = acceptance.unproven(self._offered, known)
         return MeshSeen(
             generation=min(found[-1].generation for found in streams.values()),
-            accepted={
-                name: stage for name, stage in known.stages.items() if stage is not Stage.SERVE or name in known.usable
-            },
+            accepted={n: s for n, s in known.stages.items() if s is not Stage.SERVE or n not in unproven},
             outlets=self._outlets,
             active=dict(known.active),
             rejected="\n".join(self._ads.refusals()),
@@ -111,6 +110,16 @@ class EnvoyMesh:
             for cluster, count in (await admin.counts(self._admin(proxy))).items():
                 found.get(names.callee(cluster), []).append(count)
         return {name: _traffic(counts) for name, counts in found.items()}
+
+    async def calls(self, services: frozenset[str]) -> tuple[HostCalls, ...]:
+        """Per address and proxy, how the calls ended that were sent there, in all clusters together."""
+        found: dict[tuple[str, str, int], HostCalls] = {}
+        for proxy in ir.PROXIES:
+            for host in await admin.hosts(self._admin(proxy), names.edges_to(services)):
+                key = (proxy, host.ip, host.port)
+                before = found.get(key, HostCalls(*key, 0, 0))
+                found[key] = HostCalls(*key, before.success + host.success, before.error + host.error)
+        return tuple(found.values())
 
     async def hot_restart(self) -> None:
         """Replace both proxies by new processes that take over their sockets. Nothing is lost."""
@@ -154,7 +163,7 @@ class EnvoyMesh:
         self._stale = False
         known = self._known
         stages = known.stages = acceptance.acknowledged(self._offered, streams, known.stages)
-        known.usable = {name for name in known.usable if stages.get(name) is Stage.SERVE}
+        known.usable = {name: homes for name, homes in known.usable.items() if stages.get(name) is Stage.SERVE}
         known.active = {name: n for name, n in known.active.items() if stages.get(name) is Stage.DRAIN}
         self._outlets = acceptance.outlets(self._offered, streams[ir.MESH])
         return known
@@ -185,7 +194,7 @@ class EnvoyMesh:
         states = [s for proxy in ir.PROXIES for s in await admin.hosts(self._admin(proxy), names.edges_to(services))]
         if known is not self._known or offered is not self._offered:
             return {}
-        before = (set(known.usable), dict(known.active))
+        before = (dict(known.usable), dict(known.active))
         known.usable |= acceptance.usable(
             fresh, states, acceptance.leading_to(services, offered.snapshots.values()), offered
         )

@@ -357,6 +357,10 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             Field("window", Shape.DURATION, "The time that a share is taken over.", "10s", "Envoy's own"),
             Field("open", Shape.DURATION, "How long it stays open at first.", "5s", "a restart takes about that"),
         ),
+        "step": (
+            Field("weight", Shape.PERCENT, "The share of traffic.", required=True, example="25%"),
+            Field("for", Shape.DURATION, "Shortest time for this step.", "1m", "twelve looks of the judge"),
+        ),
         "release": (
             Field(
                 "strategy",
@@ -364,8 +368,8 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "How traffic moves.",
                 "rolling",
                 "instance by instance, nothing to judge",
-                choices=("rolling",),
-                later_choices=("canary", "blue-green", "shadow", "recreate"),
+                choices=("rolling", "canary", "blue-green"),
+                later_choices=("shadow-then-canary", "flag", "recreate"),
             ),
             Field("surge", Shape.COUNT, "Instances more than declared while it goes on.", "1", "costs the least"),
             Field(
@@ -376,7 +380,45 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "longer than almost any request",
             ),
             Field("grace", Shape.DURATION, "Time from SIGTERM to SIGKILL.", "10s", "the field's custom"),
-            _later("steps", "shares of traffic for a canary release"),
+            Field(
+                "steps",
+                Shape.LIST,
+                "Shares of traffic for a canary release, one after the other.",
+                reason="5%, 25% and 50% for a minute each, where the strategy is canary",
+                example="[5%, {weight: 25%, for: 5m}]",
+                section="step",
+                short="a list of percentages, or of mappings",
+            ),
+            Field(
+                "most",
+                Shape.DURATION,
+                "Longest time for one step; without a verdict by then the release holds.",
+                "10m",
+                "a person decides what the traffic cannot",
+            ),
+            Field(
+                "bake",
+                Shape.DURATION,
+                "How long the old release stays warm once the new one has all traffic.",
+                "5m",
+                "most regrets come early",
+            ),
+            Field(
+                "key",
+                Shape.TEXT,
+                "A header: requests with the same value get the same release.",
+                reason="a cookie for browsers, the request's id between services",
+                example="x-user-id",
+            ),
+            Field(
+                "rollback",
+                Shape.CHOICE,
+                "Whether the old release may come back. `forward-only` holds instead of aborting.",
+                "safe",
+                "anything else has to be said",
+                choices=("safe", "forward-only"),
+            ),
+            _later("compare", "a parallel run before the first step"),
         ),
     }
 )

@@ -12,6 +12,7 @@ from atoll.model.problems import Place
 from atoll.model.reading import Notes, Section
 from atoll.model.source import Entries, Scalar, Tree
 from atoll.model.system import (
+    CAREFUL,
     Call,
     CallPolicy,
     Check,
@@ -23,6 +24,7 @@ from atoll.model.system import (
     Route,
     RuntimeKind,
     Service,
+    Step,
     System,
 )
 from atoll.values.names import is_host, is_variable, port_number, wrong_name
@@ -249,9 +251,48 @@ def _hosts(section: Section) -> Iterator[str]:
 def _rollout(section: Section | None) -> Rollout:
     if section is None:
         return Rollout()
+    strategy = section.choice("strategy")
+    steps = tuple(_steps(section))
+    if steps and strategy != "canary":
+        section.notes.problem(section.place_of("steps"), f"{section.path}: only a canary has steps", "strategy: canary")
     return Rollout(
-        strategy=section.choice("strategy"),
+        strategy=strategy,
         surge=section.count("surge", least=1, most=1000),
         drain=section.duration("drain", least=0, most=3600),
         grace=section.duration("grace", least=0, most=3600),
+        steps=steps or (CAREFUL if strategy == "canary" else ()),
+        most=section.duration("most", least=1, most=86400),
+        bake=section.duration("bake", least=1, most=86400),
+        key=_key(section),
+        rollback=section.choice("rollback"),
     )
+
+
+def _steps(release: Section) -> Iterator[Step]:
+    before = 0
+    for path, item in release.items("steps", "a percentage or a mapping"):
+        release.notes.set_at(path, item.place)
+        tree = (
+            Entries(((Scalar("weight", quoted=False, place=item.place), item),), item.place)
+            if isinstance(item, Scalar)
+            else item
+        )
+        section = Section(release.notes, path, "step", tree, release.place)
+        share, least = section.percent("weight"), section.duration("for", least=0.1, most=86400)
+        if share is None:
+            continue
+        weight = round(share * 100)
+        if not before < weight < 100 or abs(weight - share * 100) > 1e-6:  # noqa: PLR2004 - all of it
+            hint = "write whole percentages that grow and stay below 100%; all of it follows the last step by itself"
+            release.notes.problem(item.place, f"{path}: {share * 100:.4g}% of the traffic after {before}% cannot be", hint)
+        before = max(before, weight)
+        yield Step(weight, least)
+
+
+def _key(release: Section) -> str:
+    key = release.text("key") or ""
+    if key and not re.fullmatch(r"[A-Za-z0-9-]+", key):
+        release.notes.problem(
+            release.place_of("key"), f"{key!r} is not the name of a header", "write one such as x-user-id"
+        )
+    return key.lower()

@@ -15,6 +15,7 @@ TITLES = {
     "check": "A check",
     "health": "health",
     "route": "A route",
+    "step": "A step of a canary release",
     "call": "A call",
     "retries": "retries",
     "breaker": "breaker",

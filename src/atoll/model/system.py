@@ -99,18 +99,36 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A share of traffic for a new release: `weight` percent, for `least` seconds and until the judge is content."""
+
+    weight: int
+    least: float = 60.0
+
+
+CAREFUL = (Step(5), Step(25), Step(50))
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """
     How a new release replaces the old one. `surge` instances more than declared run at the same time.
 
     `drain` is how long open requests and streams may go on once nothing new is sent; `grace` is the time between
-    SIGTERM and SIGKILL.
+    SIGTERM and SIGKILL. `steps` are a canary's; after `most` seconds of a step without a verdict it holds. The old
+    release stays warm for `bake` once the new one has all traffic. Requests with the same value of the header `key`
+    get the same release. `rollback` is `safe`, or `forward-only` where the old release may not come back.
     """
 
     strategy: str = "rolling"
     surge: int = 1
     drain: float = 10.0
     grace: float = 10.0
+    steps: tuple[Step, ...] = ()
+    most: float = 600.0
+    bake: float = 300.0
+    key: str = ""
+    rollback: str = "safe"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from atoll import wire
 from atoll.errors import Conflict, Refused
 from atoll.model.load import loads
 from atoll.model.system import System
-from atoll.plan.preview import preview
+from atoll.operations.views.progress import progress_view
+from atoll.plan.decisions import Pin
+from atoll.plan.preview import Kind, preview
+from atoll.plan.releasing import EXPOSED, PEOPLE, Signal, step
 from atoll.store.store import Store
 from atoll.values.hashing import digest
 from atoll.values.nearest import nearest
@@ -55,6 +58,7 @@ class Desk:
             )
         if not plan.differences:
             return wire.Receipt(None, plan)
+        self._free(d.subject for d in plan.differences if d.kind is Kind.RELEASE)
         self._check(system)
         services = tuple(dict.fromkeys(d.subject for d in plan.differences if d.subject != "gateway"))
         return wire.Receipt(self._queue("apply", services, wire.encode(request)), plan)
@@ -69,6 +73,7 @@ class Desk:
         new = [n for n in request.services if n not in current.services]
         if new:
             raise Refused(f"{', '.join(new)} was never applied", hint="apply the whole file first: atoll apply")
+        self._free(request.services)
         self._check(system)
         return wire.Receipt(self._queue("deploy", request.services, wire.encode(request)))
 
@@ -78,6 +83,7 @@ class Desk:
         if current is None:
             raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
         self._known(current, (service,))
+        self._free((service,))
         pin = self.store.pins().get(service)
         on = pin.newest if pin is not None else None
         if on is None or self.store.release_before(service, on.release) is None:
@@ -85,6 +91,33 @@ class Desk:
                 f"{service} has no earlier release that has served", hint=f"see them with `atoll releases {service}`"
             )
         return wire.Receipt(self._queue("rollback", (service,), b"{}"))
+
+    def steer(self, request: wire.SteerRequest) -> wire.ProgressView:
+        """
+        Ask something of a release that moves traffic in steps: release, promote, hold, resume or abort it.
+
+        Raises `errors.Refused` where that means nothing in its state, or the way back is closed.
+        """
+        _, current = self.store.system()
+        if current is None:
+            raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
+        self._known(current, (request.service,))
+        progress = self.store.pins().get(request.service, Pin()).progress
+        if progress is None:
+            hint = f"deploy one: atoll deploy {request.service} (with release.strategy canary or blue-green)"
+            raise Refused(f"no release of {request.service} is on its way", hint=hint)
+        rollout, total = current.services[request.service].rollout, current.services[request.service].instances
+        if request.signal == Signal.ABORT and progress.state in EXPOSED and rollout.rollback != "safe":
+            raise Refused(
+                f"{request.service} is forward-only: release {progress.release} cannot be taken back",
+                hint=f"deploy a mended one once it is through: atoll promote {request.service}",
+            )
+        if request.signal not in PEOPLE:
+            raise Refused(f"a release knows no {request.signal!r}", hint=f"write {', '.join(PEOPLE)}")
+        step(progress, Signal(request.signal), rollout, total, self.clock(), request.reason)  # or it is refused
+        self.store.ask(request.service, request.signal, request.actor, request.reason, self.clock())
+        self.poke()
+        return progress_view(request.service, self.store.pins()[request.service], current)
 
     def down(self) -> wire.Receipt:
         """Queue the end of everything."""
@@ -119,6 +152,17 @@ class Desk:
         refusals = self.refusals(system)
         if refusals:
             raise Refused("\n".join(refusals))
+
+    def _free(self, services: Iterable[str]) -> None:
+        """Refuse where a release is already on its way to users."""
+        pins = self.store.pins()
+        for service in services:
+            progress = pins.get(service, Pin()).progress
+            if progress is not None and progress.state in EXPOSED:
+                raise Refused(
+                    f"{service}: release {progress.release} is {progress.state} at {progress.weight}%, one at a time",
+                    hint=f"wait for it, or decide: atoll promote {service}, atoll abort {service}",
+                )
 
     def _known(self, system: System, names: tuple[str, ...]) -> None:
         for name in names:

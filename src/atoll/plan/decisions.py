@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atoll.plan.blueprint import Recipe
+from atoll.plan.releasing import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +13,13 @@ class Pin:
     """
     The releases one service is on. `stable` serves; `target`, where there is one, is replacing it.
 
-    Only `stable`: nothing is going on. Only `target`: the first release.
+    Only `stable`: nothing is going on. Only `target`: the first release. With `progress` the two stand side by side and
+    traffic moves in steps; without, instance replaces instance.
     """
 
     stable: Recipe | None = None
     target: Recipe | None = None
+    progress: Progress | None = None
 
     @property
     def newest(self) -> Recipe | None:

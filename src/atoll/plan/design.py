@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from atoll.errors import Failed
 from atoll.model.system import RuntimeKind, Service, System
-from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Stage, Workload
+from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Split, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe
 from atoll.plan.recipes import url_variable
+from atoll.plan.releasing import State
 from atoll.plan.restarts import crashes_after, delay
 from atoll.values.network import LAST_NETWORK, instance_address
 
@@ -161,6 +162,7 @@ class _Turn:
             protocol=self.service.protocol,
             serial=self.last_serial,
             restarts=restarts,
+            split=self._split(),
             failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),
         )
         settled = self._is_settled(instances)
@@ -260,6 +262,8 @@ class _Turn:
         if self.service is None or self.pin.newest is None:
             return 0, 0
         total, surge = self.service.instances, max(1, self.service.rollout.surge)
+        if self.pin.progress is not None:
+            return self.pin.progress.size, total
         serving = sum(i.stage is Stage.SERVE for i in new)
         taken = sum(self._accepted(i) for i in new)
         missing = total - serving if self._former() is not None else 0
@@ -269,6 +273,14 @@ class _Turn:
             return max(count, len(new)), max(others, len(old))  # nobody goes before it is known who would be left
         return count, others
 
+    def _split(self) -> Split | None:
+        """How traffic is divided while two releases stand side by side."""
+        progress, stable = self.pin.progress, self.pin.stable
+        if progress is None or stable is None or self.service is None:
+            return None
+        both = progress.state is State.BAKING
+        return Split(stable.release, progress.release, progress.shown, self.service.rollout.key, both)
+
     def _former(self) -> Recipe | None:
         """What to go back to while a rollout is under way."""
         return self.pin.stable if self.pin.target is not None else None
@@ -276,6 +288,8 @@ class _Turn:
     def _may_stay(self, instance: Instance) -> bool:
         """Whether an instance of another release than the wanted one is worth keeping until it is replaced."""
         former = self._former()
+        if self.pin.progress is not None:
+            return former is not None and instance.recipe.release == former.release
         return instance.stage is Stage.SERVE or (former is not None and instance.recipe.release == former.release)
 
     def _accepted(self, instance: Instance) -> bool:

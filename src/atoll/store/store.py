@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atoll import wire
-from atoll.errors import Unavailable
+from atoll.errors import Conflict, Unavailable
 from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
+from atoll.plan.releasing import OVER, Progress, State
 from atoll.store.database import connect
 from atoll.store.packing import Packing
 
@@ -39,6 +40,28 @@ class Change:
     def view(self) -> wire.ChangeView:
         """The change as the API shows it."""
         return wire.ChangeView(self.number, self.kind, self.services, self.state, self.reason, self.at, self.releases)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asked of a release."""
+
+    number: int
+    service: str
+    signal: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Why a release moves on. `asked` is the number of the request for it, 0 where nobody asked."""
+
+    service: str
+    signal: str
+    actor: str
+    reason: str
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +152,19 @@ class Store:
         self._db.execute("UPDATE changes SET state = ?, reason = ? WHERE number = ?", (state, reason, number))
 
     def take_effect(
-        self, change: Change, system: System, recipes: Iterable[Recipe], removed: Iterable[str], at: float
+        self,
+        change: Change,
+        system: System,
+        recipes: Iterable[Recipe],
+        removed: Iterable[str],
+        at: float,
+        begin: Callable[[Pin], Progress | None] = lambda _: None,
     ) -> dict[str, Pin]:
         """
         Make *system* the wanted one and *recipes* new releases of their services, all or nothing.
 
-        Returns the pins of the services that got a release.
+        *begin* says how the release of a pin reaches users where that is not instance by instance. Returns the pins of
+        the services that got a release.
         """
         pins: dict[str, Pin] = {}
         with self._transaction() as db:
@@ -145,8 +175,10 @@ class Store:
             db.execute("DELETE FROM intents WHERE number <= ?", (before + 1 - SYSTEMS_KEPT,))
             numbers: dict[str, int] = {}
             for recipe in recipes:
-                pins[recipe.service] = self._release(db, recipe, at)
-                target = pins[recipe.service].target
+                pin = self._release(db, recipe, at)
+                pins[recipe.service] = pin = replace(pin, progress=begin(pin))
+                self._keep_progress(db, recipe.service, pin.progress)
+                target = pin.target
                 numbers[recipe.service] = target.release if target is not None else 0
             db.executemany("DELETE FROM pins WHERE service = ?", [(name,) for name in removed])
             db.execute(
@@ -172,7 +204,10 @@ class Store:
                     names,
                 )
             for service, release in change.releases.items():
-                db.execute("UPDATE pins SET target = NULL WHERE service = ? AND target = ?", (service, release))
+                db.execute(
+                    "UPDATE pins SET target = NULL, progress = NULL WHERE service = ? AND target = ?",
+                    (service, release),
+                )
                 db.execute(
                     "UPDATE releases SET state = 'failed', note = ? WHERE service = ? AND number = ?"
                     " AND state = 'rolling'",
@@ -204,8 +239,61 @@ class Store:
 
     def pins(self) -> dict[str, Pin]:
         """Every service's pin."""
-        rows = self._db.execute("SELECT service, stable, target FROM pins").fetchall()
-        return {name: Pin(self.recipe(name, stable), self.recipe(name, target)) for name, stable, target in rows}
+        rows = self._db.execute("SELECT service, stable, target, progress FROM pins").fetchall()
+        return {
+            name: Pin(self.recipe(name, stable), self.recipe(name, target), wire.decode(p, Progress) if p else None)
+            for name, stable, target, p in rows
+        }
+
+    def _keep_progress(self, db: sqlite3.Connection, service: str, progress: Progress | None) -> None:
+        packed = wire.encode(progress) if progress is not None else None
+        db.execute("UPDATE pins SET progress = ? WHERE service = ?", (packed, service))
+
+    def remember(self, service: str, progress: Progress) -> None:
+        """What the judge has seen so far of a release that stays where it is."""
+        self._keep_progress(self._db, service, progress)
+
+    def transit(self, step: Transition, before: Progress, after: Progress, at: float) -> Pin:
+        """
+        One transition of one release, all or nothing, with the signal that asked for it where a person did.
+
+        Raises `errors.Conflict` where the release is not where *before* says.
+        """
+        service, release = step.service, before.release
+        with self._transaction() as db:
+            row = db.execute("SELECT progress FROM pins WHERE service = ?", (service,)).fetchone()
+            if row is None or row[0] is None or wire.decode(row[0], Progress).state is not before.state:
+                raise Conflict(f"{service}: release {release} is not {before.state} any more")
+            if step.asked:
+                db.execute("DELETE FROM signals WHERE number = ?", (step.asked,))
+            values = (at, service, release, before.state, after.state, step.signal, step.actor, step.reason)
+            db.execute(
+                "INSERT INTO transitions (at, service, release, source, target, signal, actor, reason)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            self._keep_progress(db, service, after)
+            if after.state is State.RELEASED:
+                self._promote(db, service, release, step.reason)
+            elif after.state in OVER:
+                self._abort(db, service, release, step.reason, str(after.state))
+        return self.pins()[service]
+
+    def ask(self, service: str, signal: str, actor: str, reason: str, at: float) -> None:
+        """Write down what a person asks of a release."""
+        self._db.execute(
+            "INSERT INTO signals (at, service, signal, actor, reason) VALUES (?, ?, ?, ?, ?)",
+            (at, service, signal, actor, reason),
+        )
+
+    def asked(self) -> tuple[Asked, ...]:
+        """What was asked and not yet taken up, oldest first."""
+        rows = self._db.execute("SELECT number, service, signal, actor, reason FROM signals ORDER BY number")
+        return tuple(Asked(*row) for row in rows)
+
+    def forget(self, number: int) -> None:
+        """What was asked means nothing any more."""
+        self._db.execute("DELETE FROM signals WHERE number = ?", (number,))
 
     def recipe(self, service: str, release: int | None) -> Recipe | None:
         """The recipe of one release."""
@@ -217,24 +305,27 @@ class Store:
     def promote(self, service: str, release: int, note: str = "") -> Pin:
         """The target has become what serves."""
         with self._transaction() as db:
-            db.execute("UPDATE pins SET stable = ?, target = NULL WHERE service = ?", (release, service))
-            db.execute("UPDATE releases SET state = 'retired' WHERE service = ? AND state = 'serving'", (service,))
-            db.execute(
-                "UPDATE releases SET state = 'serving', note = ? WHERE service = ? AND number = ?",
-                (note, service, release),
-            )
+            self._promote(db, service, release, note)
         return Pin(self.recipe(service, release), None)
+
+    def _promote(self, db: sqlite3.Connection, service: str, release: int, note: str) -> None:
+        db.execute("UPDATE pins SET stable = ?, target = NULL, progress = NULL WHERE service = ?", (release, service))
+        db.execute("UPDATE releases SET state = 'retired' WHERE service = ? AND state = 'serving'", (service,))
+        db.execute(
+            "UPDATE releases SET state = 'serving', note = ? WHERE service = ? AND number = ?", (note, service, release)
+        )
 
     def abort(self, service: str, release: int, note: str) -> Pin:
         """The target is given up; what was stable stays."""
         with self._transaction() as db:
-            stable = db.execute("SELECT stable FROM pins WHERE service = ?", (service,)).fetchone()[0]
-            db.execute("UPDATE pins SET target = NULL WHERE service = ?", (service,))
-            db.execute(
-                "UPDATE releases SET state = 'failed', note = ? WHERE service = ? AND number = ?",
-                (note, service, release),
-            )
-        return Pin(self.recipe(service, stable), None)
+            self._abort(db, service, release, note, "failed")
+        return self.pins()[service]
+
+    def _abort(self, db: sqlite3.Connection, service: str, release: int, note: str, state: str) -> None:
+        db.execute("UPDATE pins SET target = NULL, progress = NULL WHERE service = ?", (service,))
+        db.execute(
+            "UPDATE releases SET state = ?, note = ? WHERE service = ? AND number = ?", (state, note, service, release)
+        )
 
     def releases(self, service: str | None = None) -> tuple[wire.ReleaseView, ...]:
         """Releases, newest first."""

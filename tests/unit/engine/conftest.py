@@ -15,10 +15,10 @@ from atoll.engine.engine import Engine
 from atoll.engine.parts import Parts
 from atoll.errors import Failed, Unavailable
 from atoll.model.system import RuntimeKind
-from atoll.plan.blueprint import Stage
+from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.design import Host
 from atoll.plan.observed import Exit, MeshSeen, Phase, Seen
-from atoll.ports import Artifact
+from atoll.ports import Artifact, HostCalls
 from atoll.store.store import Store
 
 
@@ -101,6 +101,8 @@ class Mesh:
         self.silent = False
         self.deaf = False
         self.refusal = ""
+        self.counted: tuple[HostCalls, ...] = ()
+        self.published: list[Blueprint] = []
         self.changed: Callable[[], None] = lambda: None
 
     async def prepare(self, changed):
@@ -108,6 +110,7 @@ class Mesh:
 
     async def publish(self, blueprint):
         self.offered += 1
+        self.published.append(blueprint)
         if not self.deaf:
             instances = [i for w in blueprint.workloads.values() for i in w.instances]
             accepted = {i.name: i.stage for i in instances if i.stage in {Stage.SERVE, Stage.DRAIN}}
@@ -127,6 +130,9 @@ class Mesh:
         if self.silent:
             await asyncio.Event().wait()
         return self.seen
+
+    async def calls(self, services):
+        return tuple(c for c in self.counted if services)
 
     async def close(self):
         self.seen = self.seen

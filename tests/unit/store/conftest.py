@@ -33,9 +33,9 @@ def store(path):
 def release(store):
     """Put a release of a service in line and say which pin it has now."""
 
-    def take(artifact, service="orders", at=1.0):
+    def take(artifact, service="orders", at=1.0, begin=lambda _: None):
         change = store.request("deploy", (service,), b"{}", at)
         one = recipe(SHOP, replace(SERVICE, name=service), artifact=artifact, argv=("run",))
-        return store.take_effect(change, SHOP, [one], [], at)[service]
+        return store.take_effect(change, SHOP, [one], [], at, begin)[service]
 
     return take

@@ -19,10 +19,12 @@ from atoll.model.system import (
     Route,
     RuntimeKind,
     Service,
+    Step,
     System,
 )
-from atoll.plan.blueprint import Address, Failure, Instance, Outlet, Recipe, Stage, Workload
+from atoll.plan.blueprint import Address, Failure, Instance, Outlet, Recipe, Split, Stage, Workload
 from atoll.store.packing import Packing
+from atoll.values.protocols import Protocol
 
 text = st.text(max_size=8)
 name = st.text("abc-1", min_size=1, max_size=8)
@@ -42,6 +44,9 @@ env = st.dictionaries(text, text, max_size=2)
 routes = st.lists(st.builds(Route, text, st.lists(name, max_size=2).map(tuple), policies), max_size=2).map(tuple)
 calls = st.lists(st.builds(Call, name, policies), max_size=2).map(tuple)
 egress = st.lists(st.builds(Egress, text, text, number, policies), max_size=2).map(tuple)
+protocols = st.sampled_from(Protocol)
+steps = st.lists(st.builds(Step, number, seconds), max_size=2).map(tuple)
+splits = st.builds(Split, number, number, number, text, st.booleans())
 words = st.lists(text, max_size=2).map(tuple)
 pairs = env.map(lambda e: tuple(e.items()))
 
@@ -54,11 +59,12 @@ services = st.builds(
     number,
     resources,
     health,
+    protocols,
     env,
     routes,
     calls,
     egress,
-    st.builds(Rollout, text, number, seconds, seconds),
+    st.builds(Rollout, text, number, seconds, seconds, steps, seconds, seconds, text, text),
 )
 systems = st.builds(System, name, st.builds(Gateway, number, text), st.dictionaries(name, services, max_size=2), text)
 
@@ -102,8 +108,10 @@ def workloads(draw: st.DrawFn) -> Workload:
         draw(calls),
         draw(egress),
         draw(health),
+        draw(protocols),
         draw(number),
         draw(failures),
+        split=draw(st.none() | splits),
         basis=object(),
     )
 

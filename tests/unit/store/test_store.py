@@ -6,14 +6,15 @@ from dataclasses import replace
 import pytest
 
 from atoll import wire
-from atoll.errors import Unavailable
+from atoll.errors import Conflict, Unavailable
 from atoll.model.system import Gateway
 from atoll.plan.blueprint import Blueprint
 from atoll.plan.decisions import Pin
 from atoll.plan.design import Host, design
 from atoll.plan.observed import Observed
+from atoll.plan.releasing import Progress, State
 from atoll.store import store as module
-from atoll.store.store import Store
+from atoll.store.store import Store, Transition
 
 EMPTY = Blueprint("", 0, Gateway(), {})
 
@@ -218,3 +219,45 @@ def test_what_is_asked_for_on_a_full_disk_is_refused_in_words(store):
     with pytest.raises(Unavailable, match=r"cannot be written down \(.*full.*nothing was changed"):
         store.request("apply", ("orders",), b"x" * 100_000, 5.0)
     assert store.open_changes() == ()
+
+
+def test_a_transition_is_one_transaction_with_what_asked_for_it(store, release):
+    release("v1")
+    store.promote("orders", 1)
+    before = under_way(store, release)
+    store.ask("orders", "abort", "ada", "I do not like it", 5.0)
+    (asked,) = store.asked()
+    after = replace(before, state=State.ABORTING)
+    pin = store.transit(Transition("orders", "abort", "ada", asked.reason, asked.number), before, after, 6.0)
+    assert (pin.progress, store.pins()["orders"], store.asked()) == (after, pin, ())
+    with pytest.raises(Conflict, match="is not dark any more"):
+        store.transit(Transition("orders", "abort", "ada", "again"), before, after, 7.0)
+    done = store.transit(
+        Transition("orders", "acknowledged", "atoll", "x"), after, replace(after, state=State.ROLLED_BACK), 8.0
+    )
+    assert (done.stable.release, done.target, done.progress) == (1, None, None)
+    assert [(r.number, r.state) for r in store.releases("orders")] == [(2, "rolled-back"), (1, "serving")]
+
+
+def test_a_release_that_is_through_serves(store, release):
+    release("v1")
+    store.promote("orders", 1)
+    before = under_way(store, release)
+    pin = store.transit(Transition("orders", "baked", "atoll", ""), before, replace(before, state=State.RELEASED), 6.0)
+    assert (pin.stable.release, pin.target, pin.progress) == (2, None, None)
+    assert {r.number: r.state for r in store.releases("orders")} == {1: "retired", 2: "serving"}
+
+
+def test_what_the_judge_remembers_is_kept(store, release):
+    release("v1")
+    store.promote("orders", 1)
+    before = under_way(store, release)
+    store.remember("orders", replace(before, judge="[1]", paused=True))
+    assert store.pins()["orders"].progress == replace(before, judge="[1]", paused=True)
+
+
+def under_way(store, release):
+    """A second release that stands dark beside the first."""
+    pin = release("v2", begin=lambda pin: Progress(pin.target.release, State.DARK))
+    assert pin.progress == Progress(2, State.DARK)
+    return pin.progress

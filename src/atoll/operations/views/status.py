@@ -74,7 +74,10 @@ def _why(
         yield f"building: {snapshot.building[name]}" if snapshot.building[name] else "building"
     if pin.newest is None and wanted:
         yield "waits for its first build"
-    if pin.target is not None:
+    if pin.progress is not None:
+        share = f" at {pin.progress.shown}%" if pin.progress.shown else ""
+        yield f"release {pin.progress.release} is {pin.progress.state}{share}: {pin.progress.reason or 'it begins'}"
+    elif pin.target is not None:
         of = f" in place of {pin.stable.release}" if pin.stable is not None else ""
         yield f"release {pin.target.release} is rolling out{of}"
     if ready != wanted or pin.target is not None:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from atoll import wire
 from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
 from atoll.operations.views.graph import graph
+from atoll.operations.views.progress import progress
 from atoll.operations.views.status import status
 from atoll.server.surface import Surface
 
@@ -34,6 +35,8 @@ def app(surface: Surface) -> Starlette:
             Route("/v1/apply", guarded(do.apply), methods=["POST"]),
             Route("/v1/deploy", guarded(do.deploy), methods=["POST"]),
             Route("/v1/rollback", guarded(do.rollback), methods=["POST"]),
+            Route("/v1/steer", guarded(do.steer), methods=["POST"]),
+            Route("/v1/progress", guarded(do.progress)),
             Route("/v1/down", guarded(do.down), methods=["POST"]),
             Route("/v1/end", guarded(do.end), methods=["POST"]),
             Route("/v1/changes/{number:int}", guarded(do.change)),
@@ -70,6 +73,13 @@ class _Handlers:
 
     async def rollback(self, request: Request) -> Response:
         return answer(self._surface.desk.rollback(request.query_params.get("service", "")))
+
+    async def steer(self, request: Request) -> Response:
+        return answer(self._surface.desk.steer(wire.decode(await request.body(), wire.SteerRequest)))
+
+    async def progress(self, _: Request) -> Response:
+        store = self._surface.store
+        return answer(progress(store.system()[1], store.pins()))
 
     async def down(self, _: Request) -> Response:
         return answer(self._surface.desk.down())

@@ -1,0 +1,60 @@
+"""Steer a release that moves traffic in steps: release, promote, hold, resume, abort."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from pathlib import Path
+
+import click
+
+from atoll import wire
+from atoll.cli.places import client, file_option, json_option, system_file
+from atoll.cli.screen import as_json, out
+from atoll.client import Client
+
+PATIENCE = 10.0
+AFTER = {
+    "release": "its first share of traffic follows once there is capacity for it",
+    "promote": "all traffic follows once there is capacity for it; the old release stays warm while it bakes",
+    "hold": "it keeps its share and is still judged; `atoll resume` or `atoll promote` goes on",
+    "resume": "the judge goes on where it was",
+    "abort": "it is sent nothing more; the old release never stopped serving",
+}
+
+
+def _command(signal: str, text: str) -> click.Command:
+    @click.command(name=signal, help=text)
+    @file_option
+    @json_option
+    @click.option("--reason", default="", help="Why; it is written down with your name.")
+    @click.argument("service")
+    def command(file: Path | None, service: str, reason: str, *, json_: bool) -> None:
+        caller = client(system_file(file))
+        asked = wire.SteerRequest(service, signal, getpass.getuser(), reason or f"asked for with atoll {signal}")
+        before = caller.steer(asked)
+        after = _moved(caller, before)
+        if json_:
+            as_json(after)
+            return
+        state = f"{after.state} at {after.weight}%" if after is not None else "over"
+        out.print(f"{service} release {before.release}: {before.state} -> {state}; {AFTER[signal]}")
+
+    return command
+
+
+def _moved(caller: Client, before: wire.ProgressView) -> wire.ProgressView | None:
+    """Wait until the release is somewhere else; None when it is over."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = next((p for p in caller.progress() if (p.service, p.release) == (before.service, before.release)), None)
+        if found is None or found.state != before.state or time.monotonic() > deadline:
+            return found
+        time.sleep(0.02)
+
+
+release = _command("release", "Begin to send users to the dark release of SERVICE, step by step.")
+promote = _command("promote", "Skip the steps that are left: send everybody to the new release of SERVICE.")
+hold = _command("hold", "Keep the new release of SERVICE at the share that it has.")
+resume = _command("resume", "Let a release of SERVICE that is on hold go on.")
+abort = _command("abort", "Send nobody to the new release of SERVICE any more, then take it away.")

@@ -1,0 +1,243 @@
+"""
+A release on its way to users: where it stands, what moves it on, and what that does to traffic and capacity.
+
+A deployment ends dark: it runs and serves nobody but those who name it. Only a release changes who is served. The
+table is the whole state machine; `due` says from the facts which signal there is, `step` takes it. Two rules hold in
+every row: capacity comes before weight on the way up, and weight goes before capacity on the way down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import ceil
+from types import MappingProxyType
+
+from atoll.errors import Refused
+from atoll.model.system import Rollout
+
+ALL = 100
+
+
+class State(StrEnum):
+    """Where a release stands."""
+
+    STARTING = "starting"  # its instances are not all ready yet
+    DARK = "dark"  # ready, and nobody is sent to it
+    GROWING = "growing"  # capacity for the next weight is being made
+    CANARY = "canary"  # has its share of traffic and is judged
+    HOLDING = "holding"  # keeps its share; somebody has to say how it goes on
+    FULL = "full"  # all traffic, once every proxy says so
+    BAKING = "baking"  # has all traffic; the old release stays warm
+    ABORTING = "aborting"  # is sent nothing any more, once every proxy says so
+    RELEASED = "released"
+    ROLLED_BACK = "rolled-back"
+    FAILED = "failed"  # never became ready
+    SUPERSEDED = "superseded"  # a newer one came before it served anybody
+
+
+class Signal(StrEnum):
+    """What moves a release on."""
+
+    READY = "ready"  # its instances are, and the proxies know them
+    RELEASE = "release"
+    PASS = "pass"  # noqa: S105 - the judge's word
+    HOLD = "hold"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    ABORT = "abort"
+    ACKNOWLEDGED = "acknowledged"  # every proxy has taken the weights
+    BAKED = "baked"
+    GIVE_UP = "give-up"
+    OVERTAKE = "overtake"
+
+
+TRANSITIONS: Mapping[tuple[State, Signal], State] = MappingProxyType(
+    {
+        (State.STARTING, Signal.READY): State.DARK,
+        (State.STARTING, Signal.GIVE_UP): State.FAILED,
+        (State.STARTING, Signal.ABORT): State.ABORTING,
+        (State.STARTING, Signal.OVERTAKE): State.SUPERSEDED,
+        (State.DARK, Signal.RELEASE): State.GROWING,
+        (State.DARK, Signal.ABORT): State.ABORTING,
+        (State.DARK, Signal.OVERTAKE): State.SUPERSEDED,
+        (State.GROWING, Signal.READY): State.CANARY,
+        (State.GROWING, Signal.ABORT): State.ABORTING,
+        (State.CANARY, Signal.PASS): State.GROWING,
+        (State.CANARY, Signal.PROMOTE): State.GROWING,
+        (State.CANARY, Signal.HOLD): State.HOLDING,
+        (State.CANARY, Signal.ABORT): State.ABORTING,
+        (State.HOLDING, Signal.RESUME): State.CANARY,
+        (State.HOLDING, Signal.PROMOTE): State.GROWING,
+        (State.HOLDING, Signal.ABORT): State.ABORTING,
+        (State.FULL, Signal.ACKNOWLEDGED): State.BAKING,
+        (State.FULL, Signal.ABORT): State.ABORTING,
+        (State.BAKING, Signal.BAKED): State.RELEASED,
+        (State.BAKING, Signal.ABORT): State.ABORTING,
+        (State.ABORTING, Signal.ACKNOWLEDGED): State.ROLLED_BACK,
+    }
+)
+"""GROWING that was for all of the traffic leads to FULL, there is nothing left to compare with."""
+
+OVER = frozenset({State.RELEASED, State.ROLLED_BACK, State.FAILED, State.SUPERSEDED})
+PEOPLE = (Signal.RELEASE, Signal.PROMOTE, Signal.HOLD, Signal.RESUME, Signal.ABORT)
+"""What a person may ask for."""
+EXPOSED = frozenset({State.GROWING, State.CANARY, State.HOLDING, State.FULL, State.BAKING, State.ABORTING})
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    One release on its way.
+
+    `step` counts the steps of the rollout, -1 before the first; `weight` is the percentage of traffic that it is to
+    have and `size` how many instances it needs. `since` is when the state began. `asked` says that it goes on by itself
+    once it is dark; `paused` that the judge's guard has taken it out of traffic for a moment. `judge` is what the judge
+    remembers, as text.
+    """
+
+    release: int
+    state: State = State.STARTING
+    step: int = -1
+    weight: int = 0
+    size: int = 1
+    since: float = 0.0
+    reason: str = ""
+    asked: bool = False
+    paused: bool = False
+    judge: str = ""
+
+    @property
+    def shown(self) -> int:
+        """The percentage of traffic that it gets now."""
+        return 0 if self.paused else self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    What is known about a release now.
+
+    `ready` counts its instances that the proxies send to when they are told; `acknowledged` says that every proxy has
+    the weights as they are to be; `failure` is why its instances will not do, or empty. `verdict` is the judge's latest
+    (pass, fail, undecided, no data) and `words` the sentence for it.
+    """
+
+    at: float
+    ready: int
+    acknowledged: bool
+    failure: str = ""
+    verdict: str = ""
+    words: str = ""
+
+
+def begin(release: int, rollout: Rollout, total: int, at: float, *, asked: bool) -> Progress:
+    """A release whose instances are to be started beside those of the one that serves."""
+    return Progress(release, size=_size(rollout, 0, total), since=at, asked=asked)
+
+
+def due(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str] | None:
+    """The signal that the facts give, and why; None while there is none. Without facts nothing is ever promoted."""
+    there = facts.ready >= progress.size and facts.acknowledged
+    found: tuple[Signal, str] | None = None
+    match progress.state:
+        case State.STARTING if facts.failure:
+            found = Signal.GIVE_UP, facts.failure
+        case State.ABORTING if facts.acknowledged:
+            found = Signal.ACKNOWLEDGED, progress.reason
+        case State.CANARY | State.HOLDING if facts.verdict == "fail":
+            found = _bad(progress, rollout, facts.words)
+        case State.DARK | State.GROWING | State.CANARY | State.HOLDING | State.FULL | State.BAKING if facts.failure:
+            found = _bad(progress, rollout, facts.failure)
+        case State.STARTING | State.GROWING if there:
+            found = Signal.READY, f"{progress.size} ready"
+        case State.DARK if progress.asked:
+            found = Signal.RELEASE, "the file asks for it"
+        case State.CANARY:
+            found = _judged(progress, rollout, facts)
+        case State.FULL if there:
+            found = Signal.ACKNOWLEDGED, "every proxy sends it everything"
+        case State.BAKING if there and facts.at >= progress.since + rollout.bake:
+            found = Signal.BAKED, f"nothing went wrong for {rollout.bake:g} s"
+    return found
+
+
+def step(progress: Progress, signal: Signal, rollout: Rollout, total: int, at: float, reason: str) -> Progress:
+    """
+    The release one transition on; *total* is the declared number of instances.
+
+    Raises `errors.Refused` where the table knows no such transition.
+    """
+    state = TRANSITIONS.get((progress.state, signal))
+    if state is None:
+        raise Refused(
+            f"release {progress.release} is {progress.state}: {signal} means nothing there", hint=_mend(progress.state)
+        )
+    after = replace(progress, state=state, since=at, reason=reason)
+    match signal:
+        case Signal.RELEASE | Signal.PASS:
+            number = progress.step + 1
+            return replace(after, step=number, size=_size(rollout, number, total))
+        case Signal.PROMOTE:
+            number = len(rollout.steps)
+            return replace(after, step=number, size=_size(rollout, number, total), paused=False)
+        case Signal.READY if progress.state is State.GROWING:
+            weight = _weight(rollout, progress.step)
+            return replace(after, weight=weight, state=State.FULL if weight == ALL else state)
+        case Signal.ABORT:
+            return replace(after, weight=0, asked=False)
+        case _:
+            return after
+
+
+def allowed(state: State) -> tuple[Signal, ...]:
+    """What a person may ask for in this state."""
+    return tuple(signal for signal in PEOPLE if (state, signal) in TRANSITIONS)
+
+
+def _bad(progress: Progress, rollout: Rollout, why: str) -> tuple[Signal, str] | None:
+    if rollout.rollback == "safe" or progress.state is State.DARK:
+        return Signal.ABORT, why
+    # There is no way back (a migration has run): go no further and say so.
+    return (Signal.HOLD, f"frozen, there is no way back: {why}") if progress.state is State.CANARY else None
+
+
+def _judged(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str] | None:
+    least = rollout.steps[progress.step].least
+    if facts.verdict == "no data":
+        return Signal.HOLD, facts.words
+    if facts.at < progress.since + least or progress.paused:
+        return None
+    if facts.verdict == "pass":
+        return Signal.PASS, facts.words
+    if facts.at >= progress.since + max(rollout.most, least):
+        return Signal.HOLD, facts.words
+    return None
+
+
+def _weight(rollout: Rollout, number: int) -> int:
+    return rollout.steps[number].weight if number < len(rollout.steps) else ALL
+
+
+def _size(rollout: Rollout, number: int, total: int) -> int:
+    return max(1, ceil(total * _weight(rollout, number) / ALL))
+
+
+def _mend(state: State) -> str:
+    words = [f"atoll {signal}" for signal in allowed(state)]
+    return f"what can be done now: {', '.join(words)}" if words else "nothing can be done about it any more"
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram, for the documentation."""
+    lines = ["stateDiagram-v2", "    [*] --> starting"]
+    edges = [(source, signal, target) for (source, signal), target in TRANSITIONS.items()]
+    edges.append((State.GROWING, Signal.READY, State.FULL))
+    lines += [f"    {_node(source)} --> {_node(target)}: {signal}" for source, signal, target in edges]
+    lines += [f"    {_node(state)} --> [*]" for state in State if state in OVER]
+    return "\n".join(lines) + "\n"
+
+
+def _node(state: State) -> str:
+    return state.replace("-", "_")

@@ -1,0 +1,176 @@
+"""A release in steps, through the whole engine, in virtual time: who is served, when, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+import pytest
+
+from atoll.plan.blueprint import Stage
+from atoll.policies.judge.keeping import from_json
+from atoll.ports import HostCalls
+
+OLD = "{orders: {source: orders, instances: 4, release: {strategy: canary, bake: 10s}}}"
+STEPS = "{strategy: canary, steps: [{weight: 10%, for: 10s}, {weight: 50%, for: 10s}], most: 15m, bake: 10s}"
+NEW = f"{{orders: {{source: orders, instances: 4, run: better, release: {STEPS}}}}}"
+RPS = 200
+
+
+@asynccontextmanager
+async def traffic(house, new_fails=0.0):
+    """What the proxies would count: requests by the weights, some of which the new release fails."""
+    chance = random.Random(7)
+    totals: dict[tuple[str, int], list[int]] = {}
+
+    async def count():
+        while True:
+            await asyncio.sleep(0.25)
+            workload = house.engine.blueprint.workloads["orders"]
+            split = workload.split
+            serving = [i for i in workload.instances if i.stage is Stage.SERVE]
+            for instance in serving:
+                is_next = split is not None and instance.recipe.release == split.next
+                share = (split.weight if is_next else 100 - split.weight) / 100 if split is not None else 1.0
+                peers = sum(i.recipe.release == instance.recipe.release for i in serving)
+                total = totals.setdefault((instance.address.ip, instance.address.port), [0, 0])
+                for _ in range(round(RPS / 4 * share / peers)):
+                    total[is_next and chance.random() < new_fails] += 1
+            house.mesh.counted = tuple(HostCalls("mesh", *where, *total) for where, total in totals.items())
+
+    task = asyncio.create_task(count())
+    try:
+        yield totals
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def state(house):
+    progress = house.store.pins()["orders"].progress
+    return progress.state if progress is not None else None
+
+
+def releases(house):
+    return {r.number: r.state for r in house.store.releases("orders")}
+
+
+def weights(house):
+    """The weights in the order in which they were published, without repetitions."""
+    found = [b.workloads["orders"].split for b in house.mesh.published if "orders" in b.workloads]
+    shown = [s.weight for s in found if s is not None]
+    return [w for n, w in enumerate(shown) if n == 0 or shown[n - 1] != w]
+
+
+def test_an_applied_release_goes_up_by_itself_where_the_judge_is_content(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house):
+            assert await house.settle(house.ask(NEW)) == "done"
+            await house.until(lambda: state(house) is None, seconds=1800)
+        assert releases(house) == {1: "retired", 2: "serving"}
+        assert weights(house) == [0, 10, 50, 100]
+        await house.until(lambda: len(house.running) == 4)
+        assert {n.split("-")[1] for n in house.running} == {"r2"}
+
+    live(story)
+
+
+def test_a_bad_release_is_taken_back_route_before_scale(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, new_fails=0.2) as totals:
+            await house.settle(house.ask(NEW))
+            await house.until(lambda: releases(house)[2] != "rolling", seconds=600)
+        assert releases(house) == {1: "serving", 2: "rolled-back"}
+        assert sum(failed for _, failed in totals.values()) < 15
+        for blueprint in house.mesh.published:
+            workload = blueprint.workloads.get("orders")
+            drained = [i for i in workload.instances if i.stage in {Stage.DRAIN, Stage.STOP}] if workload else []
+            assert not drained or workload.split is None or workload.split.weight == 0
+            old = (
+                [i for i in workload.instances if i.recipe.release == 1 and i.stage is Stage.SERVE] if workload else []
+            )
+            assert workload is None or workload.split is None or len(old) == 4
+        assert any("rolled-back" in text for text in house.texts("release"))
+
+    live(story)
+
+
+def test_without_traffic_it_holds_and_never_passes(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        await house.settle(house.ask(NEW))
+        await house.until(lambda: state(house) == "holding", seconds=300)
+        await asyncio.sleep(3600)
+        assert (state(house), weights(house)) == ("holding", [0, 10])
+
+    live(story)
+
+
+def test_a_person_speaks_before_the_judge(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        await house.settle(house.ask(NEW, "deploy"))
+        assert (state(house), weights(house)) == ("dark", [0])
+        house.store.ask("orders", "release", "ada", "it is time", 0.0)
+        await house.until(lambda: state(house) == "canary")
+        house.store.ask("orders", "promote", "ada", "I know it", 0.0)
+        await house.until(lambda: releases(house)[2] == "serving")
+        assert weights(house) == [0, 10, 100]
+        assert any("(ada): I know it" in text for text in house.texts("release"))
+        house.store.ask("orders", "abort", "bob", "too late", 0.0)
+        await house.until(lambda: house.store.asked() == ())
+        assert releases(house)[2] == "serving"
+
+    live(story)
+
+
+def test_what_never_becomes_ready_fails_and_the_old_one_serves_on(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        house.prober.words = dict.fromkeys((f"10.201.0.{4 * n + 2}" for n in range(5, 60)), "it does not listen")
+        number = house.ask(NEW)
+        assert await house.settle(number) == "failed"
+        assert releases(house) == {1: "serving", 2: "failed"}
+        assert "it does not listen" in house.store.change(number).reason
+        assert len([n for n in house.running if "-r1-" in n]) == 4
+
+    live(story)
+
+
+@pytest.mark.parametrize("at", ["starting", "dark", "growing", "canary", "full", "baking", "aborting"])
+def test_a_control_plane_that_dies_goes_on_where_it_was(live, at):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, new_fails=0.3 if at == "aborting" else 0.0):
+            house.ask(NEW)
+            await house.until(lambda: state(house) == at, seconds=1800)
+            await house.sleep()
+            house.move_in()
+            await house.wake()
+            assert state(house) == at
+            await house.until(lambda: state(house) is None, seconds=1800)
+        wanted = "rolled-back" if at == "aborting" else "serving"
+        assert releases(house)[2] == wanted
+
+    live(story)
+
+
+def test_what_the_judge_has_seen_outlives_the_control_plane(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house):
+            await house.settle(house.ask(NEW))
+            await house.until(lambda: state(house) == "canary")
+            began = house.store.pins()["orders"].progress.since
+            await asyncio.sleep(6)
+            await house.sleep()
+            house.move_in()
+            kept = house.store.pins()["orders"].progress
+            assert from_json(kept.judge).at > began + 4
+            assert from_json(kept.judge).totals.stable > 500
+            await house.wake()
+
+    live(story)

@@ -1,0 +1,105 @@
+"""What may be asked of a release on its way, and what is refused with the mend."""
+
+from __future__ import annotations
+
+import pytest
+
+from atoll import wire
+from atoll.errors import Refused
+from atoll.plan.releasing import Progress, State
+
+CANARY = """
+system: shop
+services:
+  orders:
+    source: orders
+    release: {strategy: canary}
+  ledger:
+    source: ledger
+    release: {strategy: canary, rollback: forward-only}
+"""
+
+
+@pytest.fixture
+def shop(scene_of):
+    scene = scene_of(CANARY)
+    scene.desk()
+    scene.serve_now()
+    return scene
+
+
+def under_way(scene, service, state, weight=0):
+    change = scene.store.request("deploy", (service,), b"{}", scene.at)
+    progress = Progress(2, state, 0, weight)
+    scene.store.take_effect(change, scene.system, [scene.recipe(service, 2)], (), scene.at, lambda _: progress)
+    scene.store.move(change.number, "done")
+
+
+def steer(scene, service, signal):
+    return scene.desk().steer(wire.SteerRequest(service, signal, "ada", "because"))
+
+
+def test_what_is_asked_is_written_down_and_wakes_the_engine(shop):
+    under_way(shop, "orders", State.DARK)
+    view = steer(shop, "orders", "release")
+    assert (view.service, view.release, view.stable, view.state, view.steps) == ("orders", 2, 1, "dark", 4)
+    assert view.allowed == ("release", "abort")
+    (asked,) = shop.store.asked()
+    assert (asked.service, asked.signal, asked.actor, asked.reason) == ("orders", "release", "ada", "because")
+    assert shop.pokes == 1
+
+
+@pytest.mark.parametrize(
+    ("service", "signal", "message", "hint"),
+    [
+        ("order", "abort", "there is no service 'order' in shop", "did you mean orders?"),
+        ("ledger", "release", "no release of ledger is on its way", "deploy one: atoll deploy ledger"),
+        ("orders", "promote", "release 2 is dark: promote means nothing there", "atoll release, atoll abort"),
+        ("orders", "explode", "a release knows no 'explode'", "write release, promote, hold, resume, abort"),
+    ],
+)
+def test_what_means_nothing_is_refused(shop, service, signal, message, hint):
+    under_way(shop, "orders", State.DARK)
+    with pytest.raises(Refused) as refused:
+        steer(shop, service, signal)
+    assert refused.value.message == message
+    assert hint in refused.value.hint
+    assert shop.store.asked() == ()
+
+
+def test_there_is_no_way_back_where_the_file_says_so(shop):
+    under_way(shop, "ledger", State.CANARY, 5)
+    with pytest.raises(Refused, match="ledger is forward-only: release 2 cannot be taken back"):
+        steer(shop, "ledger", "abort")
+
+
+async def deploy(scene):
+    return scene.desk().deploy(scene.request(services=("orders",)))
+
+
+async def apply(scene):
+    other = CANARY.replace("source: orders", "source: orders\n    env: {LEVEL: debug}")
+    return await scene.desk().apply(scene.request(other))
+
+
+async def rollback(scene):
+    return scene.desk().rollback("orders")
+
+
+@pytest.mark.parametrize("ask", [deploy, apply, rollback])
+async def test_a_second_release_waits_for_the_first(shop, ask):
+    under_way(shop, "orders", State.CANARY, 5)
+    with pytest.raises(Refused) as refused:
+        await ask(shop)
+    assert refused.value.message == "orders: release 2 is canary at 5%, one at a time"
+    assert "atoll promote orders, atoll abort orders" in refused.value.hint
+
+
+def test_a_dark_release_may_be_replaced(shop):
+    under_way(shop, "orders", State.DARK)
+    assert shop.desk().deploy(shop.request(services=("orders",))).change is not None
+
+
+def test_nothing_runs_yet(scene):
+    with pytest.raises(Refused, match="nothing runs here yet"):
+        steer(scene, "orders", "abort")

@@ -1,0 +1,174 @@
+"""The state machine of a release, by examples and by walks through whatever may happen."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll.errors import Refused
+from atoll.model.system import CAREFUL, Rollout, Step
+from atoll.plan.releasing import (
+    EXPOSED,
+    OVER,
+    PEOPLE,
+    TRANSITIONS,
+    Facts,
+    Progress,
+    Signal,
+    State,
+    allowed,
+    begin,
+    diagram,
+    due,
+    step,
+)
+
+ROOT = Path(__file__).parents[3]
+CANARY = Rollout("canary", steps=CAREFUL, bake=60, most=300)
+BLUE_GREEN = Rollout("blue-green", bake=60)
+FORWARD = Rollout("canary", steps=(Step(10), Step(50)), bake=60, rollback="forward-only")
+TOTAL = 10
+
+
+def walk(progress, rollout, *signals):
+    for signal in signals:
+        progress = step(progress, signal, rollout, TOTAL, progress.since + 1, "")
+    return progress
+
+
+def dark(rollout, *, asked=False):
+    return walk(begin(7, rollout, TOTAL, 0.0, asked=asked), rollout, Signal.READY)
+
+
+def facts(at=0.0, ready=TOTAL, verdict="", failure="", *, acknowledged=True):
+    return Facts(at, ready, acknowledged, failure, verdict, "words")
+
+
+def test_capacity_comes_before_weight_all_the_way_up():
+    progress = walk(dark(CANARY), CANARY, Signal.RELEASE)
+    seen = []
+    while progress.state is not State.FULL:
+        seen.append((progress.state, progress.weight, progress.size))
+        progress = walk(progress, CANARY, Signal.READY if progress.state is State.GROWING else Signal.PASS)
+    grow, canary = State.GROWING, State.CANARY
+    assert seen == [
+        (grow, 0, 1), (canary, 5, 1), (grow, 5, 3), (canary, 25, 3), (grow, 25, 5), (canary, 50, 5), (grow, 50, 10)
+    ]  # fmt: skip
+    assert (progress.weight, progress.size) == (100, 10)
+
+
+def test_blue_green_goes_from_nothing_to_everything():
+    progress = walk(dark(BLUE_GREEN), BLUE_GREEN, Signal.RELEASE)
+    assert (progress.size, progress.weight) == (10, 0)
+    progress = walk(progress, BLUE_GREEN, Signal.READY)
+    assert (progress.state, progress.weight) == (State.FULL, 100)
+
+
+def test_a_dark_release_waits_to_be_asked_for():
+    assert due(dark(CANARY), CANARY, facts()) is None
+    assert due(dark(CANARY, asked=True), CANARY, facts()) == (Signal.RELEASE, "the file asks for it")
+
+
+def test_a_step_takes_its_time_and_needs_a_verdict():
+    progress = walk(dark(CANARY), CANARY, Signal.RELEASE, Signal.READY)
+    at = progress.since
+    assert due(progress, CANARY, facts(at + 59, verdict="pass")) is None
+    assert due(progress, CANARY, facts(at + 60, verdict="pass")) == (Signal.PASS, "words")
+    assert due(progress, CANARY, facts(at + 299, verdict="undecided")) is None
+    assert due(progress, CANARY, facts(at + 300, verdict="undecided")) == (Signal.HOLD, "words")
+    assert due(progress, CANARY, facts(at + 1, verdict="no data")) == (Signal.HOLD, "words")
+    assert due(progress, CANARY, facts(at + 1, verdict="fail")) == (Signal.ABORT, "words")
+
+
+def test_an_abort_takes_the_weight_first_and_ends_only_when_the_proxies_know():
+    progress = walk(dark(CANARY), CANARY, Signal.RELEASE, Signal.READY, Signal.PASS, Signal.ABORT)
+    assert (progress.state, progress.weight, progress.size) == (State.ABORTING, 0, 3)
+    assert due(progress, CANARY, facts(acknowledged=False)) is None
+    assert due(progress, CANARY, facts()) == (Signal.ACKNOWLEDGED, "")
+
+
+def test_where_there_is_no_way_back_a_bad_release_is_frozen():
+    progress = walk(dark(FORWARD), FORWARD, Signal.RELEASE, Signal.READY)
+    found = due(progress, FORWARD, facts(verdict="fail"))
+    assert found == (Signal.HOLD, "frozen, there is no way back: words")
+    assert due(walk(progress, FORWARD, Signal.HOLD), FORWARD, facts(verdict="fail")) is None
+
+
+def test_what_means_nothing_is_refused_with_what_would():
+    with pytest.raises(Refused) as refused:
+        step(dark(CANARY), Signal.PROMOTE, CANARY, TOTAL, 0.0, "")
+    assert refused.value.message == "release 7 is dark: promote means nothing there"
+    assert refused.value.hint == "what can be done now: atoll release, atoll abort"
+    assert allowed(State.BAKING) == (Signal.ABORT,)
+
+
+def test_a_paused_release_is_sent_nothing_and_is_not_passed():
+    progress = walk(dark(CANARY), CANARY, Signal.RELEASE, Signal.READY)
+    paused = Progress(7, State.CANARY, 0, 5, 1, progress.since, paused=True)
+    assert (progress.shown, paused.shown) == (5, 0)
+    assert due(paused, CANARY, facts(progress.since + 100, verdict="pass")) is None
+
+
+def test_every_state_can_be_reached_and_left():
+    states = {State.STARTING, State.FULL, *TRANSITIONS.values()}
+    assert states == set(State)
+    assert {source for source, _ in TRANSITIONS} == set(State) - OVER
+
+
+def test_the_documented_diagram_is_the_table():
+    """Rewrite it with `python -c "from atoll.plan.releasing import diagram; print(diagram())"`."""
+    assert diagram() in (ROOT / "docs" / "explanation" / "releases.md").read_text()
+
+
+happening = st.one_of(
+    st.sampled_from(PEOPLE),
+    st.builds(
+        Facts,
+        at=st.floats(0, 2000),
+        ready=st.integers(0, TOTAL),
+        acknowledged=st.booleans(),
+        failure=st.sampled_from(["", "", "it crashed"]),
+        verdict=st.sampled_from(["", "pass", "fail", "undecided", "no data"]),
+        words=st.just("words"),
+    ),
+)
+
+
+@given(st.sampled_from([CANARY, BLUE_GREEN, FORWARD]), st.booleans(), st.lists(happening, max_size=60))
+def test_whatever_happens_every_promise_holds(rollout, asked, happenings):
+    now, progress = 0.0, begin(7, rollout, TOTAL, 0.0, asked=asked)
+    for what in happenings:
+        now += 50
+        if isinstance(what, Signal):
+            try:
+                after = step(progress, what, rollout, TOTAL, now, "a person")
+            except Refused:
+                assert (progress.state, what) not in TRANSITIONS
+                continue
+        else:
+            found = due(progress, rollout, what)
+            if found is None:
+                continue
+            after = step(progress, found[0], rollout, TOTAL, now, "")
+            assert_due(progress, after, found[0], what, rollout)
+        assert after.weight == 0 or after.state in EXPOSED | {State.RELEASED}
+        if after.weight < progress.weight:
+            assert after.state is State.ABORTING
+            assert after.size == progress.size
+        progress = after
+        if progress.state in OVER:
+            assert due(progress, rollout, facts(now, verdict="pass")) is None
+            break
+
+
+def assert_due(before, after, signal, known, rollout):
+    """What the facts alone may bring about."""
+    if after.weight > before.weight:
+        assert known.ready >= after.size >= TOTAL * after.weight / 100
+    if signal is Signal.PASS:
+        assert known.verdict == "pass"
+    if after.state is State.ROLLED_BACK:
+        assert (known.acknowledged, after.weight) == (True, 0)
+    if rollout.rollback != "safe" and before.state in EXPOSED - {State.ABORTING}:
+        assert signal is not Signal.ABORT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("scale", "hop", "policy", "kills", "deploys", "control_plane", "idle", "judging")
+NAMES = ("scale", "hop", "policy", "kills", "deploys", "control_plane", "idle", "judging", "releases")
 
 
 def main() -> int:

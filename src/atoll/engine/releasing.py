@@ -8,7 +8,7 @@ dies in between finds the same one to take.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Conflict, Refused
@@ -17,12 +17,13 @@ from atoll.plan.blueprint import Blueprint, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import Facts, Progress, Signal, State, due, step
+from atoll.plan.releasing import ALL, Facts, Progress, Signal, State, due, step
 from atoll.policies import rolling
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.judging import observe
 from atoll.policies.judge.keeping import from_json, to_json
+from atoll.policies.judge.resolving import Traffic, resolvable
 from atoll.policies.judge.state import State as Memory
 from atoll.policies.judge.state import begin
 from atoll.policies.judge.verdict import Verdict
@@ -35,7 +36,32 @@ from atoll.values.judging import ERRORS, JudgePolicy
 POLICY = JudgePolicy(metrics=(ERRORS,))
 """What the proxies count by instance are requests and errors."""
 JUDGED = (State.CANARY, State.HOLDING)
+WATCHED = (State.STARTING, State.DARK, State.GROWING, *JUDGED)
+"""Before it is judged it is known how much traffic there will be to judge by."""
+WINDOW = 60.0
 LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """What the stable release of a service was asked from one look to another."""
+
+    since: float
+    first: tuple[int, int]
+    at: float
+    last: tuple[int, int]
+
+    @property
+    def seconds(self) -> float:
+        return self.at - self.since
+
+    @property
+    def requests(self) -> int:
+        return max(0, self.last[0] - self.first[0])
+
+    @property
+    def errors(self) -> int:
+        return max(0, self.last[1] - self.first[1])
 
 
 class Releasing:
@@ -49,17 +75,20 @@ class Releasing:
         self._failed = failed
         self._calls: tuple[HostCalls, ...] = ()
         self._seen_at = 0.0
+        self._flows: dict[str, _Flow] = {}
         self.judging = False
 
     async def look(self, pins: Mapping[str, Pin]) -> None:
         """Ask the proxies what was called, where a judge wants to know."""
-        judged = frozenset(name for name, pin in pins.items() if pin.progress and pin.progress.state in JUDGED)
-        self.judging = bool(judged)
+        on_their_way = {name: pin.progress.state for name, pin in pins.items() if pin.progress is not None}
+        watched = frozenset(name for name, state in on_their_way.items() if state in WATCHED)
+        self.judging = any(state in JUDGED for state in on_their_way.values())
+        self._flows = {name: flow for name, flow in self._flows.items() if name in watched}
         self._calls = ()
-        if not judged:
+        if not watched:
             return
         try:
-            self._calls = await self._parts.mesh.calls(judged)
+            self._calls = await self._parts.mesh.calls(watched)
             self._seen_at = self._parts.clock()
         except (AtollError, OSError):
             pass  # no data: the judge holds when it lasts
@@ -89,6 +118,7 @@ class Releasing:
 
     def _turn(self, service: Service, pin: Pin, progress: Progress, observed: Observed, blueprint: Blueprint) -> Pin:
         workload = blueprint.workloads.get(service.name)
+        self._measure(service.name, progress, workload)
         judged, verdict = self._judge(progress, workload)
         facts = _facts(service, pin, judged, observed, blueprint, verdict)
         found = due(judged, service.rollout, facts)
@@ -108,6 +138,8 @@ class Releasing:
         share = f" at {after.weight}%" if after.state in {State.CANARY, State.HOLDING} else ""
         words = f"release {after.release} is {after.state}{share} ({change.actor}): {change.reason}"
         self._say("warning" if signal in LOUD else "info", service.name, words)
+        if (progress.state, after.state) == (State.GROWING, State.CANARY):
+            self._say("info", service.name, f"release {after.release}: {self._prospect(service, after)}")
         if after.state is State.FAILED:
             self._failed(service.name, after.release, change.reason)
         return pin
@@ -131,6 +163,30 @@ class Releasing:
             if found is not None:
                 name, arm = found
                 yield Reading(calls.proxy, name, arm, calls.success, calls.error)
+
+    def _measure(self, service: str, progress: Progress, workload: Workload | None) -> None:
+        """How much the stable release is asked, while it still gets everything and after."""
+        if progress.state not in WATCHED or workload is None or not self._calls:
+            return
+        stable = [r for r in self._readings(workload, progress.release) if r.arm is Arm.STABLE]
+        now = (sum(r.success + r.error for r in stable), sum(r.error for r in stable))
+        flow = self._flows.get(service)
+        if flow is None or flow.seconds > WINDOW or now < flow.last:
+            flow = _Flow(self._seen_at, now, self._seen_at, now)
+        self._flows[service] = replace(flow, at=self._seen_at, last=now)
+
+    def _prospect(self, service: Service, progress: Progress) -> str:
+        """What size of regression the present traffic can resolve in the time of a step, in words."""
+        flow = self._flows.get(service.name)
+        if flow is None or not flow.seconds:
+            return "how much it is called is not known yet"
+        if not flow.requests:
+            return "nobody calls it, so it cannot be judged until somebody does"
+        share = progress.weight / ALL
+        rps = flow.requests / flow.seconds
+        usual = flow.errors / flow.requests
+        traffic = Traffic(round(rps, 1), share, progress.size, service.instances, max(usual, 1e-4))
+        return resolvable(traffic, POLICY, service.rollout.most).text
 
     def _say(self, level: str, service: str, text: str) -> None:
         self._record(Happening(level, "release", service, service, text))

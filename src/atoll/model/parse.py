@@ -284,7 +284,9 @@ def _steps(release: Section) -> Iterator[Step]:
         weight = round(share * 100)
         if not before < weight < 100 or abs(weight - share * 100) > 1e-6:  # noqa: PLR2004 - all of it
             hint = "write whole percentages that grow and stay below 100%; all of it follows the last step by itself"
-            release.notes.problem(item.place, f"{path}: {share * 100:.4g}% of the traffic after {before}% cannot be", hint)
+            release.notes.problem(
+                item.place, f"{path}: {share * 100:.4g}% of the traffic after {before}% cannot be", hint
+            )
         before = max(before, weight)
         yield Step(weight, least)
 

@@ -77,6 +77,23 @@ def test_an_applied_release_goes_up_by_itself_where_the_judge_is_content(live):
     live(story)
 
 
+def test_before_it_is_judged_it_is_said_what_can_be_found(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house):
+            await house.settle(house.ask(NEW, "deploy"))
+            await asyncio.sleep(20)
+            house.store.ask("orders", "release", "ada", "", 0.0)
+            await house.until(lambda: state(house) == "canary")
+            await house.until(lambda: any("can tell" in text for text in house.texts("release")))
+        (prospect,) = (text for text in house.texts("release") if "can tell" in text)
+        rps, where = prospect.removeprefix("release 2: ").split(" rps, ")
+        assert abs(float(rps) - RPS) < 20
+        assert where.startswith("10 % of them on 1 of 5 instances, for 15m: can tell errors of ")
+
+    live(story)
+
+
 def test_a_bad_release_is_taken_back_route_before_scale(live):
     async def story(house):
         await house.settle(house.ask(OLD))
@@ -103,8 +120,9 @@ def test_without_traffic_it_holds_and_never_passes(live):
         await house.settle(house.ask(OLD))
         await house.settle(house.ask(NEW))
         await house.until(lambda: state(house) == "holding", seconds=300)
-        await asyncio.sleep(3600)
+        await asyncio.sleep(600)
         assert (state(house), weights(house)) == ("holding", [0, 10])
+        assert any("how much it is called is not known yet" in text for text in house.texts("release"))
 
     live(story)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("scale", "hop", "policy", "kills", "deploys", "control_plane", "idle", "judging", "releases")
+NAMES = ("scale", "hop", "policy", "kills", "deploys", "control_plane", "idle", "judging", "releases", "flags")
 
 
 def main() -> int:

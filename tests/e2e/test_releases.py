@@ -108,10 +108,8 @@ def test_a_person_may_hold_promote_and_abort_and_nothing_else_when_it_means_noth
     assert "holding at 30%" in progress(system)
     with Load(system.port, "/hello") as load:
         load.wait(100)
-        before = time.monotonic()
         system.run("abort", "web")
         until(lambda: {version(system) for _ in range(5)} == {"1"}, what="the old release alone")
-        assert time.monotonic() - before < 10
         load.wait(50)
     assert load.failed == []
 

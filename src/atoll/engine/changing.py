@@ -23,7 +23,7 @@ from atoll.plan.decisions import Pin
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
 from atoll.plan.recipes import recipe, same_content
-from atoll.plan.releasing import EXPOSED, Progress, State, begin
+from atoll.plan.releasing import Progress, State, begin, refuse_second
 from atoll.policies.rolling import judge
 from atoll.policies.verdict import Outcome
 from atoll.store.store import Change
@@ -93,12 +93,12 @@ class Changing:
 
     def _free(self, recipes: list[Recipe]) -> None:
         """Refuse where a release is already on its way to users."""
-        busy = [(r.service, p) for r in recipes if (p := self.pins.get(r.service, Pin()).progress) is not None]
-        for service, progress in busy:
-            if progress.state in EXPOSED:
-                hint = f"wait for it, or decide: atoll promote {service}, atoll abort {service}"
-                raise Failed(f"{service}: release {progress.release} is {progress.state}; one at a time", hint=hint)
-            self._say("info", "release", service, f"release {progress.release} is superseded before it served anybody")
+        for service in (one.service for one in recipes):
+            progress = self.pins.get(service, Pin()).progress
+            refuse_second(service, progress)
+            if progress is not None:
+                text = f"release {progress.release} is superseded before it served anybody"
+                self._say("info", "release", service, text)
 
     def _progress(self, change: Change, system: System, pin: Pin) -> Progress | None:
         """How a new release reaches users: in steps where the file says so and there is something to compare with."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Conflict, Refused
 from atoll.model.system import Service, System
-from atoll.plan.blueprint import Blueprint, Stage, Workload
+from atoll.plan.blueprint import Blueprint, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
@@ -30,7 +30,7 @@ from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.policies.verdict import Outcome
 from atoll.ports import HostCalls
-from atoll.store.store import Asked, Transition
+from atoll.store.store import Transition
 from atoll.values.judging import ERRORS, JudgePolicy
 
 POLICY = JudgePolicy(metrics=(ERRORS,))
@@ -102,18 +102,17 @@ class Releasing:
             if service is not None and pin.progress is not None and pin.target is not None:
                 pins[name] = self._turn(service, pin, pin.progress, observed, blueprint)
 
-    def _answer(self, asked: Asked, system: System | None, pins: dict[str, Pin]) -> None:
+    def _answer(self, asked: Transition, system: System | None, pins: dict[str, Pin]) -> None:
         """What a person wants, where it still means something."""
         service = system.services.get(asked.service) if system is not None else None
         pin = pins.get(asked.service, Pin())
         if service is None or pin.progress is None:
-            self._parts.store.forget(asked.number)
+            self._parts.store.forget(asked.asked)
             return
-        change = Transition(asked.service, asked.signal, asked.actor, asked.reason, asked.number)
         try:
-            pins[asked.service] = self._take(service, pin.progress, change)
+            pins[asked.service] = self._take(service, pin.progress, asked)
         except (Refused, Conflict) as error:
-            self._parts.store.forget(asked.number)
+            self._parts.store.forget(asked.asked)
             self._say("warning", asked.service, f"{asked.signal} by {asked.actor} came too late: {error.message}")
 
     def _turn(self, service: Service, pin: Pin, progress: Progress, observed: Observed, blueprint: Blueprint) -> Pin:
@@ -128,12 +127,12 @@ class Releasing:
             return replace(pin, progress=judged)
         signal, reason = found
         actor = "judge" if verdict is not None else "atoll"
-        return self._take(service, progress, Transition(service.name, signal, actor, reason), judged)
+        return self._take(service, judged, Transition(service.name, signal, actor, reason))
 
-    def _take(self, service: Service, progress: Progress, change: Transition, judged: Progress | None = None) -> Pin:
+    def _take(self, service: Service, progress: Progress, change: Transition) -> Pin:
         now = self._parts.clock()
         signal = Signal(change.signal)
-        after = step(judged or progress, signal, service.rollout, service.instances, now, change.reason)
+        after = step(progress, signal, service.rollout, service.instances, now, change.reason)
         pin = self._parts.store.transit(change, progress, after, now)
         share = f" at {after.weight}%" if after.state in {State.CANARY, State.HOLDING} else ""
         words = f"release {after.release} is {after.state}{share} ({change.actor}): {change.reason}"
@@ -213,16 +212,10 @@ def _facts(
     workload = blueprint.workloads.get(service.name)
     instances = workload.instances if workload is not None else ()
     split = workload.split if workload is not None else None
-    ready = sum(
-        i.recipe.release == progress.release
-        and i.stage is Stage.SERVE
-        and observed.mesh.accepted.get(i.name) == Stage.SERVE
-        for i in instances
-    )
+    ready = sum(i.recipe.release == progress.release and rolling.accepted(i, observed) for i in instances)
     wanted = (progress.release, progress.shown, progress.state is State.BAKING)
     told = split is not None and (split.next, split.weight, split.both) == wanted
-    plain = replace(pin, progress=None)
-    failed = rolling.judge(service, plain, workload, observed)
+    failed = rolling.judge(service, pin, workload, observed)
     return Facts(
         at=observed.at,
         ready=ready,

@@ -7,7 +7,7 @@ it healthy: Envoy gives a new endpoint nothing until its first health check pass
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.mesh import ir
@@ -15,7 +15,7 @@ from atoll.mesh.admin import HostState
 from atoll.mesh.ads.stream import Stream
 from atoll.mesh.snapshot import Key, Kind, Snapshot
 from atoll.mesh.translate import names
-from atoll.mesh.translate.blueprint import homes
+from atoll.mesh.translate.blueprint import homes, homes_of
 from atoll.plan.blueprint import Blueprint, Instance, Stage, Workload
 
 ROUTING = (Kind.CLUSTER, Kind.ROUTES)
@@ -34,9 +34,7 @@ class Known:
     """What has been found out so far. All of it is by instance."""
 
     stages: dict[str, Stage] = field(default_factory=dict)  # acknowledged by all proxies
-    usable: dict[str, frozenset[str]] = field(
-        default_factory=dict
-    )  # serving: the assignments whose clusters it is well in
+    usable: dict[str, tuple[str, ...]] = field(default_factory=dict)  # serving, and well in these assignments' clusters
     active: dict[str, int] = field(default_factory=dict)  # open requests of draining ones
 
 
@@ -67,19 +65,24 @@ def acknowledged(
             home: all(_has(Kind.ENDPOINTS, home, offered.snapshots[proxy], found) for proxy, found in streams.items())
             for home in homes(workload)
         }
-        for instance, where in _dwellers(workload):
+        for instance in workload.instances:
             new = instance.stage is not Stage.SERVE or before.get(instance.name) is Stage.SERVE
-            if all(told[home] for home in where) and (new or all(routed.values())):
+            if all(told[home] for home in homes_of(instance, workload)) and (new or all(routed.values())):
                 result[instance.name] = instance.stage
             elif instance.name in before:
                 result[instance.name] = before[instance.name]
     return result
 
 
-def unproven(offered: Offered, known: Known) -> set[str]:
-    """Instances that were not found well yet everywhere that they are sent requests."""
-    workloads = offered.blueprint.workloads.values()
-    return {i.name for w in workloads for i in w.instances if not is_usable(i, w, known)}
+def accepted(offered: Offered, known: Known) -> dict[str, str]:
+    """The stage in which each instance is taken: that it serves only once it is well wherever it gets requests."""
+    return {
+        instance.name: stage
+        for workload in offered.blueprint.workloads.values()
+        for instance in workload.instances
+        if (stage := known.stages.get(instance.name)) is not None
+        and (stage is not Stage.SERVE or _is_usable(instance, workload, known))
+    }
 
 
 def in_question(offered: Offered, known: Known) -> tuple[list[Instance], list[Instance]]:
@@ -89,7 +92,7 @@ def in_question(offered: Offered, known: Known) -> tuple[list[Instance], list[In
     for workload in offered.blueprint.workloads.values():
         for instance in workload.instances:
             stage = known.stages.get(instance.name)
-            if stage is Stage.SERVE and instance.stage is stage and not is_usable(instance, workload, known):
+            if stage is Stage.SERVE and instance.stage is stage and not _is_usable(instance, workload, known):
                 fresh.append(instance)
             elif stage is Stage.DRAIN and instance.stage is stage:
                 draining.append(instance)
@@ -98,33 +101,25 @@ def in_question(offered: Offered, known: Known) -> tuple[list[Instance], list[In
 
 def usable(
     fresh: Iterable[Instance], states: Sequence[HostState], clusters: Mapping[str, int], offered: Offered
-) -> dict[str, frozenset[str]]:
+) -> dict[str, tuple[str, ...]]:
     """Those that are healthy in as many clusters as lead to where they are (*clusters*, by assignment), and where."""
     healthy: dict[tuple[str, str, int], int] = {}
     for state in states:
         if state.usable:
             key = (names.target(state.cluster), state.ip, state.port)
             healthy[key] = healthy.get(key, 0) + 1
-    workloads = {i.recipe.service: offered.blueprint.workloads[i.recipe.service] for i in fresh}
-    where = {i.name: found for w in workloads.values() for i, found in _dwellers(w)}
+    found = {i.name: (i.address, homes_of(i, offered.blueprint.workloads[i.recipe.service])) for i in fresh}
     return {
-        i.name: frozenset(where.get(i.name, ()))
-        for i in fresh
-        if all(
-            healthy.get((home, i.address.ip, i.address.port), 0) >= clusters.get(home, 0)
-            for home in where.get(i.name, ())
-        )
+        name: where
+        for name, (address, where) in found.items()
+        if all(healthy.get((home, address.ip, address.port), 0) >= clusters.get(home, 0) for home in where)
     }
 
 
-def is_usable(instance: Instance, workload: Workload, known: Known) -> bool:
+def _is_usable(instance: Instance, workload: Workload, known: Known) -> bool:
     """Whether it was found well in the clusters of every assignment that it is in now."""
     found = known.usable.get(instance.name)
-    if found is None:
-        return False
-    return workload.split is None or found.issuperset(
-        home for i, there in _dwellers(workload) if i is instance for home in there
-    )
+    return found is not None and (workload.split is None or set(found).issuperset(homes_of(instance, workload)))
 
 
 def active(draining: Iterable[Instance], states: Sequence[HostState]) -> dict[str, int]:
@@ -140,13 +135,6 @@ def leading_to(services: Iterable[str], snapshots: Iterable[Snapshot]) -> dict[s
             if kind is Kind.CLUSTER and resource.refers in result:
                 result[resource.refers] += 1
     return result
-
-
-def _dwellers(workload: Workload) -> Iterator[tuple[Instance, list[str]]]:
-    """Each instance with the assignments that it is in."""
-    found = homes(workload)
-    for instance in workload.instances:
-        yield instance, [home for home, there in found.items() if instance in there]
 
 
 def _open(instance: Instance, stream: Stream, wanted: Mapping[Key, object]) -> bool:

@@ -93,10 +93,9 @@ class EnvoyMesh:
         if self._offered is None:
             return MeshSeen()
         known = self._refreshed()
-        unproven = acceptance.unproven(self._offered, known)
         return MeshSeen(
             generation=min(found[-1].generation for found in streams.values()),
-            accepted={n: s for n, s in known.stages.items() if s is not Stage.SERVE or n not in unproven},
+            accepted=acceptance.accepted(self._offered, known),
             outlets=self._outlets,
             active=dict(known.active),
             rejected="\n".join(self._ads.refusals()),

@@ -10,9 +10,8 @@ from atoll.errors import Conflict, Refused
 from atoll.model.load import loads
 from atoll.model.system import System
 from atoll.operations.views.progress import progress_view
-from atoll.plan.decisions import Pin
 from atoll.plan.preview import Kind, preview
-from atoll.plan.releasing import EXPOSED, PEOPLE, Signal, step
+from atoll.plan.releasing import EXPOSED, PEOPLE, Signal, refuse_second, step
 from atoll.store.store import Store
 from atoll.values.hashing import digest
 from atoll.values.nearest import nearest
@@ -84,8 +83,7 @@ class Desk:
             raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
         self._known(current, (service,))
         self._free((service,))
-        pin = self.store.pins().get(service)
-        on = pin.newest if pin is not None else None
+        on = self.store.pin(service).newest
         if on is None or self.store.release_before(service, on.release) is None:
             raise Refused(
                 f"{service} has no earlier release that has served", hint=f"see them with `atoll releases {service}`"
@@ -102,7 +100,7 @@ class Desk:
         if current is None:
             raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
         self._known(current, (request.service,))
-        progress = self.store.pins().get(request.service, Pin()).progress
+        progress = self.store.pin(request.service).progress
         if progress is None:
             hint = f"deploy one: atoll deploy {request.service} (with release.strategy canary or blue-green)"
             raise Refused(f"no release of {request.service} is on its way", hint=hint)
@@ -117,7 +115,7 @@ class Desk:
         step(progress, Signal(request.signal), rollout, total, self.clock(), request.reason)  # or it is refused
         self.store.ask(request.service, request.signal, request.actor, request.reason, self.clock())
         self.poke()
-        return progress_view(request.service, self.store.pins()[request.service], current)
+        return progress_view(request.service, self.store.pin(request.service), current)
 
     def down(self) -> wire.Receipt:
         """Queue the end of everything."""
@@ -154,15 +152,8 @@ class Desk:
             raise Refused("\n".join(refusals))
 
     def _free(self, services: Iterable[str]) -> None:
-        """Refuse where a release is already on its way to users."""
-        pins = self.store.pins()
         for service in services:
-            progress = pins.get(service, Pin()).progress
-            if progress is not None and progress.state in EXPOSED:
-                raise Refused(
-                    f"{service}: release {progress.release} is {progress.state} at {progress.weight}%, one at a time",
-                    hint=f"wait for it, or decide: atoll promote {service}, atoll abort {service}",
-                )
+            refuse_second(service, self.store.pin(service).progress)
 
     def _known(self, system: System, names: tuple[str, ...]) -> None:
         for name in names:

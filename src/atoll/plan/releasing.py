@@ -191,6 +191,15 @@ def step(progress: Progress, signal: Signal, rollout: Rollout, total: int, at: f
             return after
 
 
+def refuse_second(service: str, progress: Progress | None) -> None:
+    """Raise `errors.Refused` where a release of *service* is on its way to users: one at a time."""
+    if progress is not None and progress.state in EXPOSED:
+        raise Refused(
+            f"{service}: release {progress.release} is {progress.state} at {progress.weight}%, one at a time",
+            hint=f"wait for it, or decide: atoll promote {service}, atoll abort {service}",
+        )
+
+
 def allowed(state: State) -> tuple[Signal, ...]:
     """What a person may ask for in this state."""
     return tuple(signal for signal in PEOPLE if (state, signal) in TRANSITIONS)

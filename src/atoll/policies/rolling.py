@@ -36,7 +36,7 @@ def judge(service: Service, pin: Pin, workload: Workload | None, observed: Obser
     reason = next(filter(None, given_up), "")
     if reason:
         return Verdict(Outcome.FAILED, reason)
-    serving = sum(_accepted(i, observed) for i in new)
+    serving = sum(accepted(i, observed) for i in new)
     old = sum(i.recipe.release != release for i in instances)
     if serving >= service.instances and not old:
         return Verdict(Outcome.DONE)
@@ -66,5 +66,6 @@ def _never_ready(instance: Instance, service: Service, observed: Observed) -> bo
     return instance.since >= seen.started_at + service.health.startup
 
 
-def _accepted(instance: Instance, observed: Observed) -> bool:
+def accepted(instance: Instance, observed: Observed) -> bool:
+    """Whether it serves and every proxy sends to it."""
     return instance.stage is Stage.SERVE and observed.mesh.accepted.get(instance.name) == Stage.SERVE

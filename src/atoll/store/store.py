@@ -43,17 +43,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a person asked of a release."""
-
-    number: int
-    service: str
-    signal: str
-    actor: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Transition:
     """Why a release moves on. `asked` is the number of the request for it, 0 where nobody asked."""
 
@@ -240,10 +229,18 @@ class Store:
     def pins(self) -> dict[str, Pin]:
         """Every service's pin."""
         rows = self._db.execute("SELECT service, stable, target, progress FROM pins").fetchall()
-        return {
-            name: Pin(self.recipe(name, stable), self.recipe(name, target), wire.decode(p, Progress) if p else None)
-            for name, stable, target, p in rows
-        }
+        return {row[0]: self._pin(*row) for row in rows}
+
+    def pin(self, service: str) -> Pin:
+        """One service's pin, an empty one where it has none."""
+        row = self._db.execute(
+            "SELECT service, stable, target, progress FROM pins WHERE service = ?", (service,)
+        ).fetchone()
+        return self._pin(*row) if row else Pin()
+
+    def _pin(self, service: str, stable: int | None, target: int | None, progress: bytes | None) -> Pin:
+        decoded = wire.decode(progress, Progress) if progress else None
+        return Pin(self.recipe(service, stable), self.recipe(service, target), decoded)
 
     def _keep_progress(self, db: sqlite3.Connection, service: str, progress: Progress | None) -> None:
         packed = wire.encode(progress) if progress is not None else None
@@ -277,7 +274,7 @@ class Store:
                 self._promote(db, service, release, step.reason)
             elif after.state in OVER:
                 self._abort(db, service, release, step.reason, str(after.state))
-        return self.pins()[service]
+        return self.pin(service)
 
     def ask(self, service: str, signal: str, actor: str, reason: str, at: float) -> None:
         """Write down what a person asks of a release."""
@@ -286,10 +283,10 @@ class Store:
             (at, service, signal, actor, reason),
         )
 
-    def asked(self) -> tuple[Asked, ...]:
+    def asked(self) -> tuple[Transition, ...]:
         """What was asked and not yet taken up, oldest first."""
-        rows = self._db.execute("SELECT number, service, signal, actor, reason FROM signals ORDER BY number")
-        return tuple(Asked(*row) for row in rows)
+        rows = self._db.execute("SELECT service, signal, actor, reason, number FROM signals ORDER BY number")
+        return tuple(Transition(*row) for row in rows)
 
     def forget(self, number: int) -> None:
         """What was asked means nothing any more."""
@@ -319,7 +316,7 @@ class Store:
         """The target is given up; what was stable stays."""
         with self._transaction() as db:
             self._abort(db, service, release, note, "failed")
-        return self.pins()[service]
+        return self.pin(service)
 
     def _abort(self, db: sqlite3.Connection, service: str, release: int, note: str, state: str) -> None:
         db.execute("UPDATE pins SET target = NULL, progress = NULL WHERE service = ?", (service,))

@@ -228,7 +228,7 @@ def test_a_transition_is_one_transaction_with_what_asked_for_it(store, release):
     store.ask("orders", "abort", "ada", "I do not like it", 5.0)
     (asked,) = store.asked()
     after = replace(before, state=State.ABORTING)
-    pin = store.transit(Transition("orders", "abort", "ada", asked.reason, asked.number), before, after, 6.0)
+    pin = store.transit(Transition("orders", "abort", "ada", asked.reason, asked.asked), before, after, 6.0)
     assert (pin.progress, store.pins()["orders"], store.asked()) == (after, pin, ())
     with pytest.raises(Conflict, match="is not dark any more"):
         store.transit(Transition("orders", "abort", "ada", "again"), before, after, 7.0)

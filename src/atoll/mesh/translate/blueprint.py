@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from atoll.mesh import ir
 from atoll.mesh.translate import doors, edges, names, outlets
 from atoll.model.system import Egress
-from atoll.plan.blueprint import Blueprint, Instance, Split, Stage, Workload
+from atoll.plan.blueprint import Blueprint, Instance, Stage, Workload
 
 PLATFORM = "@platform"
 
@@ -96,19 +96,24 @@ def _share(
 
 def homes(workload: Workload) -> dict[str, list[Instance]]:
     """The assignments of a service and whose endpoints are in them."""
-    split = workload.split
-    if split is None:
-        return {workload.service: list(workload.instances)}
+    found: dict[str, list[Instance]] = {workload.service: []}
+    if workload.split is not None:
+        found[names.next_of(workload.service)] = []
+    for instance in workload.instances:
+        for home in homes_of(instance, workload):
+            found[home].append(instance)
+    return found
+
+
+def homes_of(instance: Instance, workload: Workload) -> tuple[str, ...]:
+    """The assignments that one instance is in."""
+    service, split, release = workload.service, workload.split, instance.recipe.release
+    if split is None or release == split.stable:
+        return (service,)
+    if split.both and release == split.next:
+        return (service, names.next_of(service))
     # What is neither stable nor next any more is with next to finish what it has: it drains, and is sent nothing.
-    stable = [i for i in workload.instances if i.recipe.release == split.stable or (split.both and _is_next(i, split))]
-    return {
-        workload.service: stable,
-        names.next_of(workload.service): [i for i in workload.instances if i.recipe.release != split.stable],
-    }
-
-
-def _is_next(instance: Instance, split: Split) -> bool:
-    return instance.recipe.release == split.next
+    return (names.next_of(service),)
 
 
 def _assignment(name: str, instances: Iterable[Instance]) -> ir.Assignment:

@@ -15,6 +15,7 @@ from typing import Protocol
 from atoll.model.system import Check
 from atoll.plan.blueprint import Address, Blueprint, Instance
 from atoll.plan.observed import MeshSeen, Seen
+from atoll.values.histograms import Bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,18 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class HostCalls:
-    """Calls that one proxy sent to one address since that proxy started: answered, and failed (5xx, time-outs)."""
+    """
+    Calls that one proxy sent to one address since that proxy started: answered, and failed (5xx, time-outs).
+
+    `times` is how long they took, in microseconds, since somebody began to compare.
+    """
 
     proxy: str
     ip: str
     port: int
     success: int
     error: int
+    times: tuple[Bar, ...] = ()
 
 
 class Builder(Protocol):

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from atoll.errors import Unavailable
+from atoll.mesh.xds.measuring import HOST, PREFIX, TIMES
+from atoll.values.histograms import Bar
 
 PATIENCE = 5.0
 OK = 200
 COUNTERS = r"\.upstream_rq_(completed|5xx|time)$"
+MEASURED = rf"^{PREFIX}\.{TIMES}\."
+_ADDRESS = re.compile(rf"\.{HOST}\.([0-9.]+):([0-9]+)$")
 _COUNTER = re.compile(r"^cluster\.(.+)\.upstream_rq_(completed|5xx)$")
 
 
@@ -33,21 +37,12 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
-    """So many calls took from `low` to `low + width` milliseconds."""
-
-    low: float
-    width: float
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class ClusterCount:
     """What went through one cluster since the proxy started."""
 
     completed: int = 0
     errors: int = 0
-    times: tuple[Bucket, ...] = ()
+    times: tuple[Bar, ...] = ()
 
 
 async def ask(socket: Path, path: str, *, method: str = "GET") -> bytes:
@@ -91,12 +86,11 @@ async def counts(socket: Path) -> Mapping[str, ClusterCount]:
 def parse_counts(data: Mapping[str, Any]) -> dict[str, ClusterCount]:
     """What went through each cluster, from Envoy's statistics as JSON."""
     numbers: dict[str, dict[str, int]] = {}
-    times: dict[str, tuple[Bucket, ...]] = {}
+    times: dict[str, tuple[Bar, ...]] = {}
     for entry in data.get("stats", ()):
         if "histograms" in entry:
-            for histogram in entry["histograms"].get("details", ()):
-                name = histogram["name"].removeprefix("cluster.").removesuffix(".upstream_rq_time")
-                times[name] = tuple(Bucket(b["lower_bound"], b["width"], b["count"]) for b in histogram["totals"])
+            found = _bars(entry).items()
+            times |= {n.removeprefix("cluster.").removesuffix(".upstream_rq_time"): bars for n, bars in found}
         elif (match := _COUNTER.match(entry["name"])) is not None:
             numbers.setdefault(match[1], {})[match[2]] = entry["value"]
     return {
@@ -105,15 +99,29 @@ def parse_counts(data: Mapping[str, Any]) -> dict[str, ClusterCount]:
     }
 
 
-def quantile(buckets: Iterable[Bucket], share: float) -> float | None:
-    """The time that *share* of the calls stayed below, in milliseconds; None without calls."""
-    ordered = sorted(buckets, key=lambda b: b.low)
-    rank = share * sum(b.count for b in ordered)
-    for bucket in ordered:
-        if bucket.count and rank <= bucket.count:
-            return bucket.low + bucket.width * rank / bucket.count
-        rank -= bucket.count
-    return None
+async def times(socket: Path) -> Mapping[tuple[str, int], tuple[Bar, ...]]:
+    """How long the instances at each address took, in microseconds, as far as it was measured."""
+    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(MEASURED)}"
+    data: dict[str, Any] = json.loads(await ask(socket, query))
+    return parse_times(data)
+
+
+def parse_times(data: Mapping[str, Any]) -> dict[tuple[str, int], tuple[Bar, ...]]:
+    """Bars by address, from Envoy's statistics as JSON; what has no address (a socket) is left out."""
+    result: dict[tuple[str, int], tuple[Bar, ...]] = {}
+    for entry in data.get("stats", ()):
+        for name, bars in _bars(entry).items():
+            if (match := _ADDRESS.search(name)) is not None:
+                result[match[1], int(match[2])] = bars
+    return result
+
+
+def _bars(entry: Mapping[str, Any]) -> dict[str, tuple[Bar, ...]]:
+    """The histograms in one entry of the statistics, by name."""
+    return {
+        histogram["name"]: tuple(Bar(b["lower_bound"], b["width"], b["count"]) for b in histogram["totals"])
+        for histogram in entry.get("histograms", {}).get("details", ())
+    }
 
 
 def _host(cluster: str, status: Mapping[str, Any]) -> HostState:

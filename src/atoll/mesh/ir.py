@@ -206,7 +206,21 @@ class Assignment:
     endpoints: tuple[Endpoint, ...]
 
 
-Item = Listener | RouteTable | Cluster | Assignment
+MEASURED = "atoll.measured"
+"""The switch that makes a proxy measure, by instance, how long calls take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What is switched on in a proxy. There is always one, called `SWITCHES`: a proxy does not start without it."""
+
+    name: str
+    on: tuple[str, ...] = ()
+
+
+SWITCHES = "atoll"
+
+Item = Listener | RouteTable | Cluster | Assignment | Switches
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from atoll.mesh import ir
 from atoll.mesh.xds.clusters import assignment, cluster
 from atoll.mesh.xds.listeners import listener
+from atoll.mesh.xds.measuring import runtime
 from atoll.mesh.xds.messages import packed
 from atoll.mesh.xds.routes import table
 
@@ -25,6 +26,7 @@ from atoll.mesh.xds.routes import table
 class Kind(StrEnum):
     """Envoy's types of resources, by type URL."""
 
+    RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
     ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
@@ -135,12 +137,14 @@ def _encode(share: ir.Share, old: _Encoded | None) -> _Encoded:
 
 
 _KIND_OF: Mapping[type, Kind] = {
+    ir.Switches: Kind.RUNTIME,
     ir.Cluster: Kind.CLUSTER,
     ir.Assignment: Kind.ENDPOINTS,
     ir.Listener: Kind.LISTENER,
     ir.RouteTable: Kind.ROUTES,
 }
 MESSAGES: Mapping[type, Callable[..., Message]] = {
+    ir.Switches: runtime,
     ir.Cluster: cluster,
     ir.Assignment: assignment,
     ir.Listener: listener,

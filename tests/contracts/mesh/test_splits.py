@@ -6,6 +6,7 @@ import asyncio
 
 from atoll.model.system import Call, Route
 from atoll.plan.blueprint import Split, Stage
+from atoll.values.histograms import quantile
 
 
 async def served(world, *headers: str, key: str = "") -> str:
@@ -87,3 +88,27 @@ async def test_taking_over_and_going_back_under_load_loses_nothing(world):
         assert await served(world) == "r2"
     assert taking["bad"] == []
     assert sum(taking["answers"].values()) > 100
+
+
+async def test_while_two_stand_side_by_side_it_is_measured_how_long_each_instance_takes(world):
+    side_by_side(world)
+    await world.publish()
+    for _ in range(20):
+        await served(world)
+    assert {calls.times for calls in await world.mesh.calls(frozenset({"web"}))} == {()}
+    world.split("web", Split(stable=1, next=2, weight=0))
+    await world.publish()
+    for _ in range(20):
+        await served(world)
+    slow = await asyncio.gather(*(world.outside("/sleep/0.2", headers=("X-Atoll-Release: web=2",)) for _ in range(3)))
+    assert {answer.status for answer in slow} == {200}
+
+    async def measured():
+        calls = {c.ip: c for c in await world.mesh.calls(frozenset({"web"})) if c.proxy == "gateway"}
+        found = {i.recipe.release: calls[i.address.ip].times for i in world.instances("web")}
+        return found if found[1] and found[2] else None
+
+    await world.until(measured, "the proxies have counted how long the calls took")
+    found = await measured()
+    assert sum(bar.count for bar in found[2]) == 3
+    assert quantile(found[1], 0.5) < 100_000 < quantile(found[2], 0.5)

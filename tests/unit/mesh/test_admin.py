@@ -1,12 +1,9 @@
-"""Latencies of several clusters as one, and Envoy's statistics read."""
+"""Envoy's statistics read."""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from atoll.mesh.admin import Bucket, parse_counts, quantile
+from atoll.mesh.admin import parse_counts, parse_times
+from atoll.values.histograms import Bar
 
 STATS = {
     "stats": [
@@ -36,25 +33,14 @@ STATS = {
 def test_counts_are_read_by_cluster():
     found = parse_counts(STATS)
     assert (found["orders->payments"].completed, found["orders->payments"].errors) == (10, 2)
-    assert found["orders->payments"].times == (Bucket(1, 0.1, 9), Bucket(20, 1, 1))
+    assert found["orders->payments"].times == (Bar(1, 0.1, 9), Bar(20, 1, 1))
     assert found["a->https_//api.example.com_443"].errors == 0
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.5, 1.0 + 0.1 * 5 / 9), (0.99, 20.9)])
-def test_quantiles(share, expected):
-    assert quantile(parse_counts(STATS)["orders->payments"].times, share) == pytest.approx(expected)
-
-
-def test_nothing_has_no_quantile():
-    assert quantile((), 0.5) is None
-
-
-@given(
-    st.lists(st.builds(Bucket, st.floats(0, 1e4), st.floats(0, 100), st.integers(1, 50)), min_size=1, max_size=20),
-    st.floats(0, 1),
-    st.floats(0, 1),
-)
-def test_a_larger_share_takes_no_less_time(buckets, one, other):
-    apart = [Bucket(200.0 * n, b.width, b.count) for n, b in enumerate(buckets)]
-    low, high = sorted((one, other))
-    assert quantile(apart, low) <= quantile(apart, high) + 1e-9
+def test_times_are_read_by_address():
+    details = [
+        {"name": f"measured.time.host.{where}", "totals": [{"lower_bound": 500, "width": 10, "count": 3}]}
+        for where in ("10.1.0.2:8080", "/run/ingress.sock")
+    ]
+    found = parse_times({"stats": [{"name": "other", "value": 1}, {"histograms": {"details": details}}]})
+    assert found == {("10.1.0.2", 8080): (Bar(500, 10, 3),)}

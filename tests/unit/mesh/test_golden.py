@@ -25,7 +25,10 @@ NAMES = {
     ir.Assignment: "endpoints",
     ir.Listener: "listeners",
     ir.RouteTable: "routes",
+    ir.Switches: "switches",
 }
+SCOPE = {"prefix": "measured", "max_histograms": 2000}
+"""What the message on the wire has, and its generated class cannot write as JSON."""
 
 
 def envoy() -> Path | None:
@@ -100,6 +103,8 @@ def inlined(listener, tables, number):
         where["port_value"] = 10000 + number  # each had a namespace, and so the port, to itself
     for chain in listener["filter_chains"]:
         manager = chain["filters"][0]["typed_config"]
+        for log in manager.get("access_log", ()):
+            log["typed_config"]["stats_scope"] = SCOPE
         manager["route_config"] = readable(tables[manager.pop("rds")["route_config_name"]])
     return listener
 

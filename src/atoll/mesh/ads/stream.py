@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
 from atoll.mesh.snapshot import Key, Kind, Resource, Snapshot
+from atoll.mesh.xds.messages import delimited
 
-ORDER = (Kind.CLUSTER, Kind.ENDPOINTS, Kind.LISTENER, Kind.ROUTES)
-BY_NAME = (Kind.ENDPOINTS, Kind.ROUTES)
+ORDER = (Kind.RUNTIME, Kind.CLUSTER, Kind.ENDPOINTS, Kind.LISTENER, Kind.ROUTES)
+BY_NAME = (Kind.RUNTIME, Kind.ENDPOINTS, Kind.ROUTES)
 PATIENCE = 3.0  # seconds for an answer, and a little more for each resource
 PER_RESOURCE = 0.005
 SILENCE = 20.0  # seconds after which no answer counts as a refusal: Envoy itself gives up waiting after 15
@@ -302,14 +303,4 @@ class Stream:
         size = len(upserts) + len(removals)
         lane.flight = _Flight(nonce, upserts, tuple(removals), now + PATIENCE + size * PER_RESOURCE)
         head = DeltaDiscoveryResponse(type_url=lane.kind, nonce=nonce, removed_resources=removals)
-        return bytes(head.SerializeToString()) + b"".join(_field(2, r.wire) for r in upserts.values())
-
-
-def _field(number: int, value: bytes) -> bytes:
-    """A length-delimited field of a protobuf message: bytes made once are sent as they are."""
-    length, size = bytearray(), len(value)
-    while size > 0x7F:  # noqa: PLR2004 - seven bits per byte
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    length.append(size)
-    return bytes((number << 3 | 2,)) + bytes(length) + value
+        return bytes(head.SerializeToString()) + b"".join(delimited(2, r.wire) for r in upserts.values())

@@ -61,10 +61,12 @@ def translate(
         shares[name] = old.mesh.shares[name] if same else _share(workload, callees, namespaces, topology)
     routed = {n: w for n, w in workloads.items() if w.routes}
     declared = tuple(e for w in workloads.values() for e in w.egress)
-    basis = (blueprint.gateway, tuple((n, w.routes, w.split) for n, w in routed.items()), declared, topology)
+    switches = ir.Switches(ir.SWITCHES, (ir.MEASURED,) if any(w.split for w in workloads.values()) else ())
+    routes = tuple((n, w.routes, w.split) for n, w in routed.items())
+    basis = (blueprint.gateway, routes, declared, topology, switches)
     bases[PLATFORM] = basis
     same = old.bases.get(PLATFORM) == basis
-    shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared)
+    shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared, switches)
     return Translation(ir.Mesh(shares), bases, namespaces)
 
 
@@ -128,9 +130,14 @@ def _assignment(name: str, instances: Iterable[Instance]) -> ir.Assignment:
 
 
 def _platform(
-    blueprint: Blueprint, topology: Topology, routed: Mapping[str, Workload], declared: tuple[Egress, ...]
+    blueprint: Blueprint,
+    topology: Topology,
+    routed: Mapping[str, Workload],
+    declared: tuple[Egress, ...],
+    switches: ir.Switches,
 ) -> ir.Share:
-    items: list[tuple[str, ir.Item]] = [(ir.GATEWAY, doors.front(blueprint.gateway))]
+    items: list[tuple[str, ir.Item]] = [(proxy, switches) for proxy in ir.PROXIES]
+    items.append((ir.GATEWAY, doors.front(blueprint.gateway)))
     if topology.extra_hop:
         items += doors.ingress(topology.ingress)
         items.append((ir.MESH, doors.public_table(names.INGRESS, routed)))

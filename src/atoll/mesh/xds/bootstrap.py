@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atoll.mesh.ir import SWITCHES
+
 # Everything else is neither made nor kept: a third of the memory and a sixtieth of each look at a large system.
 COUNTED = (
     r"^cluster\..*->.*\.upstream_(rq_completed|rq_5xx|rq_time|rq_retry|cx_connect_fail|cx_overflow|rq_pending_overflow)$",
     r"^cluster\..*->.*\.outlier_detection\.ejections_active$",
     r"^(listener_manager\.lds|cluster_manager\.cds)\.update_rejected$",
     r"^http\.gateway\.(downstream_rq_[1-5]xx|downstream_cx_active)$",
+    r"^measured\..*$",
     r"^server\.(live|uptime|memory_allocated)$",
 )
+FORGOTTEN = "600s"
+"""What `measuring` counts goes when nothing was added from one of these moments to the next."""
 MAX_CONNECTIONS = 20_000
 ADS_CLUSTER = "ads"
 
@@ -33,6 +38,8 @@ def bootstrap(item: Bootstrap) -> dict[str, object]:
         "node": {"id": item.node, "cluster": "atoll"},
         "admin": {"address": {"pipe": {"path": item.admin, "mode": 0o600}}},
         "dynamic_resources": {"ads_config": _ads(), "cds_config": source, "lds_config": source},
+        "layered_runtime": {"layers": [{"name": SWITCHES, "rtds_layer": {"name": SWITCHES, "rtds_config": source}}]},
+        "stats_eviction_interval": FORGOTTEN,
         "static_resources": {"clusters": [_control_plane(item.ads)]},
         "stats_config": {
             "stats_matcher": {"inclusion_list": {"patterns": [{"safe_regex": {"regex": r}} for r in COUNTED]}}

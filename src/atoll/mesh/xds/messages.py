@@ -32,6 +32,16 @@ def packed(message: Message) -> Any:
     )
 
 
+def delimited(number: int, value: bytes) -> bytes:
+    """A length-delimited field of a message: bytes made once are sent as they are."""
+    length, size = bytearray(), len(value)
+    while size > 0x7F:  # noqa: PLR2004 - seven bits per byte
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return bytes((number << 3 | 2,)) + bytes(length) + value
+
+
 def address(where: ir.Inet | ir.Unix) -> Address:
     """A socket's address. Sockets in the file system are for this user only."""
     if isinstance(where, ir.Unix):

@@ -20,7 +20,7 @@ WEB = """
 """
 
 
-def start(system, strategy="canary", steps="steps: [{weight: 20%, for: 2s}],", more=""):
+def start(system, strategy="canary", steps="steps: [{weight: 20%, for: 2s}], judge: {metrics: errors},", more=""):
     system.source(version="1")
     system.write(WEB.format(strategy=strategy, steps=steps, more=more))
     system.run("up", "--detach")

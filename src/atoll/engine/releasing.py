@@ -7,11 +7,12 @@ dies in between finds the same one to take.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from atoll.engine.evidence import Evidence
 from atoll.engine.parts import Parts
-from atoll.errors import AtollError, Conflict, Refused
+from atoll.errors import Conflict, Refused
 from atoll.model.system import Service, System
 from atoll.plan.blueprint import Blueprint, Workload
 from atoll.plan.decisions import Pin
@@ -19,49 +20,22 @@ from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
 from atoll.plan.releasing import ALL, Facts, Progress, Signal, State, due, step
 from atoll.policies import rolling
-from atoll.policies.judge.counters import Reading, Snapshot
-from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.judging import observe
 from atoll.policies.judge.keeping import from_json, to_json
 from atoll.policies.judge.resolving import Traffic, resolvable
+from atoll.policies.judge.slowness import comparable
 from atoll.policies.judge.state import State as Memory
-from atoll.policies.judge.state import begin
+from atoll.policies.judge.state import begin, stepped
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.policies.verdict import Outcome
-from atoll.ports import HostCalls
 from atoll.store.store import Transition
-from atoll.values.judging import ERRORS, JudgePolicy
+from atoll.values.judging import LATENCIES, JudgePolicy
 
-POLICY = JudgePolicy(metrics=(ERRORS,))
-"""What the proxies count by instance are requests and errors."""
 JUDGED = (State.CANARY, State.HOLDING)
 WATCHED = (State.STARTING, State.DARK, State.GROWING, *JUDGED)
 """Before it is judged it is known how much traffic there will be to judge by."""
-WINDOW = 60.0
 LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flow:
-    """What the stable release of a service was asked from one look to another."""
-
-    since: float
-    first: tuple[int, int]
-    at: float
-    last: tuple[int, int]
-
-    @property
-    def seconds(self) -> float:
-        return self.at - self.since
-
-    @property
-    def requests(self) -> int:
-        return max(0, self.last[0] - self.first[0])
-
-    @property
-    def errors(self) -> int:
-        return max(0, self.last[1] - self.first[1])
 
 
 class Releasing:
@@ -73,9 +47,7 @@ class Releasing:
         self._parts = parts
         self._record = record
         self._failed = failed
-        self._calls: tuple[HostCalls, ...] = ()
-        self._seen_at = 0.0
-        self._flows: dict[str, _Flow] = {}
+        self._evidence = Evidence(parts)
         self.judging = False
 
     async def look(self, pins: Mapping[str, Pin]) -> None:
@@ -83,15 +55,7 @@ class Releasing:
         on_their_way = {name: pin.progress.state for name, pin in pins.items() if pin.progress is not None}
         watched = frozenset(name for name, state in on_their_way.items() if state in WATCHED)
         self.judging = any(state in JUDGED for state in on_their_way.values())
-        self._flows = {name: flow for name, flow in self._flows.items() if name in watched}
-        self._calls = ()
-        if not watched:
-            return
-        try:
-            self._calls = await self._parts.mesh.calls(watched)
-            self._seen_at = self._parts.clock()
-        except (AtollError, OSError):
-            pass  # no data: the judge holds when it lasts
+        await self._evidence.look(watched)
 
     def step(self, system: System | None, pins: dict[str, Pin], observed: Observed, blueprint: Blueprint) -> None:
         """One turn over all releases; *pins* is brought up to date."""
@@ -117,8 +81,9 @@ class Releasing:
 
     def _turn(self, service: Service, pin: Pin, progress: Progress, observed: Observed, blueprint: Blueprint) -> Pin:
         workload = blueprint.workloads.get(service.name)
-        self._measure(service.name, progress, workload)
-        judged, verdict = self._judge(progress, workload)
+        if workload is not None and progress.state in WATCHED:
+            self._evidence.measure(workload, progress.release)
+        judged, verdict = self._judge(service, progress, workload)
         facts = _facts(service, pin, judged, observed, blueprint, verdict)
         found = due(judged, service.rollout, facts)
         if found is None:
@@ -143,40 +108,21 @@ class Releasing:
             self._failed(service.name, after.release, change.reason)
         return pin
 
-    def _judge(self, progress: Progress, workload: Workload | None) -> tuple[Progress, Verdict | None]:
+    def _judge(
+        self, service: Service, progress: Progress, workload: Workload | None
+    ) -> tuple[Progress, Verdict | None]:
         """The judge's word on what was counted since the last look; none where nothing was looked at."""
-        if progress.state not in JUDGED or workload is None or not self._seen_at:
+        if progress.state not in JUDGED or workload is None or not self._evidence.at:
             return progress, None
-        state = _memory(progress, self._seen_at)
-        snapshot = Snapshot(self._seen_at, tuple(self._readings(workload, progress.release)), progress.shown / 100)
-        state, verdict = observe(state, snapshot, POLICY)
+        policy = _policy(service, progress)
+        state = stepped(_memory(progress, policy, self._evidence.at), progress.since)
+        snapshot = self._evidence.snapshot(workload, progress.release, progress.shown / ALL)
+        state, verdict = observe(state, snapshot, policy)
         return replace(progress, judge=to_json(state), paused=not verdict.exposed), verdict
-
-    def _readings(self, workload: Workload, release: int) -> Iterator[Reading]:
-        arms = {
-            (i.address.ip, i.address.port): (i.name, Arm.CANARY if i.recipe.release == release else Arm.STABLE)
-            for i in workload.instances
-        }
-        for calls in self._calls:
-            found = arms.get((calls.ip, calls.port))
-            if found is not None:
-                name, arm = found
-                yield Reading(calls.proxy, name, arm, calls.success, calls.error)
-
-    def _measure(self, service: str, progress: Progress, workload: Workload | None) -> None:
-        """How much the stable release is asked, while it still gets everything and after."""
-        if progress.state not in WATCHED or workload is None or not self._calls:
-            return
-        stable = [r for r in self._readings(workload, progress.release) if r.arm is Arm.STABLE]
-        now = (sum(r.success + r.error for r in stable), sum(r.error for r in stable))
-        flow = self._flows.get(service)
-        if flow is None or flow.seconds > WINDOW or now < flow.last:
-            flow = _Flow(self._seen_at, now, self._seen_at, now)
-        self._flows[service] = replace(flow, at=self._seen_at, last=now)
 
     def _prospect(self, service: Service, progress: Progress) -> str:
         """What size of regression the present traffic can resolve in the time of a step, in words."""
-        flow = self._flows.get(service.name)
+        flow = self._evidence.flow(service.name)
         if flow is None or not flow.seconds:
             return "how much it is called is not known yet"
         if not flow.requests:
@@ -185,20 +131,27 @@ class Releasing:
         rps = flow.requests / flow.seconds
         usual = flow.errors / flow.requests
         traffic = Traffic(round(rps, 1), share, progress.size, service.instances, max(usual, 1e-4))
-        return resolvable(traffic, POLICY, service.rollout.most).text
+        return resolvable(traffic, _policy(service, progress), service.rollout.most).text
 
     def _say(self, level: str, service: str, text: str) -> None:
         self._record(Happening(level, "release", service, service, text))
 
 
-def _memory(progress: Progress, at: float) -> Memory:
+def _policy(service: Service, progress: Progress) -> JudgePolicy:
+    """How it is judged at its present share; latency decides where the instances of both sides have as much to do."""
+    here, there = progress.weight / progress.size, (ALL - progress.weight) / service.instances
+    judge = service.rollout.judge
+    return judge if comparable(here, there) else replace(judge, needless=LATENCIES)
+
+
+def _memory(progress: Progress, policy: JudgePolicy, at: float) -> Memory:
     """What the judge remembers; nothing where another version of it wrote that down."""
     if progress.judge:
         try:
             return from_json(progress.judge)
         except ValueError:
             pass
-    return begin(POLICY, at)
+    return begin(policy, at)
 
 
 def _facts(

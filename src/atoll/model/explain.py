@@ -24,6 +24,7 @@ from atoll.model.system import (
     Service,
     System,
 )
+from atoll.values.judging import JudgePolicy
 from atoll.values.nearest import nearest
 from atoll.values.quantities import show_cpu, show_duration, show_percent, show_size
 
@@ -186,6 +187,30 @@ def _rollout(path: str, rollout: Rollout) -> Iterator[Row]:
     yield f"{path}.surge", str(rollout.surge), fields["surge"]
     yield f"{path}.drain", show_duration(rollout.drain), fields["drain"]
     yield f"{path}.grace", show_duration(rollout.grace), fields["grace"]
+    if rollout.strategy == "rolling":
+        return
+    steps = [f"{step.weight}% for {show_duration(step.least)}" for step in rollout.steps]
+    yield f"{path}.steps", ", ".join(steps) or "none", fields["steps"]
+    yield f"{path}.most", show_duration(rollout.most), fields["most"]
+    yield f"{path}.bake", show_duration(rollout.bake), fields["bake"]
+    yield f"{path}.key", rollout.key or "none", fields["key"]
+    yield f"{path}.rollback", rollout.rollback, fields["rollback"]
+    if rollout.steps:
+        yield from _judge(f"{path}.judge", rollout.judge)
+
+
+def _judge(path: str, judge: JudgePolicy) -> Iterator[Row]:
+    fields = known("judge")
+    yield f"{path}.metrics", ", ".join(judge.metrics), fields["metrics"]
+    yield f"{path}.dry-run", ", ".join(judge.dry_run) or "none", fields["dry-run"]
+    yield f"{path}.alpha", show_percent(judge.alpha), fields["alpha"]
+    yield f"{path}.beta", show_percent(judge.beta), fields["beta"]
+    yield f"{path}.errors", show_percent(judge.errors.rate), fields["errors"]
+    yield f"{path}.slower", show_percent(judge.latency.unacceptable - 1), fields["slower"]
+    yield f"{path}.bucket", show_duration(judge.bucket), fields["bucket"]
+    yield f"{path}.requests", str(judge.min_requests), fields["requests"]
+    yield f"{path}.no-data", show_duration(judge.no_data_grace), fields["no-data"]
+    yield f"{path}.risk-budget", _optional(judge.risk_budget, str), fields["risk-budget"]
 
 
 def _optional(value: T | None, show: Callable[[T], str]) -> str:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 from atoll.model.calls import read_calls, read_retry
 from atoll.model.fields import known
+from atoll.model.judge import read_judge
 from atoll.model.problems import Place
 from atoll.model.reading import Notes, Section
 from atoll.model.source import Entries, Scalar, Tree
@@ -101,12 +102,13 @@ def _service(name: str, section: Section) -> Service:
         hint = "add `source:` with its directory, or `run:` with a command"
         section.notes.problem(section.notes.places[section.path], f"{name} has nothing to run", hint)
     outgoing = tuple(read_calls(section))
+    instances = _instances(section)
     return Service(
         name=name,
         source=section.text("source"),
         run=section.text("run"),
         runtime=RuntimeKind(section.choice("runtime")),
-        instances=_instances(section),
+        instances=instances,
         resources=_resources(section.section("resources", "resources")),
         health=_health(section),
         protocol=Protocol(section.choice("protocol")),
@@ -114,7 +116,7 @@ def _service(name: str, section: Section) -> Service:
         routes=tuple(_routes(section)),
         calls=tuple(c for c in outgoing if isinstance(c, Call)),
         egress=tuple(c for c in outgoing if isinstance(c, Egress)),
-        rollout=_rollout(section.section("release", "release")),
+        rollout=_rollout(section.section("release", "release"), instances),
     )
 
 
@@ -248,13 +250,15 @@ def _hosts(section: Section) -> Iterator[str]:
         yield host
 
 
-def _rollout(section: Section | None) -> Rollout:
+def _rollout(section: Section | None, instances: int) -> Rollout:
     if section is None:
         return Rollout()
     strategy = section.choice("strategy")
     steps = tuple(_steps(section))
     if steps and strategy != "canary":
         section.notes.problem(section.place_of("steps"), f"{section.path}: only a canary has steps", "strategy: canary")
+    if strategy != "canary" and section.tree("judge") is not None:
+        section.notes.problem(section.place_of("judge"), f"{section.path}: only a canary is judged", "strategy: canary")
     return Rollout(
         strategy=strategy,
         surge=section.count("surge", least=1, most=1000),
@@ -265,6 +269,7 @@ def _rollout(section: Section | None) -> Rollout:
         bake=section.duration("bake", least=1, most=86400),
         key=_key(section),
         rollback=section.choice("rollback"),
+        judge=read_judge(section, instances),
     )
 
 

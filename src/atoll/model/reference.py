@@ -16,6 +16,7 @@ TITLES = {
     "health": "health",
     "route": "A route",
     "step": "A step of a canary release",
+    "judge": "The judge of a canary release",
     "call": "A call",
     "retries": "retries",
     "breaker": "breaker",

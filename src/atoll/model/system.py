@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from atoll.kit.policy import Breaker, Bulkhead, Retry
+from atoll.values.judging import JudgePolicy
 from atoll.values.protocols import Protocol
 
 
@@ -106,6 +107,7 @@ class Step:
     least: float = 60.0
 
 
+USUAL = JudgePolicy()
 CAREFUL = (Step(5), Step(25), Step(50))
 
 
@@ -117,7 +119,8 @@ class Rollout:
     `drain` is how long open requests and streams may go on once nothing new is sent; `grace` is the time between
     SIGTERM and SIGKILL. `steps` are a canary's; after `most` seconds of a step without a verdict it holds. The old
     release stays warm for `bake` once the new one has all traffic. Requests with the same value of the header `key`
-    get the same release. `rollback` is `safe`, or `forward-only` where the old release may not come back.
+    get the same release. `judge` says what moves a canary on. `rollback` is `safe`, or `forward-only` where the old
+    release may not come back.
     """
 
     strategy: str = "rolling"
@@ -129,6 +132,7 @@ class Rollout:
     bake: float = 300.0
     key: str = ""
     rollback: str = "safe"
+    judge: JudgePolicy = USUAL
 
 
 @dataclass(frozen=True, slots=True)

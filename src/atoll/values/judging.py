@@ -87,7 +87,8 @@ class JudgePolicy:
     `beta` the chance that an unacceptable one passes. `bucket` is the length of a unit of evidence. `counts` are counts
     that must not fall. What is in `dry_run` is measured and told, and decides nothing. `risk_budget` is how many
     requests the release may fail beyond what stable would have failed; None for no such stop. Without data for
-    `no_data_grace` seconds the release holds.
+    `no_data_grace` seconds the release holds, but not for want of what is in `needless`: that is judged where it can
+    be compared, and nobody waits for it.
     """
 
     alpha: float = 0.01
@@ -103,6 +104,7 @@ class JudgePolicy:
     risk_budget: int | None = None
     min_requests: int = 100
     no_data_grace: float = 60.0
+    needless: tuple[str, ...] = ()
 
     def alpha_of(self, metric: str) -> float:
         """The part of `alpha` that one metric may use: half of it for errors, the others share the rest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from atoll.plan.blueprint import Stage
 from atoll.policies.judge.keeping import from_json
 from atoll.ports import HostCalls
+from atoll.values.histograms import Bar
 
 OLD = "{orders: {source: orders, instances: 4, release: {strategy: canary, bake: 10s}}}"
 STEPS = "{strategy: canary, steps: [{weight: 10%, for: 10s}, {weight: 50%, for: 10s}], most: 15m, bake: 10s}"
@@ -19,10 +21,11 @@ RPS = 200
 
 
 @asynccontextmanager
-async def traffic(house, new_fails=0.0):
-    """What the proxies would count: requests by the weights, some of which the new release fails."""
+async def traffic(house, new_fails=0.0, slower=1.0):
+    """What the proxies would count: requests by the weights, some of which the new release fails or is slower with."""
     chance = random.Random(7)
     totals: dict[tuple[str, int], list[int]] = {}
+    times: dict[tuple[str, int], Counter[float]] = {}
 
     async def count():
         while True:
@@ -34,10 +37,15 @@ async def traffic(house, new_fails=0.0):
                 is_next = split is not None and instance.recipe.release == split.next
                 share = (split.weight if is_next else 100 - split.weight) / 100 if split is not None else 1.0
                 peers = sum(i.recipe.release == instance.recipe.release for i in serving)
-                total = totals.setdefault((instance.address.ip, instance.address.port), [0, 0])
+                where = (instance.address.ip, instance.address.port)
+                total, took = totals.setdefault(where, [0, 0]), times.setdefault(where, Counter())
                 for _ in range(round(RPS / 4 * share / peers)):
                     total[is_next and chance.random() < new_fails] += 1
-            house.mesh.counted = tuple(HostCalls("mesh", *where, *total) for where, total in totals.items())
+                    took[round(chance.lognormvariate(3, 0.4) * (slower if is_next else 1.0))] += 1
+            house.mesh.counted = tuple(
+                HostCalls("mesh", *where, *total, tuple(Bar(1000 * ms, 1000, n) for ms, n in times[where].items()))
+                for where, total in totals.items()
+            )
 
     task = asyncio.create_task(count())
     try:
@@ -111,6 +119,22 @@ def test_a_bad_release_is_taken_back_route_before_scale(live):
             )
             assert workload is None or workload.split is None or len(old) == 4
         assert any("rolled-back" in text for text in house.texts("release"))
+
+    live(story)
+
+
+def test_a_slow_release_is_taken_back_where_its_instances_can_be_compared(live):
+    """At 10 % an instance of it has less to do than half of what one of stable has: its latency says nothing there."""
+
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, slower=1.5):
+            await house.settle(house.ask(NEW))
+            await house.until(lambda: releases(house)[2] != "rolling", seconds=1800)
+        assert releases(house) == {1: "serving", 2: "rolled-back"}
+        assert weights(house) == [0, 10, 50, 0]
+        (why,) = [text for text in house.texts("release") if "is aborting" in text]
+        assert "slow in" in why
 
     live(story)
 

@@ -7,9 +7,10 @@ from math import log
 from atoll.policies.judge import ratio
 from atoll.policies.judge.guard import Phase
 from atoll.policies.judge.scales import Finding
+from atoll.policies.judge.slowness import LEAST_CALLS
 from atoll.policies.judge.state import State
 from atoll.policies.judge.verdict import GUARD, RISK_BUDGET, Evidence, Kind, Verdict
-from atoll.values.judging import ERRORS, JudgePolicy
+from atoll.values.judging import ERRORS, LATENCIES, JudgePolicy
 
 
 def decide(state: State, policy: JudgePolicy) -> Verdict:
@@ -63,12 +64,17 @@ def _missing(state: State, deciding: list[Finding], policy: JudgePolicy) -> Verd
     for side, at in (("the canary", state.canary_at), ("stable", state.stable_at)):
         if state.at - at > grace:
             return _verdict(Kind.NO_DATA, state, note=f"{side} had no request for {state.at - at:.0f} s")
-    if state.at - state.began > grace:
+    if state.at - state.since > grace:
         for finding in deciding:
-            if not finding.known:
-                note = f"there is no {finding.metric} of both sides to compare"
-                return _found(Kind.NO_DATA, state, finding, note=note)
+            if not finding.known and finding.metric not in policy.needless:
+                return _found(Kind.NO_DATA, state, finding, note=_unknown(finding.metric))
     return None
+
+
+def _unknown(metric: str) -> str:
+    note = f"there is no {metric} of both sides to compare"
+    few = f": an instance needs {LEAST_CALLS} calls in a bucket (judge.bucket, or leave it out of judge.metrics)"
+    return note + few if metric in LATENCIES else note
 
 
 def _misrouted(state: State) -> Verdict | None:
@@ -81,9 +87,10 @@ def _misrouted(state: State) -> Verdict | None:
 
 def _passed(state: State, deciding: list[Finding], policy: JudgePolicy) -> Verdict | None:
     """Every metric has something to compare, and every one that can clear a release does."""
-    if state.totals.canary < max(1, policy.min_requests) or not all(f.known for f in deciding):
+    needed = [f for f in deciding if f.known or f.metric not in policy.needless]
+    if state.totals.canary < max(1, policy.min_requests) or not all(f.known for f in needed):
         return None
-    clearing = [(f.clear, f) for f in deciding if f.clear is not None]
+    clearing = [(f.clear, f) for f in needed if f.clear is not None]
     if not clearing:
         return None
     clear, finding = min(clearing, key=lambda c: c[0])

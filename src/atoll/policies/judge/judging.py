@@ -46,16 +46,15 @@ def _extended(state: State, piece: Bucket, policy: JudgePolicy) -> State:
     if state.watch.phase is not Phase.PAUSE:
         gathered, filled = gather(gathered, piece, policy.bucket, early=paused)
         scales = weigh(scales, filled, policy) if filled is not None else scales
-    return State(
-        state.began,
-        piece.end,
+    return replace(
+        state,
+        at=piece.end,
         # A canary that was taken out of traffic is not missing.
-        piece.end if paused or new.canary else state.canary_at,
-        piece.end if new.stable else state.stable_at,
-        scales,
-        watch,
-        state.totals + new,
-        state.users if piece.users is None else (state.users or 0) + piece.users,
-        gathered,
-        state.baseline,
+        canary_at=piece.end if paused or new.canary else state.canary_at,
+        stable_at=piece.end if new.stable else state.stable_at,
+        scales=scales,
+        watch=watch,
+        totals=state.totals + new,
+        users=state.users if piece.users is None else (state.users or 0) + piece.users,
+        gathered=gathered,
     )

@@ -13,7 +13,7 @@ from math import exp, log, sqrt
 from statistics import NormalDist
 
 from atoll.policies.judge.failures import ABOVE, BELOW, CERTAIN, HARMLESS
-from atoll.policies.judge.slowness import LEAST_STABLE
+from atoll.policies.judge.slowness import LEAST_STABLE, comparable
 from atoll.policies.mixture import RATIOS, gains, log_mean
 from atoll.values.judging import ERRORS, LATENCIES, JudgePolicy
 from atoll.values.quantities import show_duration
@@ -80,7 +80,7 @@ def _latency(name: str, traffic: Traffic, policy: JudgePolicy, seconds: float) -
     limits = policy.latency
     buckets = (seconds - limits.history) / policy.bucket
     here, there = _loads(traffic, policy)
-    if traffic.stable < LEAST_STABLE or buckets <= 0:
+    if traffic.stable < LEAST_STABLE or buckets <= 0 or not comparable(here, there):
         return None
     scatter = SPREAD * SCATTER[name] / sqrt(min(here, there))
     usual = NORMAL.inv_cdf(limits.quantile)

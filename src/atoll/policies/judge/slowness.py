@@ -26,6 +26,11 @@ FASTER = (0.05, 0.15, 0.3)
 """How often a canary that is fast enough is above the unacceptable time: the alternatives to every second time."""
 
 
+def comparable(here: float, there: float) -> bool:
+    """Whether the quantiles of either side say the same thing, when their instances have so many calls each."""
+    return max(here, there) <= ALIKE * min(here, there)
+
+
 @dataclass(frozen=True, slots=True)
 class Slowness:
     """The evidence on one quantile; `recent` holds what stable's instances showed in the last buckets."""
@@ -45,7 +50,7 @@ def update(state: Slowness, both: Sides, quantile: str, limits: LatencyLimits, b
     times = sorted(_times(both, quantile, canary=False))
     canary = _times(both, quantile, canary=True)
     here, there = both.loads
-    if len(times) < LEAST_STABLE or not canary or max(here, there) > ALIKE * min(here, there):
+    if len(times) < LEAST_STABLE or not canary or not comparable(here, there):
         return state
     middle = median(times)
     ratios = tuple([time / other for time, other in zip(times, _others(times), strict=True)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from atoll.errors import Refused
 from atoll.policies.judge.counters import Baseline
@@ -19,8 +19,8 @@ class State:
     """
     All of it. `at` is how far the evidence reaches, `canary_at` and `stable_at` when each side was last seen with work.
 
-    `totals` and `users` count everything since the beginning, whether it is evidence or not. There is nothing in it but
-    numbers, words and tuples: `keeping` writes it down.
+    `since` is when the present share of traffic began. `totals` and `users` count everything since the beginning,
+    whether it is evidence or not. There is nothing in it but numbers, words and tuples: `keeping` writes it down.
     """
 
     began: float
@@ -34,6 +34,7 @@ class State:
     gathered: Open | None = None
     baseline: Baseline | None = None
     final: Verdict | None = None
+    since: float = 0.0
 
 
 def begin(policy: JudgePolicy, at: float) -> State:
@@ -41,4 +42,9 @@ def begin(policy: JudgePolicy, at: float) -> State:
     wrong = list(problems(policy, policy.counts))
     if wrong:
         raise Refused(f"the judge cannot work like this: {'; '.join(wrong)}", hint="correct the judge's settings")
-    return State(at, at, at, at, empty(policy), Watch(since=at))
+    return State(at, at, at, at, empty(policy), Watch(since=at), since=at)
+
+
+def stepped(state: State, since: float) -> State:
+    """The same evidence at another share of traffic: what can be compared only there is waited for from then on."""
+    return replace(state, since=max(state.since, since))

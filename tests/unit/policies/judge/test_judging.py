@@ -11,7 +11,7 @@ from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm, Bucket, Latency, Unit
 from atoll.policies.judge.judging import judge, observe
 from atoll.policies.judge.keeping import from_json, to_json
-from atoll.policies.judge.state import begin
+from atoll.policies.judge.state import begin, stepped
 from atoll.policies.judge.verdict import Kind
 from atoll.policies.judge.words import explain
 from atoll.values.judging import Guard, JudgePolicy
@@ -272,3 +272,35 @@ def _together(several):
         replace(one[0], requests=sum(u.requests for u in one), bad=sum(u.bad for u in one))
         for one in zip(*several, strict=True)
     )
+
+
+UNLIKE = {"canary": 50, "stable": 500}
+"""So many more calls for stable's instances that quantiles cannot be compared."""
+
+
+def test_nobody_waits_for_what_is_needless_and_everybody_for_what_is_not():
+    both = JudgePolicy(metrics=("errors", "latency_p95"), guard=None)
+    slow = Latency(50, 10.0, 20.0)
+    held = judged(*[fleet(latency=slow, **UNLIKE)] * 40, policy=both)[1]
+    assert (held.kind, held.metric) == (Kind.NO_DATA, "latency_p95")
+    assert "an instance needs 5 calls in a bucket" in explain(held)
+    excused = replace(both, needless=("latency_p95",))
+    assert kind(*[fleet(latency=slow, **UNLIKE)] * 40, policy=excused) is Kind.PASS
+
+
+def test_what_is_needless_decides_where_it_is_known():
+    policy = JudgePolicy(metrics=("errors", "latency_p95"), needless=("latency_p95",), guard=None)
+    quick, slow = Latency(50, 10.0, 20.0), Latency(50, 10.0, 60.0)
+    units = (Unit("c", Arm.CANARY, 50, latency=slow), *(Unit(f"s{i}", Arm.STABLE, 50, latency=quick) for i in range(9)))
+    assert kind(*[units] * 60, policy=policy) is Kind.FAIL
+
+
+def test_at_another_share_the_time_to_get_something_to_compare_begins_anew():
+    policy = JudgePolicy(metrics=("errors", "latency_p95"), guard=None)
+    excused = replace(policy, needless=("latency_p95",))
+    slow = Latency(50, 10.0, 20.0)
+    state, _ = judged(*[fleet(latency=slow, **UNLIKE)] * 40, policy=excused)
+    renewed = stepped(state, state.at)
+    assert kind(fleet(latency=slow), policy=policy, state=renewed) is not Kind.NO_DATA
+    assert kind(fleet(latency=slow, **UNLIKE), policy=policy, state=state) is Kind.NO_DATA
+    assert kind(*[fleet(latency=slow)] * 20, policy=policy, state=renewed) is Kind.PASS

@@ -1,0 +1,110 @@
+"""What the proxies counted, made ready for the judge: readings by instance, and how much stable is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from atoll.engine.parts import Parts
+from atoll.errors import AtollError
+from atoll.plan.blueprint import Workload
+from atoll.policies.judge.counters import Reading, Snapshot
+from atoll.policies.judge.evidence import Arm, Latency
+from atoll.ports import HostCalls
+from atoll.values.histograms import Bar, quantile, since
+
+WINDOW = 60.0
+
+_Place = tuple[str, str, int]
+"""A proxy, an address, a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What the stable release of a service was asked from one look to another."""
+
+    since: float
+    first: tuple[int, int]
+    at: float
+    last: tuple[int, int]
+
+    @property
+    def seconds(self) -> float:
+        """How long it was looked at."""
+        return self.at - self.since
+
+    @property
+    def requests(self) -> int:
+        """What it was asked in that time."""
+        return max(0, self.last[0] - self.first[0])
+
+    @property
+    def errors(self) -> int:
+        """What of that failed."""
+        return max(0, self.last[1] - self.first[1])
+
+
+class Evidence:
+    """Looks at the proxies' counters. What it remembers is lost with it, and costs one bucket's latency at most."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._calls: tuple[HostCalls, ...] = ()
+        self._times: dict[_Place, tuple[Bar, ...]] = {}
+        self._latencies: dict[_Place, Latency] = {}
+        self._flows: dict[str, Flow] = {}
+        self.at = 0.0
+
+    async def look(self, services: frozenset[str]) -> None:
+        """Ask the proxies what was called of *services*. Where they do not answer, there is nothing to read."""
+        self._flows = {name: flow for name, flow in self._flows.items() if name in services}
+        self._calls = ()
+        if not services:
+            self._times.clear()
+            return
+        self.at = self._parts.clock()
+        try:
+            self._calls = await self._parts.mesh.calls(services)
+        except (AtollError, OSError):
+            return  # no data: the judge holds when it lasts
+        self._latencies = dict(self._taken())
+
+    def _taken(self) -> Iterator[tuple[_Place, Latency]]:
+        """How long the calls took that were added since the last look, if any: proxies add them in batches."""
+        before, self._times = self._times, {(c.proxy, c.ip, c.port): c.times for c in self._calls}
+        for place, times in self._times.items():
+            new = since(before.get(place, ()), times)
+            p50, p95 = quantile(new, 0.5), quantile(new, 0.95)
+            if place in before and p50 is not None and p95 is not None:
+                yield place, Latency(sum(bar.count for bar in new), p50, p95)
+
+    def snapshot(self, workload: Workload, release: int, share: float) -> Snapshot:
+        """The last look as the judge wants it; *share* of the traffic is asked for *release*."""
+        return Snapshot(self.at, tuple(self._readings(workload, release)), share)
+
+    def _readings(self, workload: Workload, release: int) -> Iterator[Reading]:
+        arms = {
+            (i.address.ip, i.address.port): (i.name, Arm.CANARY if i.recipe.release == release else Arm.STABLE)
+            for i in workload.instances
+        }
+        for calls in self._calls:
+            found = arms.get((calls.ip, calls.port))
+            if found is not None:
+                name, arm = found
+                latency = self._latencies.get((calls.proxy, calls.ip, calls.port))
+                yield Reading(calls.proxy, name, arm, calls.success, calls.error, latency)
+
+    def measure(self, workload: Workload, release: int) -> None:
+        """Note how much the stable release is asked while *release* stands beside it."""
+        if not self._calls:
+            return
+        stable = [r for r in self._readings(workload, release) if r.arm is Arm.STABLE]
+        now = (sum(r.success + r.error for r in stable), sum(r.error for r in stable))
+        flow = self._flows.get(workload.service)
+        if flow is None or flow.seconds > WINDOW or now < flow.last:
+            flow = Flow(self.at, now, self.at, now)
+        self._flows[workload.service] = replace(flow, at=self.at, last=now)
+
+    def flow(self, service: str) -> Flow | None:
+        """How much its stable release is asked; None where that is not known."""
+        return self._flows.get(service)

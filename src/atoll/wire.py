@@ -165,7 +165,7 @@ class ProgressView:
     """
     A release on its way to users: its state, its share of traffic in percent, its step of how many, and why.
 
-    `allowed` are the commands that mean something now.
+    `allowed` are the commands that mean something now; `evidence` is what the judge has seen so far, in words.
     """
 
     service: str
@@ -178,6 +178,7 @@ class ProgressView:
     since: float
     reason: str
     allowed: tuple[str, ...]
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from rich.table import Table
 from atoll.cli.follow import follow_change, report
 from atoll.cli.places import client, file_option, json_option, request, system_file
 from atoll.cli.screen import as_json, out
+from atoll.cli.watch import watch
 
 
 @click.command()
@@ -40,10 +41,19 @@ def deploy(file: Path | None, services: tuple[str, ...], *, json_: bool) -> None
 @click.command()
 @file_option
 @json_option
+@click.option("-w", "--watch", "keep", is_flag=True, help="Follow what is on its way until it is over.")
 @click.argument("service", required=False)
-def releases(file: Path | None, service: str | None, *, json_: bool) -> None:
-    """The releases of SERVICE, or of all, newest first."""
-    found = client(system_file(file)).releases(service)
+def releases(file: Path | None, service: str | None, *, keep: bool, json_: bool) -> None:
+    """
+    The releases of SERVICE, or of all, newest first.
+
+    With --watch it returns when the releases that are on their way are over, and fails where one was taken back.
+    """
+    caller = client(system_file(file))
+    if keep:
+        watch(caller, service, json_=json_)
+        return
+    found = caller.releases(service)
     if json_:
         as_json(found)
         return

@@ -18,22 +18,18 @@ from atoll.plan.blueprint import Blueprint, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import ALL, Facts, Progress, Signal, State, due, step
+from atoll.plan.releasing import ALL, JUDGED, Facts, Progress, Signal, State, due, step
 from atoll.policies import rolling
 from atoll.policies.judge.judging import observe
-from atoll.policies.judge.keeping import from_json, to_json
+from atoll.policies.judge.keeping import to_json
+from atoll.policies.judge.release import judged_by, remembered
 from atoll.policies.judge.resolving import Traffic, resolvable
-from atoll.policies.judge.slowness import comparable
-from atoll.policies.judge.state import State as Memory
-from atoll.policies.judge.state import begin, stepped
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.policies.verdict import Outcome
 from atoll.store.store import Transition
-from atoll.values.judging import LATENCIES, JudgePolicy
 
-JUDGED = (State.CANARY, State.HOLDING)
-WATCHED = (State.STARTING, State.DARK, State.GROWING, *JUDGED)
+WATCHED = frozenset({State.STARTING, State.DARK, State.GROWING}) | JUDGED
 """Before it is judged it is known how much traffic there will be to judge by."""
 LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
 
@@ -114,11 +110,12 @@ class Releasing:
         """The judge's word on what was counted since the last look; none where nothing was looked at."""
         if progress.state not in JUDGED or workload is None or not self._evidence.at:
             return progress, None
-        policy = _policy(service, progress)
-        state = stepped(_memory(progress, policy, self._evidence.at), progress.since)
+        policy = judged_by(service, progress)
+        state = remembered(progress, policy, self._evidence.at)
         snapshot = self._evidence.snapshot(workload, progress.release, progress.shown / ALL)
         state, verdict = observe(state, snapshot, policy)
-        return replace(progress, judge=to_json(state), paused=not verdict.exposed), verdict
+        said = explain(verdict)
+        return replace(progress, judge=to_json(state), said=said, paused=not verdict.exposed), verdict
 
     def _prospect(self, service: Service, progress: Progress) -> str:
         """What size of regression the present traffic can resolve in the time of a step, in words."""
@@ -131,27 +128,10 @@ class Releasing:
         rps = flow.requests / flow.seconds
         usual = flow.errors / flow.requests
         traffic = Traffic(round(rps, 1), share, progress.size, service.instances, max(usual, 1e-4))
-        return resolvable(traffic, _policy(service, progress), service.rollout.most).text
+        return resolvable(traffic, judged_by(service, progress), service.rollout.most).text
 
     def _say(self, level: str, service: str, text: str) -> None:
         self._record(Happening(level, "release", service, service, text))
-
-
-def _policy(service: Service, progress: Progress) -> JudgePolicy:
-    """How it is judged at its present share; latency decides where the instances of both sides have as much to do."""
-    here, there = progress.weight / progress.size, (ALL - progress.weight) / service.instances
-    judge = service.rollout.judge
-    return judge if comparable(here, there) else replace(judge, needless=LATENCIES)
-
-
-def _memory(progress: Progress, policy: JudgePolicy, at: float) -> Memory:
-    """What the judge remembers; nothing where another version of it wrote that down."""
-    if progress.judge:
-        try:
-            return from_json(progress.judge)
-        except ValueError:
-            pass
-    return begin(policy, at)
 
 
 def _facts(

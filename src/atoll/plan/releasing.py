@@ -83,6 +83,7 @@ TRANSITIONS: Mapping[tuple[State, Signal], State] = MappingProxyType(
 OVER = frozenset({State.RELEASED, State.ROLLED_BACK, State.FAILED, State.SUPERSEDED})
 PEOPLE = (Signal.RELEASE, Signal.PROMOTE, Signal.HOLD, Signal.RESUME, Signal.ABORT)
 """What a person may ask for."""
+JUDGED = frozenset({State.CANARY, State.HOLDING})
 EXPOSED = frozenset({State.GROWING, State.CANARY, State.HOLDING, State.FULL, State.BAKING, State.ABORTING})
 
 
@@ -94,7 +95,7 @@ class Progress:
     `step` counts the steps of the rollout, -1 before the first; `weight` is the percentage of traffic that it is to
     have and `size` how many instances it needs. `since` is when the state began. `asked` says that it goes on by itself
     once it is dark; `paused` that the judge's guard has taken it out of traffic for a moment. `judge` is what the judge
-    remembers, as text.
+    remembers, as text, and `said` what it said last, in words.
     """
 
     release: int
@@ -107,6 +108,7 @@ class Progress:
     asked: bool = False
     paused: bool = False
     judge: str = ""
+    said: str = ""
 
     @property
     def shown(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from atoll import wire
 from atoll.model.system import System
 from atoll.plan.decisions import Pin
-from atoll.plan.releasing import allowed
+from atoll.plan.releasing import JUDGED, allowed
 
 
 def progress(system: System | None, pins: Mapping[str, Pin]) -> tuple[wire.ProgressView, ...]:
@@ -33,4 +33,5 @@ def progress_view(service: str, pin: Pin, system: System) -> wire.ProgressView:
         since=found.since,
         reason=found.reason,
         allowed=tuple(allowed(found.state)),
+        evidence=found.said if found.state in JUDGED else "",
     )

@@ -1,0 +1,29 @@
+"""A release on its way, as the judge sees it: by what it is judged at its present share, what is remembered of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from atoll.model.system import Service
+from atoll.plan.releasing import ALL, Progress
+from atoll.policies.judge.keeping import from_json
+from atoll.policies.judge.slowness import comparable
+from atoll.policies.judge.state import State, begin, stepped
+from atoll.values.judging import LATENCIES, JudgePolicy
+
+
+def judged_by(service: Service, progress: Progress) -> JudgePolicy:
+    """How it is judged at its present share; latency decides where the instances of both sides have as much to do."""
+    here, there = progress.weight / progress.size, (ALL - progress.weight) / service.instances
+    judge = service.rollout.judge
+    return judge if comparable(here, there) else replace(judge, needless=LATENCIES)
+
+
+def remembered(progress: Progress, policy: JudgePolicy, at: float) -> State:
+    """What the judge knows of it; it begins at *at* where nothing or another version of it wrote that down."""
+    state = begin(policy, at)
+    if progress.judge:
+        with suppress(ValueError):
+            state = from_json(progress.judge)
+    return stepped(state, progress.since)

@@ -6,6 +6,9 @@ setup:  ## Python packages and tools into .venv
 demo: setup  ## run the example shop and print what to try
 	@scripts/demo
 
+play-%:  ## release a version of orders under load: healthy, failing, failing-rarely, slow, different; end
+	@scripts/play $*
+
 test:  ## everything: checks, unit, contract, attack and end-to-end tests
 	@scripts/setup test
 	@$(MAKE) --no-print-directory check

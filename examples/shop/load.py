@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -213,9 +214,9 @@ async def _listen(client: Client, order: str, tally: Tally, opened: asyncio.Even
         tally.events += line.startswith("event:")
 
 
-async def run(arguments: argparse.Namespace) -> Tally:
-    """Do it and return what came of it."""
-    target, tally = Target.of(arguments.url), Tally()
+async def run(arguments: argparse.Namespace, tally: Tally) -> None:
+    """Do it and note in *tally* what came of it."""
+    target = Target.of(arguments.url)
     streams: list[asyncio.Task[None]] = []
     for _ in range(arguments.stream):
         opened = asyncio.Event()
@@ -229,7 +230,6 @@ async def run(arguments: argparse.Namespace) -> Tally:
     for stream in streams:
         stream.cancel()
     await asyncio.gather(*streams, return_exceptions=True)
-    return tally
 
 
 def report(tally: Tally, seconds: float, *, streamed: bool) -> bool:
@@ -276,11 +276,9 @@ def _positive(text: str) -> float:
 
 def main() -> int:
     arguments = arguments_of()
-    began = time.perf_counter()
-    try:
-        tally = asyncio.run(run(arguments))
-    except KeyboardInterrupt:
-        return 130
+    began, tally = time.perf_counter(), Tally()
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends it early; what came of it until then is still told
+        asyncio.run(run(arguments, tally))
     return 0 if report(tally, time.perf_counter() - began, streamed=bool(arguments.stream)) else 1
 
 

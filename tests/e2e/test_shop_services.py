@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -68,14 +69,14 @@ class Answer:
 class Running:
     """One service that was started."""
 
-    def __init__(self, name, log, port=None, **env):
+    def __init__(self, name, log, port=None, source=None, **env):
         if not STARTS[name][0]:
             pytest.skip("node is not installed")
         self.name, self.log, self.port = name, log, port or free_port()
         kept = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOST": "127.0.0.1", "PORT": str(self.port)}
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                STARTS[name], cwd=SHOP / "services" / name, env=kept | env, stdout=out, stderr=out
+                STARTS[name], cwd=source or SHOP / "services" / name, env=kept | env, stdout=out, stderr=out
             )
 
     def ready(self):
@@ -141,12 +142,12 @@ class Starter:
     def __init__(self, directory):
         self.directory, self.started, self.ports = directory, [], {name: free_port() for name in STARTS}
 
-    def __call__(self, *names, **env):
+    def __call__(self, *names, source=(), **env):
         urls = {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
         new = []
         for name in names:
             log = self.directory / f"{name}.log"
-            new.append(Running(name, log, self.ports[name], **(urls | env)))
+            new.append(Running(name, log, self.ports[name], dict(source).get(name), **(urls | env)))
             self.started.append(new[-1])
         for one in new:
             one.ready()
@@ -388,6 +389,33 @@ def test_an_order_costs_what_the_catalog_says(shop):
     assert answer.json["total"] == 2 * 1890 + 2700
     assert answer.json["charge"].startswith("ch_")
     assert shop.orders.ask(f"/orders/{answer.json['id']}").json["name"] == "Ann"
+
+
+def test_a_quote_is_what_the_order_would_cost_with_shipping(shop):
+    small, large = (shop.orders.ask(f"/api/quote?{basket}").json for basket in ("mug=1", "mug=1&lamp=2"))
+    assert (small["total"], small["shipping"], large["total"], large["shipping"]) == (1890, 490, 14690, 0)
+    for wrong in ("", "?", "?mug=0", "?mug=21", "?mug=x", "?mug=1&lamp=-1", "?anchor=1"):
+        assert shop.orders.ask(f"/api/quote{wrong}").status == 422
+
+
+@pytest.mark.parametrize("version", ["healthy", "failing", "failing-rarely", "slow", "different"])
+def test_versions_to_play_with_differ_as_they_say(start, tmp_path, monkeypatch, version):
+    found = spec_from_file_location("play", SHOP / "play.py")
+    play = module_from_spec(found)
+    found.loader.exec_module(play)
+    assert set(play.VERSIONS) == {"healthy", "failing", "failing-rarely", "slow", "different"}
+    copy = shutil.copytree(SHOP, tmp_path / "shop", ignore=shutil.ignore_patterns(".*", "node_modules"))
+    for name, value in {"HERE": copy, "SOURCE": copy / ".play" / "orders", "FILE": copy / "play.yaml"}.items():
+        monkeypatch.setattr(play, name, value)
+    play.prepare(version, play.JUDGED)
+    orders = load(play.FILE).services["orders"]
+    assert (orders.instances, orders.rollout.strategy) == (3, "canary")
+    _, orders = start("catalog", "orders", source={"orders": play.SOURCE})
+    answers = [orders.ask("/api/quote?mug=1") for _ in range(60 if version == "failing" else 5)]
+    failed = sum(answer.status == 500 for answer in answers)
+    assert 1 <= failed <= 30 if version == "failing" else failed <= 1
+    good = next(answer.json for answer in answers if answer.status == 200)
+    assert good["shipping"] == (0 if version == "different" else 490)
 
 
 def test_the_same_key_at_the_same_time_is_one_order_and_one_charge(start):

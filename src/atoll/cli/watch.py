@@ -92,10 +92,11 @@ def _say_ends(caller: Client, watched: dict[Key, wire.ProgressView], *, json_: b
 
 def _headline(view: wire.ProgressView) -> str:
     step = f", step {view.step} of {view.steps}" if view.step else ""
+    share = f"at {view.weight}%" if view.weight or view.state != "canary" else "out of traffic for a moment"
     beside = f" beside {view.stable}" if view.stable is not None else ""
     return (
         f"[bold]{view.service}[/bold] release {view.release}{beside} is [cyan]{view.state}[/cyan]"
-        f" at {view.weight}%{step}: {escape(view.reason)}"
+        f" {share}{step}: {escape(view.evidence or view.reason)}"
     )
 
 

@@ -39,12 +39,14 @@ def hurry(monkeypatch):
 
 
 def test_each_change_is_told_once_and_then_the_end(capsys):
-    looks = [(DARK,), (DARK,), (DARK,), (CANARY,), (replace(CANARY, evidence="canary 0 of 99 bad"),), (CANARY,)]
+    looks = [(DARK,), (DARK,), (DARK,), (CANARY,), (replace(CANARY, evidence="canary 0 of 99 bad"),)]
+    looks.append((replace(CANARY, weight=0, evidence="canary 3 of 40 bad"),))
     watch(Caller(looks, orders=("serving", "all is well")), "orders", json_=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         "orders release 7 beside 6 is dark at 0%: ready",
-        "orders release 7 beside 6 is canary at 5%, step 1 of 3: capacity is there",
+        "orders release 7 beside 6 is canary at 5%, step 1 of 3: canary 0 of 12 bad",
+        "orders release 7 beside 6 is canary out of traffic for a moment, step 1 of 3: canary 3 of 40 bad",
         "orders release 7 is serving: all is well",
     ]
 

@@ -21,6 +21,9 @@ from server import Request, Response, serve
 
 STEP = float(os.environ.get("STEP_SECONDS", "6"))
 STATES = ("placed", "packed", "shipped", "delivered")
+QUOTE = "/api/quote"
+SHIPPING = 490
+FREE_ABOVE = 10_000
 MOST_ORDERS = 10_000
 MOST_LINES = 20
 MOST_OF_ONE = 20
@@ -96,12 +99,32 @@ BOOK = Book()
 def app(request: Request) -> Response:
     if request.path == "/healthz":
         return _json(200, {"status": "ok"})
+    if request.path == QUOTE and request.method == "GET":
+        return quote(request)
     if request.path == "/orders" and request.method == "POST":
         return place(request)
     if request.path.startswith("/orders/") and request.method == "GET":
         order = BOOK.find(request.path.removeprefix("/orders/"))
         return _json(200, order.shown()) if order else _json(404, {"error": "no such order"})
     return _json(404, {"error": "nothing here"})
+
+
+def quote(request: Request) -> Response:
+    """What a basket would cost, `?mug=2&lamp=1`; nothing is ordered. Amounts are cents."""
+    items = {sku: int(n) for sku, n in request.query.items() if n.isascii() and n.isdecimal() and len(n) < 3}
+    right = 1 <= len(items) <= MOST_LINES and len(items) == len(request.query)
+    if not right or not all(1 <= n <= MOST_OF_ONE for n in items.values()):
+        return _json(422, {"error": f"write /api/quote?mug=2&lamp=1, 1 to {MOST_OF_ONE} of each"})
+    try:
+        lines = _priced(items, request.id)
+    except Refused as no:
+        return no.response
+    except Unreachable as error:
+        print(f"no quote: {error} id={request.id}", flush=True)
+        return _json(503, {"error": "the catalog does not answer"})
+    total = sum(int(line["price"]) * int(line["count"]) for line in lines)
+    shipping = 0 if total >= FREE_ABOVE else SHIPPING
+    return _json(200, {"lines": lines, "total": total, "shipping": shipping, "currency": "EUR"})
 
 
 def place(request: Request) -> Response:

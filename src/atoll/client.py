@@ -103,6 +103,10 @@ class Client:
         """Releases, newest first."""
         return self._get("/v1/releases", tuple[wire.ReleaseView, ...], service=service)
 
+    def transitions(self, service: str | None = None) -> tuple[wire.TransitionView, ...]:
+        """What moved releases on, newest first."""
+        return self._get("/v1/transitions", tuple[wire.TransitionView, ...], service=service)
+
     def events(self, *, after: int = 0, limit: int = 100, service: str | None = None) -> tuple[wire.Event, ...]:
         """Events, oldest first."""
         return self._get("/v1/events", tuple[wire.Event, ...], after=after, limit=limit, service=service)

@@ -151,6 +151,20 @@ class ReleaseView:
 
 
 @dataclass(frozen=True, slots=True)
+class TransitionView:
+    """One step that a release took on its way: from which state to which, by what signal, who gave it and why."""
+
+    at: float
+    service: str
+    release: int
+    source: str
+    target: str
+    signal: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SteerRequest:
     """What somebody asks of a release on its way: release, promote, hold, resume or abort."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from atoll import wire
 from atoll.cli.follow import follow_change, report
 from atoll.cli.places import client, file_option, json_option, request, system_file
 from atoll.cli.screen import as_json, out
@@ -41,9 +42,10 @@ def deploy(file: Path | None, services: tuple[str, ...], *, json_: bool) -> None
 @click.command()
 @file_option
 @json_option
+@click.option("--history", is_flag=True, help="Each step that releases took: who moved it on, and why.")
 @click.option("-w", "--watch", "keep", is_flag=True, help="Follow what is on its way until it is over.")
 @click.argument("service", required=False)
-def releases(file: Path | None, service: str | None, *, keep: bool, json_: bool) -> None:
+def releases(file: Path | None, service: str | None, *, history: bool, keep: bool, json_: bool) -> None:
     """
     The releases of SERVICE, or of all, newest first.
 
@@ -53,6 +55,9 @@ def releases(file: Path | None, service: str | None, *, keep: bool, json_: bool)
     if keep:
         watch(caller, service, json_=json_)
         return
+    if history:
+        _show_history(caller.transitions(service), json_=json_)
+        return
     found = caller.releases(service)
     if json_:
         as_json(found)
@@ -61,9 +66,26 @@ def releases(file: Path | None, service: str | None, *, keep: bool, json_: bool)
     for title in ("service", "release", "state", "at", "artifact", "note"):
         table.add_column(title)
     for one in found:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at))
-        table.add_row(one.service, str(one.number), one.state, moment, one.artifact[:12], one.note)
+        table.add_row(one.service, str(one.number), one.state, _moment(one.at), one.artifact[:12], one.note)
     out.print(table)
+
+
+def _show_history(found: tuple[wire.TransitionView, ...], *, json_: bool) -> None:
+    if json_:
+        as_json(found)
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("at", "service", "release", "from", "to", "signal", "by", "why"):
+        table.add_column(title)
+    for one in found:
+        table.add_row(
+            _moment(one.at), one.service, str(one.release), one.source, one.target, one.signal, one.actor, one.reason
+        )
+    out.print(table)
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 @click.command()

@@ -13,7 +13,7 @@ from atoll.errors import Conflict, Unavailable
 from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
-from atoll.plan.releasing import OVER, Progress, State
+from atoll.plan.releasing import OVER, TRANSITIONS, Progress, Signal, State
 from atoll.store.database import connect
 from atoll.store.packing import Packing
 
@@ -215,6 +215,11 @@ class Store:
             (service, numbered.release, at, self._packing.recipe_row(numbered)),
         )
         # A rollout that a newer one overtakes is over; what it has started is replaced like anything else.
+        progress = self.pin(service).progress
+        after = TRANSITIONS.get((progress.state, Signal.OVERTAKE)) if progress is not None else None
+        if progress is not None and after is not None:
+            overtaken = Transition(service, Signal.OVERTAKE, "atoll", f"release {numbered.release} replaces it")
+            self._note(db, overtaken, progress, after, at)
         db.execute(
             "UPDATE releases SET state = 'superseded' WHERE service = ? AND state = 'rolling' AND number < ?",
             (service, numbered.release),
@@ -263,18 +268,30 @@ class Store:
                 raise Conflict(f"{service}: release {release} is not {before.state} any more")
             if step.asked:
                 db.execute("DELETE FROM signals WHERE number = ?", (step.asked,))
-            values = (at, service, release, before.state, after.state, step.signal, step.actor, step.reason)
-            db.execute(
-                "INSERT INTO transitions (at, service, release, source, target, signal, actor, reason)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
+            self._note(db, step, before, after.state, at)
             self._keep_progress(db, service, after)
             if after.state is State.RELEASED:
                 self._promote(db, service, release, step.reason)
             elif after.state in OVER:
                 self._abort(db, service, release, step.reason, str(after.state))
         return self.pin(service)
+
+    def _note(self, db: sqlite3.Connection, step: Transition, before: Progress, after: State, at: float) -> None:
+        values = (at, step.service, before.release, before.state, after, step.signal, step.actor, step.reason)
+        db.execute(
+            "INSERT INTO transitions (at, service, release, source, target, signal, actor, reason)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
+
+    def transitions(self, service: str | None = None, limit: int = 100) -> tuple[wire.TransitionView, ...]:
+        """What moved releases on, newest first."""
+        rows = self._db.execute(
+            "SELECT at, service, release, source, target, signal, actor, reason FROM transitions"
+            " WHERE ?1 IS NULL OR service = ?1 ORDER BY number DESC LIMIT ?2",
+            (service, limit),
+        )
+        return tuple(wire.TransitionView(*row) for row in rows)
 
     def ask(self, service: str, signal: str, actor: str, reason: str, at: float) -> None:
         """Write down what a person asks of a release."""

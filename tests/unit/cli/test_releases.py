@@ -1,5 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+from atoll.plan.releasing import Progress, State
+from atoll.store.store import Transition
+
+DARK = Progress(2, State.DARK)
+
 
 def test_deploy_names_the_release_and_returns_when_it_is_over(atoll, control_plane, scene):
     control_plane.call(scene.serve_now)
@@ -56,3 +63,18 @@ def test_rollback_without_a_history(atoll, control_plane, scene):
     assert said.code == 2
     assert "orders has no earlier release that has served" in said.err
     assert "→ see them with `atoll releases orders`" in said.err
+
+
+def test_the_history_says_who_moved_a_release_on_and_why(atoll, control_plane, scene):
+    def moved():
+        scene.serve_now(1, service="orders")
+        change = scene.store.request("deploy", ("orders",), b"", 1.0)
+        scene.store.take_effect(change, scene.system, [scene.recipe("orders", 2)], (), 1.0, lambda _: DARK)
+        asked = Transition("orders", "release", "ada", "it is time")
+        scene.store.transit(asked, DARK, replace(DARK, state=State.GROWING), 2.0)
+
+    control_plane.call(moved)
+    line = atoll("releases", "orders", "--history").out.splitlines()[1]
+    assert line.split()[2:] == ["orders", "2", "dark", "growing", "release", "ada", "it", "is", "time"]
+    assert [(t.source, t.actor) for t in atoll("releases", "--history", "--json").items] == [("dark", "ada")]
+    assert atoll("releases", "nobody", "--history").code == 2

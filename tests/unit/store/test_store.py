@@ -12,7 +12,7 @@ from atoll.plan.blueprint import Blueprint
 from atoll.plan.decisions import Pin
 from atoll.plan.design import Host, design
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import Progress, State
+from atoll.plan.releasing import Progress, Signal, State
 from atoll.store import store as module
 from atoll.store.store import Store, Transition
 
@@ -85,6 +85,30 @@ def test_a_release_that_is_overtaken_is_superseded(store, release):
     release("v1")
     release("v2")
     assert [r.state for r in store.releases()] == ["rolling", "superseded"]
+
+
+def test_each_step_of_a_release_is_written_down_and_who_took_it(store, shop, release):
+    release("v1")
+    store.promote("orders", 1)
+    dark = Progress(2, State.DARK)
+    change = store.request("deploy", ("orders",), b"", 1.0)
+    recipe = store.pins()["orders"].stable
+    store.take_effect(change, shop, [recipe], (), 1.0, lambda _: replace(dark, state=State.STARTING))
+    ready = Transition("orders", Signal.READY, "atoll", "2 ready")
+    store.transit(ready, replace(dark, state=State.STARTING), dark, 2.0)
+    again = store.request("deploy", ("orders",), b"", 3.0)
+    store.take_effect(again, shop, [recipe], (), 3.0, lambda _: Progress(3))
+    newest, first = store.transitions("orders")
+    assert (first.source, first.target, first.signal, first.actor, first.reason) == (
+        "starting",
+        "dark",
+        "ready",
+        "atoll",
+        "2 ready",
+    )
+    assert (newest.release, newest.target, newest.signal, newest.at) == (2, "superseded", "overtake", 3.0)
+    assert newest.reason == "release 3 replaces it"
+    assert (store.transitions("catalog"), store.transitions(limit=1)) == ((), (newest,))
 
 
 def test_a_removed_service_loses_its_pin_and_keeps_its_numbers(store, shop, release):

@@ -41,6 +41,7 @@ def app(surface: Surface) -> Starlette:
             Route("/v1/end", guarded(do.end), methods=["POST"]),
             Route("/v1/changes/{number:int}", guarded(do.change)),
             Route("/v1/releases", guarded(do.releases)),
+            Route("/v1/transitions", guarded(do.transitions)),
             Route("/v1/events", guarded(do.events)),
             Route("/v1/logs", guarded(do.logs)),
         ]
@@ -96,6 +97,10 @@ class _Handlers:
 
     async def releases(self, request: Request) -> Response:
         return answer(self._surface.store.releases(self._service(request)))
+
+    async def transitions(self, request: Request) -> Response:
+        limit = number(request, "limit", 100)
+        return answer(self._surface.store.transitions(self._service(request), limit))
 
     async def events(self, request: Request) -> Response:
         after = number(request, "after", 0)

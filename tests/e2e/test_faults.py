@@ -330,3 +330,39 @@ def test_two_things_at_once_end_well(steady):
     with light(steady) as load:
         load.wait(50)
     assert load.failed == []
+
+
+POISON = """
+import sys
+if "atoll.server.inside" in sys.orig_argv:
+    from atoll.mesh import ir, snapshot
+    made = snapshot.MESSAGES[ir.Cluster]
+    def poisoned(item):
+        cluster = made(item)
+        if "->poison" in item.name:
+            cluster.connect_timeout.FromSeconds(-1)
+        return cluster
+    snapshot.MESSAGES[ir.Cluster] = poisoned
+"""
+
+
+def test_what_a_proxy_rejects_fails_the_apply_in_its_words_and_changes_nothing(system, tmp_path, monkeypatch):
+    """Nothing that the file can say is known to be rejected, so the translation is made wrong for one service."""
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(POISON)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"))
+    system.source()
+    system.write(WEB.format(instances=2))
+    system.run("up", "--detach")
+    with Load(system.port, "/hello") as load:
+        system.write(WEB.format(instances=2) + HOT.replace("hot", "poison"))
+        failed = system.run("apply", ok=False)
+        assert failed.returncode == 1
+        assert "the one before is back: gateway: cluster @gateway->poison: Invalid duration" in failed.stderr
+        assert system.get("/poison/hello")[0] == 200  # the route is not there: it is the other service's
+        assert [s["name"] for s in system.status()["services"]] == ["web"]
+        system.write(WEB.format(instances=3))
+        system.run("apply")
+        load.wait(50)
+    assert len(system.instances("web")) == 3
+    assert load.failed == []

@@ -15,7 +15,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from atoll.errors import Unavailable
 from atoll.mesh.ads.stream import Ledger, Stream
-from atoll.mesh.snapshot import Snapshot
+from atoll.mesh.snapshot import Key, Snapshot
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD = "DeltaAggregatedResources"
@@ -109,7 +109,7 @@ class AdsServer:
     def refusals(self) -> tuple[str, ...]:
         """What the proxies say about the parts of the present snapshots that they have refused."""
         return tuple(
-            f"{name}: {refusal.words}"
+            f"{name}: {_about(key, refusal.words)}"
             for name, proxy in self._proxies.items()
             for key, refusal in proxy.ledger.refused.items()
             if refusal.words
@@ -173,3 +173,10 @@ class AdsServer:
                 line.send(line.stream.tick(now))
         self._watch()
         self._changed()
+
+
+def _about(key: Key, words: str) -> str:
+    """A proxy's words in one line; it does not always say what they are about."""
+    kind, name = key
+    said = " ".join(words.split())
+    return said if name in said else f"{kind.name.lower()} {name}: {said}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from atoll import wire
 from atoll.operations.views.graph import graph
+from atoll.operations.views.progress import progress
 from atoll.operations.views.status import status
 from atoll.server.surface import Surface
 
@@ -17,10 +18,11 @@ EVENTS_SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Everything at one moment. `status` and `graph` are JSON; `events` are the newest, oldest first."""
+    """Everything at one moment. `status`, `releases`, `graph` are JSON; `events` are the newest, oldest first."""
 
     number: int = 0
     status: bytes = b""
+    releases: bytes = b""
     graph: bytes = b""
     events: tuple[wire.Event, ...] = ()
 
@@ -56,6 +58,7 @@ async def take_frame(surface: Surface, number: int) -> Frame:
     return Frame(
         number,
         wire.encode(status(snapshot)),
+        wire.encode(progress(snapshot.system, snapshot.pins)),
         wire.encode(graph(snapshot.system)),
         surface.store.events(0, EVENTS_SHOWN),
     )
@@ -63,14 +66,17 @@ async def take_frame(surface: Surface, number: int) -> Frame:
 
 async def live(feed: Feed) -> AsyncIterator[bytes]:
     """
-    Server-sent events for one page: `status` every tick, `graph` when it changes, `journal` with what is new in it.
+    Server-sent events for one page.
 
-    The first `journal` holds the newest events; a page that falls behind by more than those misses the older ones.
+    `status` comes every tick, `releases` (those on their way) and `graph` when they change, `journal` with what is new
+    in it. The first `journal` holds the newest events; a page that falls behind by more than those misses older ones.
     """
     seen, told = Frame(), 0
     while True:
         frame = await feed.after(seen.number)
         yield message("status", frame.status)
+        if frame.releases != seen.releases:
+            yield message("releases", frame.releases)
         if frame.graph != seen.graph:
             yield message("graph", frame.graph)
         fresh = tuple(event for event in frame.events if event.number > told)

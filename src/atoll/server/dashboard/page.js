@@ -137,6 +137,38 @@ function showPips(into, service) {
   });
 }
 
+// --- releases on their way ----------------------------------------------------------------------------------------------
+
+const MOVES = { holding: "weak", aborting: "bad" };
+
+function showReleases(views) {
+  $("releases").hidden = !views.length;
+  keep($("releases").querySelector("ul"), views, (v) => `${v.service} ${v.release}`, makeRelease, updateRelease);
+}
+
+function makeRelease(view) {
+  const beside = view.stable === null ? "" : ` beside ${view.stable}`;
+  return element("li", {},
+    element("p", {}, element("b", {}, view.service), ` release ${view.release}${beside} `,
+      element("span", { class: "pill" }), element("span", { class: "share" })),
+    element("div", { class: "meter", role: "meter", "aria-valuemin": "0", "aria-valuemax": "100", "aria-label": "share of traffic" },
+      element("i")),
+    element("p", { class: "why" }), element("p", { class: "can" }));
+}
+
+function updateRelease(item, view) {
+  const state = MOVES[view.state] ?? "moving";
+  const step = view.step ? `, step ${view.step} of ${view.steps}` : "";
+  item.dataset.state = state;
+  item.querySelector(".pill").dataset.state = state;
+  say(item.querySelector(".pill"), view.state);
+  say(item.querySelector(".share"), ` ${view.weight}% of the traffic${step}`);
+  item.querySelector(".meter").setAttribute("aria-valuenow", String(view.weight));
+  item.querySelector("i").style.width = `${view.weight}%`;
+  say(item.querySelector(".why"), view.evidence || view.reason);
+  say(item.querySelector(".can"), view.allowed.map((word) => `atoll ${word} ${view.service}`).join("   "));
+}
+
 // --- events -----------------------------------------------------------------------------------------------------------
 
 function showEvents(fresh) {
@@ -219,6 +251,7 @@ function connectLive() {
     say($("link-words"), over ? "no longer let in: run `atoll dashboard`" : "the control plane does not answer; trying again");
   };
   live.addEventListener("status", (event) => showStatus(JSON.parse(event.data)));
+  live.addEventListener("releases", (event) => showReleases(JSON.parse(event.data)));
   live.addEventListener("graph", (event) => {
     drawGraph($("graph"), JSON.parse(event.data));
     if (status) colourGraph($("graph"), new Map(status.services.map((s) => [s.name, stateOf(s)])));

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import msgspec
 import pytest
 
 from atoll import wire
+from atoll.plan.releasing import Progress, State
 from atoll.server.dashboard.feed import Feed, Frame, live, take_frame
 
 
@@ -17,12 +19,13 @@ class Looks:
         self.gate = asyncio.Event()
         self.gate.set()
         self.events = ()
+        self.releases = b"[]"
         self.graph = b"{}"
 
     async def __call__(self, number: int) -> Frame:
         self.count += 1
         await self.gate.wait()
-        return Frame(number, b"{}", self.graph, self.events)
+        return Frame(number, b"{}", self.releases, self.graph, self.events)
 
 
 def event(number: int) -> wire.Event:
@@ -96,34 +99,44 @@ async def test_a_page_hears_status_graph_and_the_newest_events_first():
     looks = Looks()
     looks.events = (event(1), event(2))
     page = live(Feed(looks, 0.0))
-    names = [name for name, _ in await hear(page, 3)]
-    assert names == ["status", "graph", "journal"]
+    names = [name for name, _ in await hear(page, 4)]
+    assert names == ["status", "releases", "graph", "journal"]
 
 
 async def test_a_page_then_hears_only_what_is_new():
     looks = Looks()
     looks.events = (event(1),)
     page = live(Feed(looks, 0.0))
-    await hear(page, 3)
+    await hear(page, 4)
     assert [name for name, _ in await hear(page, 2)] == ["status", "status"]
     looks.events = (event(1), event(2), event(3))
     heard = await hear(page, 2)
     assert [e["number"] for e in heard[1][1]] == [2, 3]
     looks.graph = b"[1]"
     assert ("graph", [1]) in await hear(page, 2)
+    looks.releases = b"[2]"
+    assert ("releases", [2]) in await hear(page, 2)
 
 
 async def test_a_page_that_does_not_read_keeps_nothing_here_and_skips_to_the_newest():
     looks = Looks()
     feed = Feed(looks, 0.0)
     slow, quick = live(feed), live(feed)
-    await hear(slow, 2)
+    await hear(slow, 3)
     for number in range(1, 500):
         looks.events = tuple(event(n) for n in range(max(1, number - 199), number + 1))
         await hear(quick, 1)
     heard = await hear(slow, 2)
     assert [name for name, _ in heard] == ["status", "journal"]
     assert len(heard[1][1]) <= 200
+
+
+async def test_a_release_on_its_way_is_shown(scene):
+    surface = scene.open()
+    scene.steady()
+    scene.pins["orders"] = replace(scene.pins["orders"], progress=Progress(2, State.CANARY, 0, 5, said="0 of 12 bad"))
+    (view,) = wire.decode((await take_frame(surface, 1)).releases, tuple[wire.ProgressView, ...])
+    assert (view.service, view.state, view.weight, view.evidence) == ("orders", "canary", 5, "0 of 12 bad")
 
 
 async def test_a_frame_is_what_the_surface_shows(scene):

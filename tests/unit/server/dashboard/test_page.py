@@ -74,7 +74,7 @@ def test_streams_over_a_socket(scene, served):
         client.get("/", params={"token": TOKEN})
         with client.stream("GET", f"{ROOT}/live") as response:
             assert response.headers["content-type"].startswith("text/event-stream")
-            assert listen(response, 3)[::2] == ["event: status", "event: graph"]
+            assert listen(response, 5)[::2] == ["event: status", "event: releases", "event: graph"]
         with client.stream("GET", f"{ROOT}/logs", params={"service": "orders"}) as response:
             heard = listen(response, 4)
             assert heard[0] == "event: start"

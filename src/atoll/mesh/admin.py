@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from atoll.errors import Unavailable
-from atoll.mesh.xds.measuring import HOST, PREFIX, TIMES
+from atoll.mesh.xds.measuring import ANSWERS, CODE, HOST, PREFIX, SAID, TIMES
 from atoll.values.histograms import Bar
 
 PATIENCE = 5.0
@@ -20,6 +20,7 @@ OK = 200
 COUNTERS = r"\.upstream_rq_(completed|5xx|time)$"
 MEASURED = rf"^{PREFIX}\.{TIMES}\."
 _ADDRESS = re.compile(rf"\.{HOST}\.([0-9.]+):([0-9]+)$")
+_ANSWER = re.compile(rf"{PREFIX}\.{ANSWERS}\.{HOST}\.([0-9.]+):([0-9]+)\.{SAID}\.(.+)\.{CODE}\.([0-9]+)")
 _COUNTER = re.compile(r"^cluster\.(.+)\.upstream_rq_(completed|5xx)$")
 
 
@@ -114,6 +115,32 @@ def parse_times(data: Mapping[str, Any]) -> dict[tuple[str, int], tuple[Bar, ...
             if (match := _ADDRESS.search(name)) is not None:
                 result[match[1], int(match[2])] = bars
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCount:
+    """So many answers of one address had this status and said this in `x-atoll-flag`."""
+
+    ip: str
+    port: int
+    said: str
+    status: int
+    count: int
+
+
+async def answers(socket: Path) -> tuple[AnswerCount, ...]:
+    """What answers said about flags, as far as it was counted."""
+    query = f"/stats?usedonly&format=json&filter={quote(rf'^{PREFIX}[.]{ANSWERS}[.]')}"
+    data: dict[str, Any] = json.loads(await ask(socket, query))
+    return tuple(parse_answers(data))
+
+
+def parse_answers(data: Mapping[str, Any]) -> Iterator[AnswerCount]:
+    """The same, from Envoy's statistics as JSON. What said nothing is left out."""
+    for entry in data.get("stats", ()):
+        match = _ANSWER.fullmatch(entry.get("name", ""))
+        if match is not None and match[3] != "-":
+            yield AnswerCount(match[1], int(match[2]), match[3], int(match[4]), entry["value"])
 
 
 def _bars(entry: Mapping[str, Any]) -> dict[str, tuple[Bar, ...]]:

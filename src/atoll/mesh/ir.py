@@ -208,6 +208,8 @@ class Assignment:
 
 MEASURED = "atoll.measured"
 """The switch that makes a proxy measure, by instance, how long calls take."""
+FLAGS_COUNTED = "atoll.flags"
+"""The switch that makes a proxy count what answers say about flags."""
 
 
 @dataclass(frozen=True, slots=True)

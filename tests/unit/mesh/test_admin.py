@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atoll.mesh.admin import parse_counts, parse_times
+from atoll.mesh.admin import AnswerCount, parse_answers, parse_counts, parse_times
 from atoll.values.histograms import Bar
 
 STATS = {
@@ -44,3 +44,17 @@ def test_times_are_read_by_address():
     ]
     found = parse_times({"stats": [{"name": "other", "value": 1}, {"histograms": {"details": details}}]})
     assert found == {("10.1.0.2", 8080): (Bar(500, 10, 3),)}
+
+
+def test_answers_are_read_with_what_they_said():
+    stats = {
+        "measured.answer.host.10.1.0.2:8080.said.new-checkout=on.code.200": 7,
+        "measured.answer.host.10.1.0.2:8080.said.a.b=on, c=1.5.code.503": 2,
+        "measured.answer.host.10.1.0.2:8080.said.-.code.200": 99,
+        "measured.answer.host./run/ingress.sock.said.a=b.code.200": 1,
+    }
+    found = parse_answers({"stats": [{"name": name, "value": value} for name, value in stats.items()]})
+    assert list(found) == [
+        AnswerCount("10.1.0.2", 8080, "new-checkout=on", 200, 7),
+        AnswerCount("10.1.0.2", 8080, "a.b=on, c=1.5", 503, 2),
+    ]

@@ -22,7 +22,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from atoll.mesh import ir
 from atoll.mesh.xds.clusters import ADS
-from atoll.mesh.xds.measuring import times
+from atoll.mesh.xds.measuring import answers, times
 from atoll.mesh.xds.messages import address, count, packed, seconds
 from atoll.mesh.xds.routes import plain_text
 
@@ -42,7 +42,7 @@ _OTHER_PROTOCOL = (
     " services.%ROUTE_NAME%.protocol in atoll.yaml"
 )
 
-_TIMES = times()
+_COUNTED = (times(), answers())
 _ROUTER = HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True)))
 
 
@@ -50,7 +50,7 @@ def listener(item: ir.Listener) -> Listener:
     """Envoy's form of a listener."""
     manager = _manager(item)
     if item.door is not ir.Door.EGRESS:
-        manager.access_log.append(_TIMES)
+        manager.access_log.extend(_COUNTED)
     match item.door:
         case ir.Door.GATEWAY:
             _distrust(manager)

@@ -1,7 +1,9 @@
 """
-What proxies count call by call beside what they always count: how long each instance took, while somebody compares.
+What proxies count call by call beside what they always count, while somebody wants to know.
 
-It is switched on and off by a value of Envoy's runtime, as to change a listener would end its connections.
+How long each instance took, while two releases are compared; and what each instance's answers say that requests got of
+a flag, while one is released. Both are switched on and off by values of Envoy's runtime, as to change a listener would
+end its connections.
 """
 
 from __future__ import annotations
@@ -11,16 +13,25 @@ from envoy.extensions.access_loggers.stats.v3.stats_pb2 import Config
 from envoy.service.runtime.v3.rtds_pb2 import Runtime
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.wrappers_pb2 import UInt64Value
 
 from atoll.mesh import ir
 from atoll.mesh.xds.messages import count, delimited, packed
 
 PREFIX = "measured"
 TIMES = "time"
+ANSWERS = "answer"
 HOST = "host"
+SAID = "said"
+CODE = "code"
+FLAG_HEADER = "x-atoll-flag"
+LONGEST_SAID = 200
+"""Characters of the header that are looked at."""
 FOR_ALL = 100  # percent of the calls
 MOST = 2_000
-"""Instances that are measured; those that are not called any more are forgotten after a while (`bootstrap`)."""
+"""Counters, and histograms. What nothing is added to any more is forgotten after a while (`bootstrap`)."""
+
+_HOST = Config.Tag(name=HOST, value_format="%UPSTREAM_HOST%")
 
 
 def runtime(item: ir.Switches) -> Runtime:
@@ -36,22 +47,35 @@ def times() -> AccessLog:
 
     Source: Envoy's `envoy.access_loggers.stats`, `COMMON_DURATION`.
     """
-    host = Config.Tag(name=HOST, value_format="%UPSTREAM_HOST%")
     histogram = Config.Histogram(
-        stat=Config.Stat(name=TIMES, tags=[host]),
+        stat=Config.Stat(name=TIMES, tags=[_HOST]),
         unit=Config.Histogram.Microseconds,
         value_format="%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%",
     )
+    return _log(ir.MEASURED, Config(histograms=[histogram]))
+
+
+def answers() -> AccessLog:
+    """
+    Count, by instance and status, what answers say in `x-atoll-flag`.
+
+    A service may write into it what it likes: how much of that is kept is bounded. What comes over the bound is not
+    counted, and a release without counts holds.
+    """
+    said = Config.Tag(name=SAID, value_format=f"%RESP({FLAG_HEADER}):{LONGEST_SAID}%")
+    code = Config.Tag(name=CODE, value_format="%RESPONSE_CODE%")
+    counter = Config.Counter(stat=Config.Stat(name=ANSWERS, tags=[_HOST, said, code]), value_fixed=UInt64Value(value=1))
+    return _log(ir.FLAGS_COUNTED, Config(counters=[counter]))
+
+
+def _log(switch: str, config: Config) -> AccessLog:
+    runtime_filter = RuntimeFilter(
+        runtime_key=switch, percent_sampled=FractionalPercent(numerator=0), use_independent_randomness=True
+    )
     return AccessLog(
         name="envoy.access_loggers.stats",
-        filter=AccessLogFilter(
-            runtime_filter=RuntimeFilter(
-                runtime_key=ir.MEASURED,
-                percent_sampled=FractionalPercent(numerator=0),
-                use_independent_randomness=True,
-            )
-        ),
-        typed_config=packed(_bounded(Config(histograms=[histogram]))),
+        filter=AccessLogFilter(runtime_filter=runtime_filter),
+        typed_config=packed(_bounded(config)),
     )
 
 

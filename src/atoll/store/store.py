@@ -15,6 +15,7 @@ from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.releasing import OVER, Progress, State
 from atoll.store.database import connect
+from atoll.store.flags import FlagStore
 from atoll.store.packing import Packing
 
 EVENTS_KEPT = 20_000
@@ -62,12 +63,17 @@ class _Head:
 
 
 class Store:
-    """One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory."""
+    """
+    One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory.
+
+    `flags` is the part of it that keeps feature flags.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db = connect(path)
         self._packing = Packing()
+        self.flags = FlagStore(self._db, self._transaction)
 
     def close(self) -> None:
         """Write everything and let go of the file."""

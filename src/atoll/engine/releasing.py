@@ -30,7 +30,7 @@ from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.policies.verdict import Outcome
 from atoll.ports import HostCalls
-from atoll.store.store import Transition
+from atoll.store.transitions import Transition
 from atoll.values.judging import ERRORS, JudgePolicy
 
 POLICY = JudgePolicy(metrics=(ERRORS,))

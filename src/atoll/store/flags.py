@@ -11,6 +11,7 @@ from typing import Any
 
 from atoll.errors import Conflict, Unavailable
 from atoll.kit.flags import everybody
+from atoll.store.flag_releases import FlagReleases
 from atoll.values.hashing import digest
 
 VERSIONS_KEPT = 1_000
@@ -61,7 +62,7 @@ class FlagStore:
     """
     A part of the `Store`, over its connection. What is written has been checked.
 
-    `listeners` are called after every change of what is served.
+    `listeners` are called after every change of what is served. `releases` are those of flags.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class FlagStore:
         self._db = database
         self._transaction = transaction
         self.listeners: list[Callable[[], None]] = []
+        self.releases = FlagReleases(database, transaction, self.announce)
         self._current = self._newest()
 
     def current(self) -> Version:

@@ -17,6 +17,7 @@ from atoll.plan.releasing import OVER, Progress, State
 from atoll.store.database import connect
 from atoll.store.flags import FlagStore
 from atoll.store.packing import Packing
+from atoll.store.transitions import Transition, record
 
 EVENTS_KEPT = 20_000
 TRIMMED_EVERY = 1_000
@@ -41,17 +42,6 @@ class Change:
     def view(self) -> wire.ChangeView:
         """The change as the API shows it."""
         return wire.ChangeView(self.number, self.kind, self.services, self.state, self.reason, self.at, self.releases)
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """Why a release moves on. `asked` is the number of the request for it, 0 where nobody asked."""
-
-    service: str
-    signal: str
-    actor: str
-    reason: str
-    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,14 +257,7 @@ class Store:
             row = db.execute("SELECT progress FROM pins WHERE service = ?", (service,)).fetchone()
             if row is None or row[0] is None or wire.decode(row[0], Progress).state is not before.state:
                 raise Conflict(f"{service}: release {release} is not {before.state} any more")
-            if step.asked:
-                db.execute("DELETE FROM signals WHERE number = ?", (step.asked,))
-            values = (at, service, release, before.state, after.state, step.signal, step.actor, step.reason)
-            db.execute(
-                "INSERT INTO transitions (at, service, release, source, target, signal, actor, reason)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
+            record(db, step, before, after, at)
             self._keep_progress(db, service, after)
             if after.state is State.RELEASED:
                 self._promote(db, service, release, step.reason)

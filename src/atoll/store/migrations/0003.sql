@@ -16,12 +16,11 @@ CREATE TABLE flag_ages (         -- written with each version: since when a flag
     only_since  REAL NOT NULL
 );
 
-CREATE TABLE flag_releases (     -- operations begin one, the engine moves it on; progress is NULL when it is over
+CREATE TABLE flag_releases (     -- operations begin one, the engine moves it on
     flag      TEXT NOT NULL,
     number    INTEGER NOT NULL,
     at        REAL NOT NULL,
-    course    BLOB NOT NULL,
-    progress  BLOB,
+    release   BLOB NOT NULL,
     state     TEXT NOT NULL,
     note      TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (flag, number)

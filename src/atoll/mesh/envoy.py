@@ -39,7 +39,11 @@ class EnvoyMesh:
     ) -> None:
         self._run_dir = run_dir
         self._topology = Topology(
-            fabric, fabric is not None and rootless, str(run_dir / "ingress.sock"), str(run_dir / "egress.sock")
+            fabric,
+            fabric is not None and rootless,
+            ingress=str(run_dir / "ingress.sock"),
+            egress=str(run_dir / "egress.sock"),
+            flags=str(run_dir / "flags.sock"),
         )
         self._changed: Callable[[], None] = lambda: None
         self._ads = AdsServer(run_dir / "ads.sock", ir.PROXIES, self._news)

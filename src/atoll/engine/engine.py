@@ -59,6 +59,11 @@ class Engine:
         """Turn soon. Losing a poke costs at most a period."""
         self._wake.set()
 
+    def record(self, happening: Happening) -> None:
+        """Have something written into the journal soon."""
+        self._pending.append(happening)
+        self.poke()
+
     async def prepare(self) -> None:
         """Adopt what runs: instances first, then the proxies."""
         for runtime in self.parts.runtimes.values():

@@ -31,7 +31,7 @@ class EnvoyMesh:
 
     *fabric* is the path of the fabric's network namespace, or None where services run as plain processes.
     *rootless* says that we are root in a user namespace only: then the gateway reaches the mesh over a unix socket.
-    All sockets and records are in *run_dir*, whose path must be short.
+    All sockets and records are in *run_dir*, whose path must be short, also the one where flags are asked for.
     """
 
     def __init__(

@@ -55,6 +55,11 @@ class Age:
     only_since: float
 
 
+def as_text(document: Mapping[str, Any]) -> str:
+    """A document as it is kept: the same text for the same document."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
 NOTHING = Version(0, Author(0.0, "", "", ""), '{"flags":{}}')
 
 
@@ -105,7 +110,7 @@ class FlagStore:
                 f" {self._current.number}",
                 hint="look again with `atoll flags show`, then change that",
             )
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        text = as_text(document)
         try:
             with self._transaction() as db:
                 row = db.execute(

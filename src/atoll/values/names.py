@@ -11,6 +11,8 @@ RESERVED = frozenset({"gateway", "mesh", "flags", "localhost", "atoll", "host", 
 LABEL = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 """The form of a name, as a pattern that JSON Schema understands as well."""
 
+CALLER_HEADER = "x-atoll-caller"
+"""Names the service that calls. The proxy sets it for each outlet; what a caller writes there is replaced."""
 FLAGS = "flags"
 """The host at which services ask for feature flags."""
 FLAG_VARIABLES = ("FLAGS_URL", "OFREP_ENDPOINT")

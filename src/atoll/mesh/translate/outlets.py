@@ -9,9 +9,7 @@ from atoll.mesh.translate import edges, names
 from atoll.mesh.translate.edges import Callee, Edge
 from atoll.model.system import Call, Egress
 from atoll.plan.blueprint import Instance, Outlet, Workload
-from atoll.values.names import FLAGS
-
-CALLER_HEADER = "x-atoll-caller"
+from atoll.values.names import CALLER_HEADER, FLAGS
 
 
 def listeners(workload: Workload, namespaces: frozenset[str]) -> Iterator[ir.Item]:

@@ -1,4 +1,4 @@
-"""Flags on real parts: declared, set, asked for from a sandbox, changed, refused; without a control plane they go on."""
+"""Flags on real parts: declared, set, asked for from a sandbox, changed, refused; they outlive the control plane."""
 
 import json
 import shutil

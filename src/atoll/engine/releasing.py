@@ -8,60 +8,26 @@ dies in between finds the same one to take.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from atoll.engine.judging import JUDGED, LOUD, WATCHED, Flows, judged
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Conflict, Refused
 from atoll.model.system import Service, System
 from atoll.plan.blueprint import Blueprint, Workload
 from atoll.plan.decisions import Pin
+from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
 from atoll.plan.releasing import ALL, Facts, Progress, Signal, State, due, step
 from atoll.policies import rolling
-from atoll.policies.judge.counters import Reading, Snapshot
+from atoll.policies.judge.counters import Reading
 from atoll.policies.judge.evidence import Arm
-from atoll.policies.judge.judging import observe
-from atoll.policies.judge.keeping import from_json, to_json
-from atoll.policies.judge.resolving import Traffic, resolvable
-from atoll.policies.judge.state import State as Memory
-from atoll.policies.judge.state import begin
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.policies.verdict import Outcome
 from atoll.ports import HostCalls
 from atoll.store.transitions import Transition
-from atoll.values.judging import ERRORS, JudgePolicy
-
-POLICY = JudgePolicy(metrics=(ERRORS,))
-"""What the proxies count by instance are requests and errors."""
-JUDGED = (State.CANARY, State.HOLDING)
-WATCHED = (State.STARTING, State.DARK, State.GROWING, *JUDGED)
-"""Before it is judged it is known how much traffic there will be to judge by."""
-WINDOW = 60.0
-LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flow:
-    """What the stable release of a service was asked from one look to another."""
-
-    since: float
-    first: tuple[int, int]
-    at: float
-    last: tuple[int, int]
-
-    @property
-    def seconds(self) -> float:
-        return self.at - self.since
-
-    @property
-    def requests(self) -> int:
-        return max(0, self.last[0] - self.first[0])
-
-    @property
-    def errors(self) -> int:
-        return max(0, self.last[1] - self.first[1])
 
 
 class Releasing:
@@ -75,7 +41,7 @@ class Releasing:
         self._failed = failed
         self._calls: tuple[HostCalls, ...] = ()
         self._seen_at = 0.0
-        self._flows: dict[str, _Flow] = {}
+        self._flows = Flows()
         self.judging = False
 
     async def look(self, pins: Mapping[str, Pin]) -> None:
@@ -83,7 +49,7 @@ class Releasing:
         on_their_way = {name: pin.progress.state for name, pin in pins.items() if pin.progress is not None}
         watched = frozenset(name for name, state in on_their_way.items() if state in WATCHED)
         self.judging = any(state in JUDGED for state in on_their_way.values())
-        self._flows = {name: flow for name, flow in self._flows.items() if name in watched}
+        self._flows.keep(watched)
         self._calls = ()
         if not watched:
             return
@@ -96,7 +62,8 @@ class Releasing:
     def step(self, system: System | None, pins: dict[str, Pin], observed: Observed, blueprint: Blueprint) -> None:
         """One turn over all releases; *pins* is brought up to date."""
         for asked in self._parts.store.asked():
-            self._answer(asked, system, pins)
+            if flag_of(asked.service) is None:
+                self._answer(asked, system, pins)
         for name, pin in list(pins.items()):
             service = system.services.get(name) if system is not None else None
             if service is not None and pin.progress is not None and pin.target is not None:
@@ -138,7 +105,9 @@ class Releasing:
         words = f"release {after.release} is {after.state}{share} ({change.actor}): {change.reason}"
         self._say("warning" if signal in LOUD else "info", service.name, words)
         if (progress.state, after.state) == (State.GROWING, State.CANARY):
-            self._say("info", service.name, f"release {after.release}: {self._prospect(service, after)}")
+            sizes = (after.size, service.instances)
+            prospect = self._flows.prospect(service.name, after, sizes, service.rollout.most)
+            self._say("info", service.name, f"release {after.release}: {prospect}")
         if after.state is State.FAILED:
             self._failed(service.name, after.release, change.reason)
         return pin
@@ -147,10 +116,7 @@ class Releasing:
         """The judge's word on what was counted since the last look; none where nothing was looked at."""
         if progress.state not in JUDGED or workload is None or not self._seen_at:
             return progress, None
-        state = _memory(progress, self._seen_at)
-        snapshot = Snapshot(self._seen_at, tuple(self._readings(workload, progress.release)), progress.shown / 100)
-        state, verdict = observe(state, snapshot, POLICY)
-        return replace(progress, judge=to_json(state), paused=not verdict.exposed), verdict
+        return judged(progress, self._seen_at, self._readings(workload, progress.release), progress.shown / ALL)
 
     def _readings(self, workload: Workload, release: int) -> Iterator[Reading]:
         arms = {
@@ -164,41 +130,11 @@ class Releasing:
                 yield Reading(calls.proxy, name, arm, calls.success, calls.error)
 
     def _measure(self, service: str, progress: Progress, workload: Workload | None) -> None:
-        """How much the stable release is asked, while it still gets everything and after."""
-        if progress.state not in WATCHED or workload is None or not self._calls:
-            return
-        stable = [r for r in self._readings(workload, progress.release) if r.arm is Arm.STABLE]
-        now = (sum(r.success + r.error for r in stable), sum(r.error for r in stable))
-        flow = self._flows.get(service)
-        if flow is None or flow.seconds > WINDOW or now < flow.last:
-            flow = _Flow(self._seen_at, now, self._seen_at, now)
-        self._flows[service] = replace(flow, at=self._seen_at, last=now)
-
-    def _prospect(self, service: Service, progress: Progress) -> str:
-        """What size of regression the present traffic can resolve in the time of a step, in words."""
-        flow = self._flows.get(service.name)
-        if flow is None or not flow.seconds:
-            return "how much it is called is not known yet"
-        if not flow.requests:
-            return "nobody calls it, so it cannot be judged until somebody does"
-        share = progress.weight / ALL
-        rps = flow.requests / flow.seconds
-        usual = flow.errors / flow.requests
-        traffic = Traffic(round(rps, 1), share, progress.size, service.instances, max(usual, 1e-4))
-        return resolvable(traffic, POLICY, service.rollout.most).text
+        if progress.state in WATCHED and workload is not None and self._calls:
+            self._flows.measure(service, self._seen_at, self._readings(workload, progress.release))
 
     def _say(self, level: str, service: str, text: str) -> None:
         self._record(Happening(level, "release", service, service, text))
-
-
-def _memory(progress: Progress, at: float) -> Memory:
-    """What the judge remembers; nothing where another version of it wrote that down."""
-    if progress.judge:
-        try:
-            return from_json(progress.judge)
-        except ValueError:
-            pass
-    return begin(POLICY, at)
 
 
 def _facts(

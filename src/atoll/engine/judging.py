@@ -1,0 +1,109 @@
+"""What releases of services and of flags have in common: how the judge is asked, and how much traffic it has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from atoll.plan.releasing import ALL, Progress, Signal, State
+from atoll.policies.judge.counters import Reading, Snapshot
+from atoll.policies.judge.evidence import Arm
+from atoll.policies.judge.judging import observe
+from atoll.policies.judge.keeping import from_json, to_json
+from atoll.policies.judge.resolving import Traffic, resolvable
+from atoll.policies.judge.state import State as Memory
+from atoll.policies.judge.state import begin
+from atoll.policies.judge.verdict import Verdict
+from atoll.values.judging import ERRORS, JudgePolicy
+
+POLICY = JudgePolicy(metrics=(ERRORS,))
+"""What the proxies count are requests and errors."""
+JUDGED = (State.CANARY, State.HOLDING)
+WATCHED = (State.STARTING, State.DARK, State.GROWING, *JUDGED)
+"""Before it is judged it is known how much traffic there will be to judge by."""
+WINDOW = 60.0
+LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """What the stable side was asked from one look to another."""
+
+    since: float
+    first: tuple[int, int]
+    at: float
+    last: tuple[int, int]
+
+    @property
+    def seconds(self) -> float:
+        return self.at - self.since
+
+    @property
+    def requests(self) -> int:
+        return max(0, self.last[0] - self.first[0])
+
+    @property
+    def errors(self) -> int:
+        return max(0, self.last[1] - self.first[1])
+
+
+class Flows:
+    """How much the stable side of each release is asked, while it still gets everything and after."""
+
+    def __init__(self) -> None:
+        self._flows: dict[str, _Flow] = {}
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all others."""
+        self._flows = {name: flow for name, flow in self._flows.items() if name in names}
+
+    def measure(self, name: str, at: float, readings: Iterable[Reading]) -> None:
+        """Take in what the counters show now."""
+        stable = [r for r in readings if r.arm is Arm.STABLE]
+        now = (sum(r.success + r.error for r in stable), sum(r.error for r in stable))
+        flow = self._flows.get(name)
+        if flow is None or flow.seconds > WINDOW or now < flow.last:
+            flow = _Flow(at, now, at, now)
+        self._flows[name] = replace(flow, at=at, last=now)
+
+    def seconds(self, name: str) -> float:
+        """For how long it has been measured."""
+        return self._flows[name].seconds if name in self._flows else 0.0
+
+    def prospect(self, name: str, progress: Progress, sizes: tuple[int, int], most: float, taken: float = 0.0) -> str:
+        """
+        What size of regression the present traffic can resolve in the time of a step, in words.
+
+        Args:
+            name: whose release it is.
+            progress: where it stands.
+            sizes: instances of the new and of the old.
+            most: seconds of a step.
+            taken: the share of the requests that had gone to the new one already when they were counted.
+
+        """
+        flow = self._flows.get(name)
+        if flow is None or not flow.seconds:
+            return "how much it is called is not known yet"
+        if not flow.requests:
+            return "nobody calls it, so it cannot be judged until somebody does"
+        rps = flow.requests / flow.seconds / (1 - taken)
+        usual = flow.errors / flow.requests
+        traffic = Traffic(round(rps, 1), progress.weight / ALL, *sizes, max(usual, 1e-4))
+        return resolvable(traffic, POLICY, most).text
+
+
+def judged(progress: Progress, at: float, readings: Iterable[Reading], share: float | None) -> tuple[Progress, Verdict]:
+    """The judge's word on what was counted at *at*; *share* is the part of the requests that the new one should get."""
+    state, verdict = observe(_memory(progress, at), Snapshot(at, tuple(readings), share), POLICY)
+    return replace(progress, judge=to_json(state), paused=not verdict.exposed), verdict
+
+
+def _memory(progress: Progress, at: float) -> Memory:
+    """What the judge remembers; nothing where another version of it wrote that down."""
+    if progress.judge:
+        try:
+            return from_json(progress.judge)
+        except ValueError:
+            pass
+    return begin(POLICY, at)

@@ -102,6 +102,10 @@ class Client:
         """Make an earlier version of the document what is served."""
         return self._post("/v1/flags/rollback", wire.FlagReceipt, request)
 
+    def release_flag(self, request: wire.FlagReleaseRequest) -> wire.FlagReceipt:
+        """Begin to give a variant of a flag to more and more people."""
+        return self._post("/v1/flags/release", wire.FlagReceipt, request)
+
     def down(self) -> wire.Receipt:
         """Queue the end of every instance."""
         return self._post("/v1/down", wire.Receipt)

@@ -152,7 +152,7 @@ class ReleaseView:
 
 @dataclass(frozen=True, slots=True)
 class SteerRequest:
-    """What somebody asks of a release on its way: release, promote, hold, resume or abort."""
+    """What somebody asks of a release on its way (`service`, or `flag:NAME`): one of `allowed` in a ProgressView."""
 
     service: str
     signal: str
@@ -164,6 +164,8 @@ class SteerRequest:
 class ProgressView:
     """
     A release on its way to users: its state, its share of traffic in percent, its step of how many, and why.
+
+    `service` is `flag:NAME` for a flag; its share is one of people.
 
     `allowed` are the commands that mean something now.
     """
@@ -206,7 +208,8 @@ class FlagView:
     One flag.
 
     `shares` are the percentages by variant, None where targeting alone decides; `releasing` is the variant that is on
-    its way, or empty; `services` may ask for it; `due` says why it has had its time, a sentence each.
+    its way, or empty, and `progress` how far; `services` may ask for it; `due` says why it has had its time, a sentence
+    each.
     """
 
     name: str
@@ -218,6 +221,7 @@ class FlagView:
     expires: str
     killed: bool
     releasing: str
+    progress: ProgressView | None
     services: tuple[str, ...]
     due: tuple[str, ...]
 

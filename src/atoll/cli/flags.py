@@ -17,6 +17,7 @@ from atoll.cli.places import client, file_option, json_option, system_file
 from atoll.cli.screen import as_json, err, out
 from atoll.errors import Refused
 from atoll.kit.flags import Finding, InvalidFlags, lint, parse
+from atoll.values.quantities import duration
 
 ATTRIBUTES = {"state": "state", "owner": "owner", "kind": "kind", "expires": "expires", "kill_variant": "killVariant"}
 
@@ -63,7 +64,9 @@ def _gets(one: wire.FlagView) -> str:
     words = escape(words)
     if one.killed:
         return f"[red]killed[/red]: {words}"
-    return f"{words} [cyan](releasing {escape(one.releasing)})[/cyan]" if one.releasing else words
+    if one.progress is not None:
+        words += f" [cyan](release of {escape(one.releasing)}: {one.progress.state} at {one.progress.weight}%)[/cyan]"
+    return words
 
 
 @flags.command()
@@ -117,6 +120,65 @@ def set_(
 
 def _names_a_file(name: str) -> bool:
     return name.endswith(".json") or Path(name).is_file()
+
+
+@flags.command()
+@file_option
+@json_option
+@reason_option
+@click.option("--to", "variant", required=True, help="The variant that people are to get.")
+@click.option("--rest", default=None, help="What the others get meanwhile, where there are more than two variants.")
+@click.option("--steps", default="", help="Such as 5%,25%:10m,50%.  [default: 5%,25%,50%]")
+@click.option("--for", "least", default="1m", show_default=True, help="Shortest time for a step.")
+@click.option("--most", default="10m", show_default=True, help="Longest time for a step; then it holds.")
+@click.option("--bake", default="5m", show_default=True, help="How long it may be taken back once everybody has it.")
+@click.argument("name")
+def release(
+    file: Path | None,
+    reason: str,
+    variant: str,
+    rest: str | None,
+    steps: str,
+    least: str,
+    most: str,
+    bake: str,
+    name: str,
+    *,
+    json_: bool,
+) -> None:
+    """
+    Give a variant of the flag NAME to more and more people, step by step, as the judge allows.
+
+    Steer it with atoll promote, hold, resume and abort, as flag:NAME.
+    """
+    caller = client(system_file(file))
+    request = wire.FlagReleaseRequest(
+        name,
+        variant,
+        _me(),
+        reason,
+        rest,
+        tuple(_step(each.strip(), least) for each in steps.split(",") if each.strip()),
+        _seconds("--most", most),
+        _seconds("--bake", bake),
+    )
+    _tell(caller.release_flag(request), json_=json_)
+
+
+def _step(text: str, least: str) -> wire.FlagStep:
+    """A step as it is written: `25%` or `25%:10m`."""
+    weight, _, written = text.partition(":")
+    number = weight.removesuffix("%")
+    if not number.isdecimal() or len(number) > len("100"):
+        raise Refused(f"--steps: {weight!r} is not a whole percentage", hint="write such as 5%,25%:10m,50%")
+    return wire.FlagStep(int(number), _seconds("--steps", written or least))
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise Refused(f"{option}: {error}", hint="write a time such as 30s, 10m or 1h") from error
 
 
 @flags.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from atoll import wire
@@ -11,6 +11,7 @@ from atoll.kit.flags import (
     Document,
     Finding,
     InvalidFlags,
+    everybody,
     killed,
     revived,
     shares,
@@ -18,9 +19,12 @@ from atoll.kit.flags import (
     with_flag,
     with_percent,
 )
+from atoll.model.system import CAREFUL, Rollout, Step
+from atoll.plan.releasing import ALL
 from atoll.values.nearest import nearest
 
 ATTRIBUTES = ("state", "owner", "kind", "expires", "killVariant")
+LONGEST = 86400.0
 _OUTSIDE = frozenset({"state"})  # of metadata
 
 Changed = tuple[dict[str, Any], tuple[str, ...]]
@@ -97,6 +101,51 @@ def dealt(flag: Mapping[str, Any]) -> str:
     if found is None:
         return "targeting decides"
     return ", ".join(f"{share:.4g}% {variant}" for variant, share in found.items() if share)
+
+
+def to_release(document: Document, request: wire.FlagReleaseRequest) -> Rollout:
+    """
+    How a variant is to be released: in the steps asked for, or those usual ones that are more than it has now.
+
+    Raises `errors.Refused` with everything that keeps it from being.
+    """
+    flag = definition(document, request.flag)
+    now = (shares(flag) or {}).get(request.variant, 0.0)
+    asked = tuple(Step(step.weight, step.least) for step in request.steps)
+    steps = asked or tuple(step for step in CAREFUL if step.weight > now)
+    rollout = Rollout(strategy="canary", steps=steps, most=request.most, bake=request.bake)
+    found = [*_not_releasable(flag, request.variant), *_course_wrong(rollout, now)]
+    if not found:
+        try:
+            with_percent(document, request.flag, request.variant, 1, rest=request.rest)
+        except InvalidFlags as error:
+            found = [str(each) for each in error.findings]
+    if found:
+        raise Refused("\n".join(f"{request.flag}: {each}" for each in found), hint="correct all of it, then ask again")
+    return rollout
+
+
+def _not_releasable(flag: Mapping[str, Any], variant: str) -> Iterator[str]:
+    if (flag.get("metadata") or {}).get("killed") is True:
+        yield "it is killed: revive it first"
+    if flag["state"] == "DISABLED":
+        yield "it is disabled: set --state ENABLED first"
+    if variant not in flag["variants"]:
+        yield f"there is no variant {variant!r}: write {' or '.join(flag['variants'])}"
+    elif everybody(flag) == variant:
+        yield f"everybody gets {variant} already"
+
+
+def _course_wrong(rollout: Rollout, now: float) -> Iterator[str]:
+    for step in rollout.steps:
+        if not now < step.weight < ALL:
+            yield f"{step.weight}% after {now:.4g}% cannot be: steps grow and stay below 100%, which follows by itself"
+        now = max(now, step.weight)
+        if not 0 < step.least <= LONGEST:
+            yield f"a step of {step.least:g} s cannot be: write a time above 0 and of a day at most"
+    for name, value in (("most", rollout.most), ("bake", rollout.bake)):
+        if not 1 <= value <= LONGEST:
+            yield f"{name} is {value:g} s: write 1 s to a day"
 
 
 def _was(flag: Mapping[str, Any]) -> str:

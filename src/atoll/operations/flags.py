@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -11,15 +12,17 @@ from atoll import wire
 from atoll.errors import Refused
 from atoll.kit.flags import Document, Facts, InvalidFlags, lint, parse
 from atoll.kit.flags.document import unchanged
-from atoll.operations.flag_edits import Changed, alive, changed, dead, refusal
+from atoll.operations.flag_edits import Changed, alive, changed, dead, refusal, to_release
 from atoll.operations.views.flags import flags_view, whom
-from atoll.plan.flag_release import subject
+from atoll.plan.flag_release import FlagRelease, dark, subject
 from atoll.plan.happenings import Happening
+from atoll.plan.releasing import Signal
 from atoll.store.flags import Age, Author, Version, as_text
 from atoll.store.store import Store
 
 NAMED = 8
 """Of so many flags the names are told; of more, how many there are."""
+_COURSE = "each step lasts until the judge is content; atoll promote, hold, resume or abort {subject}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +93,41 @@ class FlagDesk:
         earlier = self._version(number)
         return self._put(earlier.document(), f"goes back to version {number}:", request.actor, request.reason)
 
+    def release(self, request: wire.FlagReleaseRequest) -> wire.FlagReceipt:
+        """
+        Begin to give a variant to more and more people, as the judge allows.
+
+        Raises `errors.Refused` with everything that keeps it from being, such as another release of the same flag.
+        """
+        current, now, name = self.store.flags.current(), self.clock(), request.flag
+        document = current.document()
+        rollout = to_release(document, request)
+        self._free((name,))
+        before = as_text(document["flags"][name])
+        start = dark(0, now, request.reason or f"asked for by {request.actor}")
+        release = FlagRelease(name, request.variant, request.rest or "", rollout, before, start)
+        number = self.store.flags.releases.begin(release, request.actor, request.reason, now).progress.release
+        steps = ", ".join(f"{step.weight}%" for step in rollout.steps)
+        words = f"release {number} of {name}: {request.variant} goes to {steps} of all people, then to everybody"
+        self.record(Happening("info", "release", subject(name), subject(name), f"{request.actor} begins {words}"))
+        asking = whom(self.store.system()[1], name)
+        doubt = () if asking else (f"no service may ask for {name}: it will hold, as there is nothing to judge",)
+        return wire.FlagReceipt(described(current), (words, _COURSE.format(subject=subject(name))), doubt)
+
     def _kill(self, document: Document, request: wire.FlagChange) -> wire.FlagReceipt:
         """Skips every check but that there is something safe to give."""
+        release = self.store.flags.releases.find(request.flag)
+        if release is not None:  # what it comes back as is not a step on the way
+            document = {**document, "flags": {**document["flags"], release.flag: json.loads(release.before)}}
         after, words = dead(document, request.flag)
         hit = whom(self.store.system()[1], request.flag)
         words += (f"it hits {', '.join(hit)}" if hit else "no service may ask for it",)
         author = Author(self.clock(), request.actor, f"kills {request.flag}", request.reason)
         version = self.store.flags.write(after, author, before=self.store.flags.current().etag)
         self._say(author, (request.flag,), level="warning")
+        if release is not None:
+            self.store.ask(subject(release.flag), Signal.ABORT, request.actor, request.reason, self.clock())
+            words += (f"its release of {release.variant} is over",)
         return wire.FlagReceipt(described(version), words)
 
     def _put(
@@ -119,11 +149,20 @@ class FlagDesk:
         if current.number and as_text(document) == current.text:
             return wire.FlagReceipt(described(current), ("nothing differs from what is served",), warnings)
         names = _differing(current.document(), document)
+        self._free(names)
         told = ", ".join(names) if len(names) <= NAMED else f"{len(names)} flags"
         author = Author(self.clock(), actor, f"{verb} {told or 'nothing but what is around the flags'}", reason)
         version = self.store.flags.write(document, author, before=current.etag if before is None else before)
         self._say(author, names)
         return wire.FlagReceipt(described(version), words or (f"version {version.number} {author.deed}",), warnings)
+
+    def _free(self, names: Collection[str]) -> None:
+        """Refuse to change what a release is changing."""
+        moving = [r for r in self.store.flags.releases.on_their_way() if r.flag in names]
+        if moving:
+            told = (f"{r.flag} is being released ({r.progress.state} at {r.progress.shown}%)" for r in moving)
+            mend = ", ".join(f"atoll abort {subject(r.flag)}" for r in moving)
+            raise Refused("\n".join(told), hint=f"wait for it, or decide: {mend}; a kill works at any time")
 
     def _say(self, author: Author, names: tuple[str, ...], level: str = "info") -> None:
         why = f": {author.reason}" if author.reason else ""

@@ -32,9 +32,9 @@ class FlagRelease:
     progress: Progress
 
 
-def dark(number: int, at: float) -> Progress:
+def dark(number: int, at: float, reason: str = "") -> Progress:
     """Where a release of a flag begins: nobody gets it yet, and it goes on by itself."""
-    return Progress(number, State.DARK, since=at, asked=True)
+    return Progress(number, State.DARK, since=at, reason=reason, asked=True)
 
 
 def subject(flag: str) -> str:

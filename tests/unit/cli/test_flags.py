@@ -34,8 +34,9 @@ def document(here):
 
 
 @pytest.fixture
-def shop(atoll, control_plane, document, monkeypatch):
+def shop(atoll, control_plane, scene, document, monkeypatch):
     """Some flags, that were set."""
+    control_plane.scene = scene
     monkeypatch.setattr("getpass.getuser", lambda: "ada")
     assert atoll("flags", "set", document(DOCUMENT), "--reason", "to begin").code == 0
     return control_plane
@@ -129,3 +130,38 @@ def binary(here):
     path = here / "binary.json"
     path.write_bytes(b"\xff\xfe")
     return str(path)
+
+
+def test_a_release_is_begun_listed_and_steered(atoll, shop):
+    said = atoll("flags", "release", "new", "--to", "on", "--steps", "10%, 50%:5m", "--for", "30s", "--bake", "1m")
+    assert "release 1 of new: on goes to 10%, 50% of all people, then to everybody" in said.out
+    assert "no service may ask for new" in said.err
+    assert "release of on: dark at 0%" in atoll("flags", "list").out
+    (release,) = shop.call(lambda: list(shop.scene.store.flags.releases.on_their_way()))
+    assert [(s.weight, s.least) for s in release.rollout.steps] == [(10, 30.0), (50, 300.0)]
+    assert (release.rollout.most, release.rollout.bake) == (600.0, 60.0)
+    twice = atoll("flags", "release", "new", "--to", "on")
+    assert (twice.code, "new is being released" in twice.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--steps", "ten"), "--steps: 'ten' is not a whole percentage"),
+        (("--steps", "10%:soon"), "--steps: 'soon' is not a duration"),
+        (("--most", "5"), "--most: '5' is not a duration"),
+        (("--steps", "50%,10%"), "10% after 50% cannot be"),
+    ],
+)
+def test_a_release_that_makes_no_sense_is_refused(atoll, shop, options, problem):
+    said = atoll("flags", "release", "new", "--to", "on", *options)
+    assert (said.code, problem in said.err) == (2, True)
+
+
+def test_a_flag_is_aborted_by_its_name_among_services(atoll, shop, monkeypatch):
+    monkeypatch.setattr("atoll.cli.steer.PATIENCE", 0.0)
+    atoll("flags", "release", "new", "--to", "on")
+    said = atoll("abort", "flag:new", "--reason", "I do not like it")
+    assert said.out == "flag:new release 1: dark -> dark at 0%; everybody gets what they got before\n"
+    (asked,) = shop.call(lambda: list(shop.scene.store.asked()))
+    assert (asked.service, asked.signal, asked.actor, asked.reason) == ("flag:new", "abort", "ada", "I do not like it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -216,3 +217,124 @@ def test_what_nobody_asks_for_and_what_is_the_same_for_everybody_is_dead_after_a
         (),
         ("settled for 30 days: write small into the code and remove the flag",),
     ]
+
+
+# --- releases -------------------------------------------------------------------------------------------------------
+
+
+def release(desk, flag="new", variant="on", **more):
+    return desk.release(wire.FlagReleaseRequest(flag, variant, "ada", "it is time", **more))
+
+
+def moving(shop, flag="new"):
+    return shop.store.flags.releases.find(flag)
+
+
+def test_a_release_begins_dark_with_what_an_abort_puts_back_and_says_what_comes(shop, desk):
+    write(desk, new=NEW)
+    steps = (wire.FlagStep(10, 30.0), wire.FlagStep(50, 60.0))
+    receipt = release(desk, steps=steps, most=120.0, bake=5.0)
+    assert receipt.words[0] == "release 1 of new: on goes to 10%, 50% of all people, then to everybody"
+    assert "atoll promote, hold, resume or abort flag:new" in receipt.words[1]
+    found = moving(shop)
+    assert (found.progress.state, found.progress.asked, found.progress.reason) == ("dark", True, "it is time")
+    assert [(s.weight, s.least) for s in found.rollout.steps] == [(10, 30.0), (50, 60.0)]
+    assert (found.rollout.most, found.rollout.bake, json.loads(found.before)) == (120.0, 5.0, NEW)
+    (view,) = desk.view().flags
+    assert (view.releasing, view.progress.service, view.progress.state) == ("on", "flag:new", "dark")
+    assert told(shop)[-1][:2] == ("info", "flag:new")
+    assert served(desk) == {"new": NEW}
+
+
+def test_the_usual_steps_are_those_that_are_more_than_there_is(shop, desk):
+    write(desk, new=NEW | {"targeting": {"fractional": [["on", 30], ["off", 70]]}}, size=SIZE)
+    release(desk)
+    release(desk, "size", "large")
+    assert [s.weight for s in moving(shop).rollout.steps] == [50]
+    assert [s.weight for s in moving(shop, "size").rollout.steps] == [5, 25, 50]
+
+
+def test_two_of_one_flag_are_refused(shop, desk):
+    write(desk, new=NEW)
+    release(desk)
+    with pytest.raises(Refused, match=r"new is being released \(dark at 0%\)") as error:
+        release(desk)
+    assert "atoll abort flag:new" in error.value.hint
+    assert len(shop.store.flags.releases.on_their_way()) == 1
+
+
+THREE = SIZE | {"variants": {"small": 20, "large": 100, "huge": 500}}
+STAFF = NEW | {"targeting": {"if": [{"var": "staff"}, "on"]}}
+DEAD = NEW | {"metadata": META | {"killed": True}, "targeting": {"if": [True, "off"]}}
+
+
+@pytest.mark.parametrize(
+    ("flag", "more", "problems"),
+    [
+        (NEW, {"variant": "maybe"}, ["there is no variant 'maybe': write on or off"]),
+        (NEW | {"state": "DISABLED"}, {}, ["it is disabled: set --state ENABLED first"]),
+        (DEAD, {}, ["it is killed: revive it first"]),
+        (SIZE, {"variant": "small"}, ["everybody gets small already"]),
+        (THREE, {"variant": "small"}, ["everybody gets small already"]),
+        (STAFF, {}, ["targeting has 0 rollouts between on and off"]),
+        (THREE | {"defaultVariant": None}, {"variant": "large"}, ["it is not clear who gets what is not large"]),
+        (NEW, {"rest": "maybe"}, ["targeting has 0 rollouts between on and maybe"]),
+        (
+            NEW,
+            {"steps": ((5, 1.0), (50, 0.0), (20, 60.0), (100, 1e9)), "most": 0.5, "bake": 1e9},
+            [
+                "5% after 5% cannot be",
+                "a step of 0 s cannot be",
+                "20% after 50% cannot be",
+                "100% after 50% cannot be",
+                "a step of 1e+09 s",
+                "most is 0.5 s",
+                "bake is 1e+09 s",
+            ],
+        ),
+    ],
+)
+def test_a_release_that_makes_no_sense_is_refused_with_every_problem(shop, desk, flag, more, problems):
+    write(desk, new=flag)
+    more = more | {"steps": tuple(wire.FlagStep(*s) for s in more.get("steps", ()))}
+    with pytest.raises(Refused) as error:
+        release(desk, **more)
+    assert [p for p in problems if p not in error.value.message] == []
+    assert moving(shop) is None
+
+
+def test_whom_the_rest_gets_can_be_said(shop, desk):
+    write(desk, new=THREE | {"defaultVariant": None})
+    release(desk, variant="large", rest="small")
+    assert moving(shop).rest == "small"
+
+
+def test_a_flag_that_nobody_may_ask_for_will_hold_and_that_is_said(shop, desk):
+    write(desk, new=NEW, other=SIZE)
+    assert release(desk).warnings == ()
+    shop.store.request("down", (), b"{}", shop.at)
+    change_ = shop.store.last_change()
+    shop.store.take_effect(change_, replace(shop.system, services={}), (), (), shop.at)
+    assert "no service may ask for other" in release(desk, "other", "large").warnings[0]
+
+
+def test_what_a_release_changes_nobody_else_may_but_other_flags_go_on(shop, desk):
+    write(desk, new=NEW, size=SIZE)
+    release(desk)
+    for act in (
+        lambda: write(desk, size=SIZE),
+        lambda: write(desk, new=NEW | {"defaultVariant": "on"}, size=SIZE),
+        lambda: change(desk, "new", variant="on"),
+    ):
+        with pytest.raises(Refused, match="new is being released"):
+            act()
+    change(desk, "size", variant="large")
+    assert served(desk)["new"] == NEW
+
+
+def test_a_kill_ends_the_release_and_keeps_what_there_was_before(shop, desk):
+    write(desk, new=NEW)
+    release(desk)
+    assert change(desk, "new", "kill").words[-1] == "its release of on is over"
+    (asked,) = shop.store.asked()
+    assert (asked.service, asked.signal, asked.actor, asked.reason) == ("flag:new", "abort", "bob", "it is time")

@@ -12,6 +12,7 @@ from atoll.kit.flags.evaluation import named
 from atoll.kit.flags.faults import reached
 from atoll.kit.flags.logic import references
 from atoll.model.system import Service, System
+from atoll.operations.views.progress import flag_progress
 from atoll.plan.flag_release import FlagRelease
 
 RELEASING = "releasing"
@@ -36,16 +37,16 @@ def flags_view(
     report: dict[str, list[Due]] = {}
     for one in due(document, facts, today=today):
         report.setdefault(one.key, []).append(one)
-    moving = {r.flag: r.variant for r in releases}
+    moving = {r.flag: r for r in releases}
     views = (
-        _view(name, flag, whom(system, name), moving.get(name, ""), report.get(name, ()))
+        _view(name, flag, whom(system, name), moving.get(name), report.get(name, ()))
         for name, flag in document["flags"].items()
     )
     return wire.FlagsView(version, tuple(views))
 
 
 def _view(
-    name: str, flag: Mapping[str, Any], services: tuple[str, ...], releasing: str, report: Iterable[Due]
+    name: str, flag: Mapping[str, Any], services: tuple[str, ...], release: FlagRelease | None, report: Iterable[Due]
 ) -> wire.FlagView:
     metadata = flag.get("metadata") or {}
     return wire.FlagView(
@@ -57,7 +58,8 @@ def _view(
         kind=str(metadata.get("kind", "")),
         expires=str(metadata.get("expires", "")),
         killed=metadata.get("killed") is True,
-        releasing=releasing,
+        releasing=release.variant if release is not None else "",
+        progress=flag_progress(release) if release is not None else None,
         services=services,
         due=tuple(f"{one.why} for {one.days} days: {one.mend}" for one in report),
     )

@@ -78,7 +78,7 @@ class _Handlers:
 
     async def progress(self, _: Request) -> Response:
         store = self._surface.store
-        return answer(progress(store.system()[1], store.pins()))
+        return answer(progress(store.system()[1], store.pins(), store.flags.releases.on_their_way()))
 
     async def down(self, _: Request) -> Response:
         return answer(self._surface.desk.down())

@@ -32,11 +32,15 @@ def flag_routes(desk: FlagDesk) -> list[Route]:
     async def rollback(request: Request) -> Response:
         return answer(desk.rollback(await body(request, wire.FlagRollback)))
 
+    async def release(request: Request) -> Response:
+        return answer(desk.release(await body(request, wire.FlagReleaseRequest)))
+
     return [
         Route("/v1/flags", guarded(view)),
         Route("/v1/flags/document", guarded(document)),
         Route("/v1/flags/history", guarded(history)),
         Route("/v1/flags/write", guarded(write), methods=["POST"]),
         Route("/v1/flags/change", guarded(change), methods=["POST"]),
+        Route("/v1/flags/release", guarded(release), methods=["POST"]),
         Route("/v1/flags/rollback", guarded(rollback), methods=["POST"]),
     ]

@@ -9,6 +9,7 @@ import pytest
 from atoll import wire
 from atoll.kit.flags import Facts
 from atoll.model.load import loads
+from atoll.model.system import Rollout
 from atoll.operations.views.flags import cut, flags_view, whom
 from atoll.plan.flag_release import FlagRelease, dark
 
@@ -39,7 +40,7 @@ DOCUMENT = {
         "secret": FLAG | {"targeting": {"if": [{"$ref": "theirs"}, "on"]}},
     },
 }
-RELEASE = FlagRelease("new", "on", "off", None, "{}", dark(1, 0.0))
+RELEASE = FlagRelease("new", "on", "off", Rollout(), "{}", dark(1, 0.0))
 
 
 def test_who_may_ask_for_what():

@@ -48,3 +48,13 @@ def test_what_is_refused_says_so_in_the_client(client):
     with pytest.raises(Refused, match="there is no version 9"):
         client.flag_document(9)
     assert client.flags().flags == ()
+
+
+def test_a_release_of_a_flag_is_begun_seen_and_steered(client):
+    client.write_flags(wire.FlagWrite(TEXT, "ada", ""))
+    receipt = client.release_flag(wire.FlagReleaseRequest("new", "on", "ada", "it is time"))
+    assert "release 1 of new" in receipt.words[0]
+    (view,) = client.progress()
+    assert (view.service, view.state, view.weight) == ("flag:new", "dark", 0)
+    assert client.steer(wire.SteerRequest("flag:new", "abort", "ada")).service == "flag:new"
+    assert client.flags().flags[0].progress == view

@@ -11,12 +11,10 @@ from atoll.kit.flags import Document, Due, Facts, due, shares
 from atoll.kit.flags.evaluation import named
 from atoll.kit.flags.faults import reached
 from atoll.kit.flags.logic import references
+from atoll.kit.flags.seen import RELEASING
 from atoll.model.system import Service, System
 from atoll.operations.views.progress import flag_progress
 from atoll.plan.flag_release import FlagRelease
-
-RELEASING = "releasing"
-"""The field of a flag's metadata that names the variant which is being released: requests that get it are counted."""
 
 
 def whom(system: System | None, flag: str) -> tuple[str, ...]:

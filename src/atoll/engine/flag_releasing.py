@@ -30,11 +30,6 @@ from atoll.store.transitions import Transition
 FORESIGHT = 10.0
 """Seconds of counting after which it is said what the traffic can resolve: before a release there is no counting."""
 
-_WORDS = {
-    State.GROWING: "the flag says so",
-    State.FULL: "everybody gets it",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
@@ -105,10 +100,10 @@ class FlagReleasing:
                 self._flags.releases.remember(after)
             return
         signal, reason = found
-        if signal in {Signal.READY, Signal.ACKNOWLEDGED}:
-            reason = _WORDS.get(release.progress.state, reason)
-        elif signal is Signal.RELEASE:
-            reason = release.progress.reason
+        if signal in {Signal.READY, Signal.RELEASE}:
+            reason = release.progress.reason  # why it goes on, as nothing had to be waited for
+        elif release.progress.state is State.FULL and signal is Signal.ACKNOWLEDGED:
+            reason = "everybody gets it"
         actor = "judge" if verdict is not None else "atoll"
         self._take(after, Transition(subject(release.flag), signal, actor, reason))
 

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from datetime import date
+from pathlib import Path
 
+import click
 import pytest
+
+from atoll.cli import main
+from atoll.kit.flags import lint
+from atoll.model.load import loads
 
 META = {"owner": "team-a", "kind": "release", "expires": "2020-01-31"}
 NEW = {
@@ -165,3 +174,20 @@ def test_a_flag_is_aborted_by_its_name_among_services(atoll, shop, monkeypatch):
     assert said.out == "flag:new release 1: dark -> dark at 0%; everybody gets what they got before\n"
     (asked,) = shop.call(lambda: list(shop.scene.store.asked()))
     assert (asked.service, asked.signal, asked.actor, asked.reason) == ("flag:new", "abort", "ada", "I do not like it")
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "howto" / "flags.md").read_text()
+
+
+def test_the_how_to_names_commands_that_exist_and_files_that_are_right():
+    (file,), (text,) = (re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) for language in ("yaml", "json"))
+    declared = loads(file, file="atoll.yaml", directory="/srv").services["storefront"].flags
+    assert (declared, lint(json.loads(text), today=date(2026, 11, 25))) == (("new-checkout",), [])
+    said = [shlex.split(line, comments=True) for line in re.findall(r"^\$ atoll (.*)$", PAGE, re.MULTILINE)]
+    assert len(said) > 10
+    for name, *arguments in said:
+        command = main.atoll.commands[name]
+        if isinstance(command, click.Group):
+            name, *arguments = arguments
+            command = command.commands[name]
+        command.make_context(name, arguments)  # or it is refused

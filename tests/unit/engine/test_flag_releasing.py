@@ -103,6 +103,8 @@ def test_a_variant_goes_to_everybody_where_the_judge_is_content(live):
             ("atoll", "gives on of new to 50%"),
             ("atoll", "gives on of new to 10%"),
         ]
+        assert house.store.flags.history(3)[2].author.reason == "it is time"
+        assert "odds" in house.store.flags.history(1)[0].author.reason
         told = house.texts("release")
         assert told[0].startswith("release 1 of on is growing (atoll): it is time")
         assert any("is baking" in text for text in told)

@@ -211,7 +211,8 @@ def measure() -> None:
 
 
 def main() -> int:
-    if importlib.util.find_spec("openfeature") and importlib.util.find_spec("openfeature.contrib.provider"):
+    parts = ("openfeature", "openfeature.contrib.provider", "openfeature.contrib.provider.flagd")
+    if all(map(importlib.util.find_spec, parts)):
         measure()
     with tempfile.TemporaryDirectory() as name:
         subprocess.run([sys.executable, "-m", "venv", name], check=True)

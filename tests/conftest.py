@@ -19,9 +19,11 @@ from atoll import wire
 from atoll.model.load import loads
 from atoll.model.system import Gateway, System
 from atoll.operations.changes import Desk
+from atoll.operations.flags import FlagDesk
 from atoll.operations.snapshot import Snapshot
 from atoll.plan.blueprint import Address, Blueprint, Instance, Recipe, Stage, Workload
 from atoll.plan.decisions import Pin
+from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed, Phase, Readiness, Seen
 from atoll.plan.recipes import recipe
 from atoll.server.surface import Surface
@@ -58,6 +60,7 @@ class Scene:
     at: float = NOW
     digests: dict[str, str] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
+    happenings: list[Happening] = field(default_factory=list)
     happening: list[wire.Event] = field(default_factory=list)
     written: list[wire.LogLine] = field(default_factory=list)
     looks: int = 0
@@ -153,6 +156,7 @@ class Scene:
         return Surface(
             identity=wire.Identity("shop", 4242, "0.1.0", True, "http://127.0.0.1:1/?token=x"),
             desk=self.desk(),
+            flags=self.flag_desk(),
             store=self.store,
             snapshot=self._look,
             follow=self._follow,
@@ -164,6 +168,11 @@ class Scene:
         if self.store is None:
             self.store = Store(self.directory / "state.db")
         return Desk(self.store, self._digests, lambda _: self.refusals, self._poke, lambda: self.at)
+
+    def flag_desk(self) -> FlagDesk:
+        if self.store is None:
+            self.store = Store(self.directory / "state.db")
+        return FlagDesk(self.store, self.happenings.append, lambda: self.at)
 
     def serve_now(self, *releases: int, service: str = "") -> None:
         """Apply the file to the store, and let the releases of its services be promoted one after the other."""

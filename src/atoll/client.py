@@ -78,6 +78,34 @@ class Client:
         """The releases on their way to users."""
         return self._get("/v1/progress", tuple[wire.ProgressView, ...])
 
+    def flags(self) -> wire.FlagsView:
+        """The feature flags of the system."""
+        return self._get("/v1/flags", wire.FlagsView)
+
+    def flag_document(self, number: int | None = None) -> wire.FlagDocument:
+        """A version of their document, the current one by default."""
+        return self._get("/v1/flags/document", wire.FlagDocument, number=number)
+
+    def flag_history(self, *, limit: int = 50) -> tuple[wire.FlagVersion, ...]:
+        """Who wrote which version and why, newest first."""
+        return self._get("/v1/flags/history", tuple[wire.FlagVersion, ...], limit=limit)
+
+    def write_flags(self, request: wire.FlagWrite) -> wire.FlagReceipt:
+        """Make a whole document what is served."""
+        return self._post("/v1/flags/write", wire.FlagReceipt, request)
+
+    def change_flag(self, request: wire.FlagChange) -> wire.FlagReceipt:
+        """Set, kill or revive one flag."""
+        return self._post("/v1/flags/change", wire.FlagReceipt, request)
+
+    def roll_back_flags(self, request: wire.FlagRollback) -> wire.FlagReceipt:
+        """Make an earlier version of the document what is served."""
+        return self._post("/v1/flags/rollback", wire.FlagReceipt, request)
+
+    def release_flag(self, request: wire.FlagReleaseRequest) -> wire.FlagReceipt:
+        """Begin to give a variant of a flag to more and more people."""
+        return self._post("/v1/flags/release", wire.FlagReceipt, request)
+
     def down(self) -> wire.Receipt:
         """Queue the end of every instance."""
         return self._post("/v1/down", wire.Receipt)

@@ -72,6 +72,24 @@ class HostCalls:
     times: tuple[Bar, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FlagCalls:
+    """
+    Answers of one address that said in `x-atoll-flag` what a request got of a flag, as one proxy counted them.
+
+    Since that proxy started: good ones and failed ones (5xx). `flag` and `variant` are as they were written in the
+    header, percent-encoded where they need to be.
+    """
+
+    proxy: str
+    ip: str
+    port: int
+    flag: str
+    variant: str
+    success: int
+    error: int
+
+
 class Builder(Protocol):
     """Turns a source directory into an artifact."""
 
@@ -157,6 +175,10 @@ class Mesh(Protocol):
 
     async def calls(self, services: frozenset[str]) -> tuple[HostCalls, ...]:
         """What the instances of these services were asked, address by address and proxy by proxy."""
+        ...
+
+    async def flag_calls(self) -> tuple[FlagCalls, ...]:
+        """What became of the requests that got each variant of a flag, address by address and proxy by proxy."""
         ...
 
     async def stop(self) -> None:

@@ -7,7 +7,7 @@ Everything here is a frozen dataclass; `encode` and `decode` are the only way in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -166,7 +166,7 @@ class TransitionView:
 
 @dataclass(frozen=True, slots=True)
 class SteerRequest:
-    """What somebody asks of a release on its way: release, promote, hold, resume or abort."""
+    """What somebody asks of a release on its way (`service`, or `flag:NAME`): one of `allowed` in a ProgressView."""
 
     service: str
     signal: str
@@ -178,6 +178,8 @@ class SteerRequest:
 class ProgressView:
     """
     A release on its way to users: its state, its share of traffic in percent, its step of how many, and why.
+
+    `service` is `flag:NAME` for a flag; its share is one of people.
 
     `allowed` are the commands that mean something now; `evidence` is what the judge has seen so far, in words.
     """
@@ -193,6 +195,130 @@ class ProgressView:
     reason: str
     allowed: tuple[str, ...]
     evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagVersion:
+    """One version of the document of flags: who wrote it, what that did, and why. `etag` names exactly this one."""
+
+    number: int
+    etag: str
+    at: float
+    actor: str
+    deed: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlagDocument:
+    """A version with its text, as JSON in flagd's format."""
+
+    version: FlagVersion
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlagView:
+    """
+    One flag.
+
+    `shares` are the percentages by variant, None where targeting alone decides; `releasing` is the variant that is on
+    its way, or empty, and `progress` how far; `services` may ask for it; `due` says why it has had its time, a sentence
+    each.
+    """
+
+    name: str
+    state: str
+    default: str
+    shares: Mapping[str, float] | None
+    owner: str
+    kind: str
+    expires: str
+    killed: bool
+    releasing: str
+    progress: ProgressView | None
+    services: tuple[str, ...]
+    due: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsView:
+    """All flags of the system."""
+
+    version: FlagVersion
+    flags: tuple[FlagView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagWrite:
+    """A whole document of flags. `before` is the etag of the version it was made from, None for the current one."""
+
+    text: str
+    actor: str
+    reason: str
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """
+    A change of one flag: set, kill or revive.
+
+    To set is to give it a default `variant`, or `percent` of all people that variant, or other `attributes` (state,
+    owner, kind, expires, killVariant).
+    """
+
+    flag: str
+    verb: str
+    actor: str
+    reason: str
+    variant: str | None = None
+    percent: float | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRollback:
+    """The version to go back to; None for the one before the current one."""
+
+    number: int | None
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlagStep:
+    """A percentage of people, and for how many seconds at least."""
+
+    weight: int
+    least: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlagReleaseRequest:
+    """
+    A variant to release in `steps`, each at most `most` seconds long without a verdict, with `bake` seconds at the end.
+
+    The others get `rest` meanwhile; None where it is clear which variant that is.
+    """
+
+    flag: str
+    variant: str
+    actor: str
+    reason: str
+    rest: str | None = None
+    steps: tuple[FlagStep, ...] = ()
+    most: float = 600.0
+    bake: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class FlagReceipt:
+    """What a request has done, a sentence each, and what is doubtful about the document now."""
+
+    version: FlagVersion
+    words: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ FILE = """
     health: {path: /healthz, interval: 500ms}
     routes: [/]
     calls: [orders]
+    flags: all
     release: {drain: 500ms, grace: 2s}
   orders:
     source: app
@@ -59,6 +60,8 @@ def test_a_callee_is_reached_at_its_variable_with_its_caller_named(running):
     assert status == 200
     assert answer["name"].startswith("orders-")
     assert answer["headers"]["x-atoll-caller"] == "web"
+    assert environment["OFREP_ENDPOINT"] == environment["FLAGS_URL"] != url
+    assert running.get(f"/call?{environment['FLAGS_URL']}/flags") == (200, '{"flags":{}}')
 
 
 def test_a_killed_process_costs_no_request(running):

@@ -30,6 +30,7 @@ services:
     health: {{path: /healthz, interval: 500ms}}
     routes: [/]
     calls: [orders]
+    flags: all
     release: {{drain: 500ms, grace: 2s}}
   orders: {{source: app, health: /healthz}}
 """
@@ -118,6 +119,7 @@ def test_it_answers_and_calls_others_by_name(ordinary):
     assert ordinary.get("/")["name"].startswith("web-r1-")
     answer = ordinary.get("/call?http://orders/stock")
     assert (answer["name"][:7], answer["headers"]["x-atoll-caller"]) == ("orders-", "web")
+    assert ordinary.get("/call?http://flags/flags") == {"flags": {}}
 
 
 def test_instances_belong_to_the_ordinary_user_and_have_a_network_of_their_own(ordinary):

@@ -13,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -20,6 +21,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from atoll.kit.flags import lint
 from atoll.model.load import load
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
@@ -627,6 +629,47 @@ def test_without_recommendations_the_shop_sells(start):
     assert "no-suggestions" in page.text
     assert "no-suggestions" in front.ask("/basket", Cookie="basket=mug.1").text
     assert front.form("/checkout", "mug.1", key=KEY, name="Ann", card="card-ok").status == 303
+
+
+def asked_for_flags(start, **answer):
+    """A basket page and an order, where the flag is answered so."""
+    said = {"key": "quick-checkout", "variant": "on", "reason": "STATIC", "metadata": {}} | answer
+    with callee(lambda *_: (said.pop("status", 200), said)) as (url, asked):
+        storefront, *_ = start("storefront", "catalog", "recommendations", "orders", "payments", FLAGS_URL=url)
+        page = storefront.ask("/basket", Cookie="basket=mug.1")
+        order = storefront.form("/checkout", "mug.1", key=KEY, name="Ann", card="card-ok")
+    return page, order, asked
+
+
+def test_with_the_flag_one_pays_on_the_basket_page_and_stays_the_same_visitor(start):
+    page, order, asked = asked_for_flags(start, value=True, metadata={"releasing": "on"})
+    assert 'href="/checkout"' not in page.text
+    assert "Pay €" in page.text
+    assert page.key
+    assert (page.headers["x-atoll-flag"], order.headers["x-atoll-flag"]) == ("quick-checkout=on",) * 2
+    assert order.status == 303
+    path, _, body = asked[0]
+    assert path == "/ofrep/v1/evaluate/flags/quick-checkout"
+    visitor = json.loads(body)["context"]["targetingKey"]
+    assert f"visitor={visitor};" in page.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"value": False, "variant": "off"}, {"reason": "DISABLED", "variant": ""}, {"status": 403}, {"status": 503}],
+)
+def test_without_the_flag_or_an_answer_the_shop_is_as_it_was(start, answer):
+    page, order, _ = asked_for_flags(start, **answer)
+    assert 'href="/checkout"' in page.text
+    assert (page.status, order.status) == (200, 303)
+    assert "x-atoll-flag" not in page.headers
+
+
+def test_the_flags_of_the_example_are_right():
+    document = json.loads((SHOP / "flags.json").read_text())
+    assert lint(document, today=date(2026, 11, 25)) == []
+    declared = load(SHOP / "atoll.yaml").services["storefront"].flags
+    assert tuple(document["flags"]) == declared
 
 
 def test_without_the_catalog_a_page_says_so_and_the_basket_stays(start):

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from atoll.cli import look, make, releases, start, steer
+from atoll.cli import flags, look, make, releases, start, steer
 from atoll.cli.screen import complain, fit
 from atoll.errors import AtollError
 
@@ -40,6 +40,7 @@ for command in (
     steer.hold,
     steer.resume,
     steer.abort,
+    flags.flags,
 ):
     atoll.add_command(command)
 

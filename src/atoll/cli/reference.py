@@ -27,11 +27,17 @@ def _page(group: click.Group) -> Iterator[str]:
     yield "| 4 | a part that is needed does not answer or is missing |"
     yield "| 255 | `plan` could not make one |"
     above = click.Context(group, info_name="atoll", help_option_names=["-h", "--help"])
+    yield from _commands(group, above)
+
+
+def _commands(group: click.Group, above: click.Context) -> Iterator[str]:
     for name, command in group.commands.items():
         context = click.Context(command, info_name=name, parent=above, terminal_width=100)
         yield ""
-        yield f"## atoll {name}"
+        yield f"## {context.command_path}"
         yield ""
         yield "```text"
         yield command.get_help(context).rstrip()
         yield "```"
+        if isinstance(command, click.Group):
+            yield from _commands(command, context)

@@ -12,6 +12,7 @@ from atoll import wire
 from atoll.cli.places import client, file_option, json_option, system_file
 from atoll.cli.screen import as_json, out
 from atoll.client import Client
+from atoll.plan.flag_release import flag_of
 
 PATIENCE = 10.0
 AFTER = {
@@ -20,6 +21,14 @@ AFTER = {
     "hold": "it keeps its share and is still judged; `atoll resume` or `atoll promote` goes on",
     "resume": "the judge goes on where it was",
     "abort": "it is sent nothing more; the old release never stopped serving",
+}
+
+AFTER_FLAG = {
+    "release": "its first share of people follows",
+    "promote": "everybody gets it; it can be taken back while it bakes",
+    "hold": "who has it keeps it, and it is still judged; `atoll resume` or `atoll promote` goes on",
+    "resume": "the judge goes on where it was",
+    "abort": "everybody gets what they got before",
 }
 
 
@@ -38,7 +47,8 @@ def _command(signal: str, text: str) -> click.Command:
             as_json(after)
             return
         state = f"{after.state} at {after.weight}%" if after is not None else "over"
-        out.print(f"{service} release {before.release}: {before.state} -> {state}; {AFTER[signal]}")
+        words = AFTER if flag_of(service) is None else AFTER_FLAG
+        out.print(f"{service} release {before.release}: {before.state} -> {state}; {words[signal]}")
 
     return command
 
@@ -54,7 +64,7 @@ def _moved(caller: Client, before: wire.ProgressView) -> wire.ProgressView | Non
 
 
 release = _command("release", "Begin to send users to the dark release of SERVICE, step by step.")
-promote = _command("promote", "Skip the steps that are left: send everybody to the new release of SERVICE.")
-hold = _command("hold", "Keep the new release of SERVICE at the share that it has.")
-resume = _command("resume", "Let a release of SERVICE that is on hold go on.")
-abort = _command("abort", "Send nobody to the new release of SERVICE any more, then take it away.")
+promote = _command("promote", "Skip the steps left: send everybody to the new release of SERVICE (or flag:NAME).")
+hold = _command("hold", "Keep the new release of SERVICE (or flag:NAME) at the share that it has.")
+resume = _command("resume", "Let a release of SERVICE (or flag:NAME) that is on hold go on.")
+abort = _command("abort", "Send nobody to the new release of SERVICE (or flag:NAME) any more, then take it away.")

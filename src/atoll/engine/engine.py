@@ -14,6 +14,7 @@ from collections.abc import Callable
 from atoll import wire
 from atoll.engine.changing import Changing
 from atoll.engine.executing import Executor
+from atoll.engine.flag_releasing import FlagReleasing
 from atoll.engine.observing import Observer
 from atoll.engine.parts import Parts
 from atoll.engine.probing import Probing
@@ -54,10 +55,16 @@ class Engine:
         self._executor = Executor(parts, self._pending.append, self.poke)
         self.changing = Changing(parts, self._pending.append, self.poke)
         self.releasing = Releasing(parts, self._pending.append, self.changing.fail_changes)
+        self.flag_releasing = FlagReleasing(parts, self._pending.append, self.poke)
 
     def poke(self) -> None:
         """Turn soon. Losing a poke costs at most a period."""
         self._wake.set()
+
+    def record(self, happening: Happening) -> None:
+        """Have something written into the journal soon."""
+        self._pending.append(happening)
+        self.poke()
 
     async def prepare(self) -> None:
         """Adopt what runs: instances first, then the proxies."""
@@ -71,7 +78,7 @@ class Engine:
             self._wake.clear()
             await self.turn()
             pause = PERIOD
-            if self.releasing.judging:
+            if self.releasing.judging or self.flag_releasing.judging:
                 pause = LOOK
             due = wake_at(self.blueprint, self.observed)
             if due is not None:
@@ -88,9 +95,11 @@ class Engine:
         self.observed = await self._observer.look(self.blueprint, self._executor.failed)
         self._pending += seen_happenings(before, self.observed, self.blueprint)
         await self.releasing.look(self.changing.pins)
+        await self.flag_releasing.look()
         try:
             self.changing.step(self.observed, self.blueprint)
             self.releasing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
+            self.flag_releasing.step()
             self._design()
             self._write_journal()
         except sqlite3.OperationalError as error:

@@ -1,9 +1,8 @@
-"""What the proxies counted, made ready for the judge: readings by instance, and how much stable is asked."""
+"""What the proxies counted of services, made ready for the judge: readings by instance."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError
@@ -13,35 +12,8 @@ from atoll.policies.judge.evidence import Arm, Latency
 from atoll.ports import HostCalls
 from atoll.values.histograms import Bar, quantile, since
 
-WINDOW = 60.0
-
 _Place = tuple[str, str, int]
 """A proxy, an address, a port."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """What the stable release of a service was asked from one look to another."""
-
-    since: float
-    first: tuple[int, int]
-    at: float
-    last: tuple[int, int]
-
-    @property
-    def seconds(self) -> float:
-        """How long it was looked at."""
-        return self.at - self.since
-
-    @property
-    def requests(self) -> int:
-        """What it was asked in that time."""
-        return max(0, self.last[0] - self.first[0])
-
-    @property
-    def errors(self) -> int:
-        """What of that failed."""
-        return max(0, self.last[1] - self.first[1])
 
 
 class Evidence:
@@ -52,12 +24,10 @@ class Evidence:
         self._calls: tuple[HostCalls, ...] = ()
         self._times: dict[_Place, tuple[Bar, ...]] = {}
         self._latencies: dict[_Place, Latency] = {}
-        self._flows: dict[str, Flow] = {}
         self.at = 0.0
 
     async def look(self, services: frozenset[str]) -> None:
         """Ask the proxies what was called of *services*. Where they do not answer, there is nothing to read."""
-        self._flows = {name: flow for name, flow in self._flows.items() if name in services}
         self._calls = ()
         if not services:
             self._times.clear()
@@ -80,9 +50,10 @@ class Evidence:
 
     def snapshot(self, workload: Workload, release: int, share: float) -> Snapshot:
         """The last look as the judge wants it; *share* of the traffic is asked for *release*."""
-        return Snapshot(self.at, tuple(self._readings(workload, release)), share)
+        return Snapshot(self.at, tuple(self.readings(workload, release)), share)
 
-    def _readings(self, workload: Workload, release: int) -> Iterator[Reading]:
+    def readings(self, workload: Workload, release: int) -> Iterator[Reading]:
+        """Each instance of either side in each proxy; none where the proxies did not answer."""
         arms = {
             (i.address.ip, i.address.port): (i.name, Arm.CANARY if i.recipe.release == release else Arm.STABLE)
             for i in workload.instances
@@ -93,18 +64,3 @@ class Evidence:
                 name, arm = found
                 latency = self._latencies.get((calls.proxy, calls.ip, calls.port))
                 yield Reading(calls.proxy, name, arm, calls.success, calls.error, latency)
-
-    def measure(self, workload: Workload, release: int) -> None:
-        """Note how much the stable release is asked while *release* stands beside it."""
-        if not self._calls:
-            return
-        stable = [r for r in self._readings(workload, release) if r.arm is Arm.STABLE]
-        now = (sum(r.success + r.error for r in stable), sum(r.error for r in stable))
-        flow = self._flows.get(workload.service)
-        if flow is None or flow.seconds > WINDOW or now < flow.last:
-            flow = Flow(self.at, now, self.at, now)
-        self._flows[workload.service] = replace(flow, at=self.at, last=now)
-
-    def flow(self, service: str) -> Flow | None:
-        """How much its stable release is asked; None where that is not known."""
-        return self._flows.get(service)

@@ -11,27 +11,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from atoll.engine.evidence import Evidence
+from atoll.engine.judging import LOUD, WATCHED, Flows, judged
 from atoll.engine.parts import Parts
 from atoll.errors import Conflict, Refused
 from atoll.model.system import Service, System
 from atoll.plan.blueprint import Blueprint, Workload
 from atoll.plan.decisions import Pin
+from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
 from atoll.plan.releasing import ALL, JUDGED, Facts, Progress, Signal, State, due, step
 from atoll.policies import rolling
-from atoll.policies.judge.judging import observe
-from atoll.policies.judge.keeping import to_json
-from atoll.policies.judge.release import judged_by, remembered
-from atoll.policies.judge.resolving import Traffic, resolvable
+from atoll.policies.judge.release import judged_by
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.policies.verdict import Outcome
-from atoll.store.store import Transition
-
-WATCHED = frozenset({State.STARTING, State.DARK, State.GROWING}) | JUDGED
-"""Before it is judged it is known how much traffic there will be to judge by."""
-LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
+from atoll.store.transitions import Transition
 
 
 class Releasing:
@@ -44,6 +39,7 @@ class Releasing:
         self._record = record
         self._failed = failed
         self._evidence = Evidence(parts)
+        self._flows = Flows()
         self.judging = False
 
     async def look(self, pins: Mapping[str, Pin]) -> None:
@@ -51,12 +47,14 @@ class Releasing:
         on_their_way = {name: pin.progress.state for name, pin in pins.items() if pin.progress is not None}
         watched = frozenset(name for name, state in on_their_way.items() if state in WATCHED)
         self.judging = any(state in JUDGED for state in on_their_way.values())
+        self._flows.keep(watched)
         await self._evidence.look(watched)
 
     def step(self, system: System | None, pins: dict[str, Pin], observed: Observed, blueprint: Blueprint) -> None:
         """One turn over all releases; *pins* is brought up to date."""
         for asked in self._parts.store.asked():
-            self._answer(asked, system, pins)
+            if flag_of(asked.service) is None:
+                self._answer(asked, system, pins)
         for name, pin in list(pins.items()):
             service = system.services.get(name) if system is not None else None
             if service is not None and pin.progress is not None and pin.target is not None:
@@ -77,18 +75,16 @@ class Releasing:
 
     def _turn(self, service: Service, pin: Pin, progress: Progress, observed: Observed, blueprint: Blueprint) -> Pin:
         workload = blueprint.workloads.get(service.name)
-        if workload is not None and progress.state in WATCHED:
-            self._evidence.measure(workload, progress.release)
-        judged, verdict = self._judge(service, progress, workload)
-        facts = _facts(service, pin, judged, observed, blueprint, verdict)
-        found = due(judged, service.rollout, facts)
+        self._measure(service.name, progress, workload)
+        after, verdict = self._judge(service, progress, workload)
+        found = due(after, service.rollout, _facts(service, pin, after, observed, blueprint, verdict))
         if found is None:
-            if judged != progress:
-                self._parts.store.remember(service.name, judged)
-            return replace(pin, progress=judged)
+            if after != progress:
+                self._parts.store.remember(service.name, after)
+            return replace(pin, progress=after)
         signal, reason = found
         actor = "judge" if verdict is not None else "atoll"
-        return self._take(service, judged, Transition(service.name, signal, actor, reason))
+        return self._take(service, after, Transition(service.name, signal, actor, reason))
 
     def _take(self, service: Service, progress: Progress, change: Transition) -> Pin:
         now = self._parts.clock()
@@ -99,7 +95,9 @@ class Releasing:
         words = f"release {after.release} is {after.state}{share} ({change.actor}): {change.reason}"
         self._say("warning" if signal in LOUD else "info", service.name, words)
         if (progress.state, after.state) == (State.GROWING, State.CANARY):
-            self._say("info", service.name, f"release {after.release}: {self._prospect(service, after)}")
+            sizes, policy = (after.size, service.instances), judged_by(service, after)
+            prospect = self._flows.prospect(service.name, after, policy, sizes, service.rollout.most)
+            self._say("info", service.name, f"release {after.release}: {prospect}")
         if after.state is State.FAILED:
             self._failed(service.name, after.release, change.reason)
         return pin
@@ -110,25 +108,13 @@ class Releasing:
         """The judge's word on what was counted since the last look; none where nothing was looked at."""
         if progress.state not in JUDGED or workload is None or not self._evidence.at:
             return progress, None
-        policy = judged_by(service, progress)
-        state = remembered(progress, policy, self._evidence.at)
         snapshot = self._evidence.snapshot(workload, progress.release, progress.shown / ALL)
-        state, verdict = observe(state, snapshot, policy)
-        said = explain(verdict)
-        return replace(progress, judge=to_json(state), said=said, paused=not verdict.exposed), verdict
+        return judged(progress, snapshot, judged_by(service, progress))
 
-    def _prospect(self, service: Service, progress: Progress) -> str:
-        """What size of regression the present traffic can resolve in the time of a step, in words."""
-        flow = self._evidence.flow(service.name)
-        if flow is None or not flow.seconds:
-            return "how much it is called is not known yet"
-        if not flow.requests:
-            return "nobody calls it, so it cannot be judged until somebody does"
-        share = progress.weight / ALL
-        rps = flow.requests / flow.seconds
-        usual = flow.errors / flow.requests
-        traffic = Traffic(round(rps, 1), share, progress.size, service.instances, max(usual, 1e-4))
-        return resolvable(traffic, judged_by(service, progress), service.rollout.most).text
+    def _measure(self, service: str, progress: Progress, workload: Workload | None) -> None:
+        readings = tuple(self._evidence.readings(workload, progress.release)) if workload is not None else ()
+        if progress.state in WATCHED and readings:
+            self._flows.measure(service, self._evidence.at, readings)
 
     def _say(self, level: str, service: str, text: str) -> None:
         self._record(Happening(level, "release", service, service, text))

@@ -20,7 +20,7 @@ from atoll.mesh.translate.blueprint import Topology, Translation, translate
 from atoll.mesh.xds.bootstrap import Bootstrap, bootstrap
 from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.observed import MeshSeen
-from atoll.ports import HostCalls, Traffic
+from atoll.ports import FlagCalls, HostCalls, Traffic
 from atoll.values.histograms import quantile
 
 LOOK = 0.1  # seconds between looks at instances that come or go
@@ -33,7 +33,7 @@ class EnvoyMesh:
 
     *fabric* is the path of the fabric's network namespace, or None where services run as plain processes.
     *rootless* says that we are root in a user namespace only: then the gateway reaches the mesh over a unix socket.
-    All sockets and records are in *run_dir*, whose path must be short.
+    All sockets and records are in *run_dir*, whose path must be short, also the one where flags are asked for.
     """
 
     def __init__(
@@ -41,7 +41,11 @@ class EnvoyMesh:
     ) -> None:
         self._run_dir = run_dir
         self._topology = Topology(
-            fabric, fabric is not None and rootless, str(run_dir / "ingress.sock"), str(run_dir / "egress.sock")
+            fabric,
+            fabric is not None and rootless,
+            ingress=str(run_dir / "ingress.sock"),
+            egress=str(run_dir / "egress.sock"),
+            flags=str(run_dir / "flags.sock"),
         )
         self._changed: Callable[[], None] = lambda: None
         self._ads = AdsServer(run_dir / "ads.sock", ir.PROXIES, self._news)
@@ -122,6 +126,10 @@ class EnvoyMesh:
                 before = found.get(key, HostCalls(*key, 0, 0, times.get((host.ip, host.port), ())))
                 found[key] = replace(before, success=before.success + host.success, error=before.error + host.error)
         return tuple(found.values())
+
+    async def flag_calls(self) -> tuple[FlagCalls, ...]:
+        """Nothing is counted by variant yet: releases of flags hold, and a person decides."""
+        return ()
 
     async def hot_restart(self) -> None:
         """Replace both proxies by new processes that take over their sockets. Nothing is lost."""

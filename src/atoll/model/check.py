@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from atoll.model.problems import Place
 from atoll.model.reading import Notes
 from atoll.model.system import Route, Service, System
+from atoll.values.names import FLAG_VARIABLES
 from atoll.values.nearest import nearest
 
 LONGEST_CIRCLE = 8
@@ -41,6 +42,10 @@ def _check_service(system: System, service: Service, notes: Notes) -> None:
         notes.problem(_place(notes, f"{path}.run"), f"{path}.run is empty")
     for call in service.calls:
         _check_call(system, service, call.service, notes)
+    for variable in FLAG_VARIABLES if service.flags else ():
+        if variable in service.env:
+            where = _place(notes, f"{path}.env.{variable}")
+            notes.problem(where, f"{variable} is set by Atoll, as {service.name} asks for flags", "take it out")
 
 
 def _leaves(source: str) -> bool:

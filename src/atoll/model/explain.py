@@ -114,6 +114,7 @@ def _service(path: str, service: Service, *, ready_apart: bool) -> Iterator[Row]
     callees: tuple[Call | Egress, ...] = (*service.calls, *service.egress)
     calls = [row for callee in callees for row in _call(f"{path}.calls.{callee_name(callee)}", callee.policy)]
     yield from _list(f"{path}.calls", fields["calls"], calls)
+    yield f"{path}.flags", ", ".join(service.flags) or "none", fields["flags"]
     yield from _rollout(f"{path}.release", service.rollout)
 
 

@@ -155,7 +155,6 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             ),
             _later("data", "data stores with backups and restore promises"),
             _later("policies", "call policies that are named once and used often"),
-            _later("flags", "feature flags"),
         ),
         "gateway": (
             Field(
@@ -249,6 +248,15 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 section="call",
                 short="a list of names, or a mapping with policies",
                 also=("depends_on", "depends-on", "dependencies", "uses", "egress"),
+            ),
+            Field(
+                "flags",
+                Shape.LIST,
+                "Feature flags that it may ask for at `http://flags`; `all` is every one.",
+                reason="may ask for none",
+                example="[new-checkout]",
+                short="a list of names, or `all`",
+                also=("features", "feature-flags", "toggles"),
             ),
             Field(
                 "release",

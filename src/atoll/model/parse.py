@@ -14,6 +14,7 @@ from atoll.model.reading import Notes, Section
 from atoll.model.source import Entries, Scalar, Tree
 from atoll.model.system import (
     CAREFUL,
+    EVERY_FLAG,
     Call,
     CallPolicy,
     Check,
@@ -116,6 +117,7 @@ def _service(name: str, section: Section) -> Service:
         routes=tuple(_routes(section)),
         calls=tuple(c for c in outgoing if isinstance(c, Call)),
         egress=tuple(c for c in outgoing if isinstance(c, Egress)),
+        flags=tuple(_flags(section)),
         rollout=_rollout(section.section("release", "release"), instances),
     )
 
@@ -248,6 +250,24 @@ def _hosts(section: Section) -> Iterator[str]:
         if not is_host(host.removeprefix("*.")):
             section.notes.problem(item.place, f"{item.text!r} is not a host name", "write shop.example.org")
         yield host
+
+
+def _flags(service: Section) -> Iterator[str]:
+    names = list(service.texts("flags", "the name of a flag", "flags: [new-checkout], or flags: all"))
+    seen: set[str] = set()
+    for name in names:
+        if name.is_null or not name.text or not name.text.isprintable():
+            service.notes.problem(name.place, f"{service.path}.flags: {name.text!r} is not the name of a flag")
+        elif name.text in seen:
+            service.notes.problem(name.place, f"{service.path}.flags: {name.text} is listed twice", "keep one of them")
+        elif (name.text,) == EVERY_FLAG and len(names) > 1:
+            hint = "write `flags: all`, or the names without it"
+            service.notes.problem(
+                name.place, f"{service.path}.flags: all is every flag, and others stand beside it", hint
+            )
+        else:
+            seen.add(name.text)
+            yield name.text
 
 
 def _rollout(section: Section | None, instances: int) -> Rollout:

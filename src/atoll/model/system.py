@@ -135,9 +135,16 @@ class Rollout:
     judge: JudgePolicy = USUAL
 
 
+EVERY_FLAG = ("all",)
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One microservice. `source` is relative to the file's directory."""
+    """
+    One microservice. `source` is relative to the file's directory.
+
+    `flags` are the names of the feature flags that it may ask for, or EVERY_FLAG alone.
+    """
 
     name: str
     source: str | None = None
@@ -151,7 +158,12 @@ class Service:
     routes: tuple[Route, ...] = ()
     calls: tuple[Call, ...] = ()
     egress: tuple[Egress, ...] = ()
+    flags: tuple[str, ...] = ()
     rollout: Rollout = Rollout()
+
+    def may_ask_for(self, flag: str) -> bool:
+        """Whether the file lets it know of a feature flag."""
+        return self.flags == EVERY_FLAG or flag in self.flags
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from atoll import wire
 from atoll.errors import Conflict, Refused
 from atoll.model.load import loads
-from atoll.model.system import System
-from atoll.operations.views.progress import progress_view
+from atoll.model.system import Rollout, System
+from atoll.operations.flag_edits import definition
+from atoll.operations.views.progress import flag_progress, progress_view
+from atoll.plan.flag_release import flag_of
 from atoll.plan.preview import Kind, preview
-from atoll.plan.releasing import EXPOSED, PEOPLE, Signal, refuse_second, step
+from atoll.plan.releasing import EXPOSED, PEOPLE, Progress, Signal, refuse_second, step
 from atoll.store.store import Store
 from atoll.values.hashing import digest
 from atoll.values.nearest import nearest
@@ -96,6 +98,9 @@ class Desk:
 
         Raises `errors.Refused` where that means nothing in its state, or the way back is closed.
         """
+        flag = flag_of(request.service)
+        if flag is not None:
+            return self._steer_flag(flag, request)
         _, current = self.store.system()
         if current is None:
             raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
@@ -110,12 +115,24 @@ class Desk:
                 f"{request.service} is forward-only: release {progress.release} cannot be taken back",
                 hint=f"deploy a mended one once it is through: atoll promote {request.service}",
             )
+        self._ask(request, progress, rollout, total)
+        return progress_view(request.service, self.store.pin(request.service), current)
+
+    def _steer_flag(self, flag: str, request: wire.SteerRequest) -> wire.ProgressView:
+        release = self.store.flags.releases.find(flag)
+        if release is None:
+            definition(self.store.flags.current().document(), flag)
+            hint = f"begin one: atoll flags release {flag} --to VARIANT"
+            raise Refused(f"no release of the flag {flag} is on its way", hint=hint)
+        self._ask(request, release.progress, release.rollout, 0)
+        return flag_progress(release)
+
+    def _ask(self, request: wire.SteerRequest, progress: Progress, rollout: Rollout, total: int) -> None:
         if request.signal not in PEOPLE:
             raise Refused(f"a release knows no {request.signal!r}", hint=f"write {', '.join(PEOPLE)}")
         step(progress, Signal(request.signal), rollout, total, self.clock(), request.reason)  # or it is refused
         self.store.ask(request.service, request.signal, request.actor, request.reason, self.clock())
         self.poke()
-        return progress_view(request.service, self.store.pin(request.service), current)
 
     def down(self) -> wire.Receipt:
         """Queue the end of everything."""
@@ -124,7 +141,11 @@ class Desk:
         return wire.Receipt(self._queue("down", services, b"{}"))
 
     def recognise(self, service: str) -> None:
-        """Raise `errors.Refused` with the nearest name where there never was such a service."""
+        """Raise `errors.Refused` with the nearest name where there never was such a service, or flag (`flag:NAME`)."""
+        flag = flag_of(service)
+        if flag is not None:
+            definition(self.store.flags.current().document(), flag)
+            return
         _, current = self.store.system()
         if current is None:
             raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")

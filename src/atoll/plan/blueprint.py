@@ -38,7 +38,8 @@ class Outlet:
     Where an instance finds the services that it may call.
 
     In a sandbox there is one, on 127.0.0.1:80 of its own network namespace, and the Host header names the callee
-    (`callee` is None); `netns` is the path of that namespace. A plain process has one loopback port per callee.
+    (`callee` is None); `netns` is the path of that namespace. A plain process has one loopback port per callee, the
+    flags included.
     """
 
     address: Address
@@ -52,7 +53,7 @@ class Recipe:
     How one release of a service is run; shared by its instances.
 
     `artifact` is a digest and `argv` runs in it; `hosts` are names that lead to the outlet inside a sandbox: all
-    services, so that an undeclared call gets the proxy's explanation and not a failed look-up.
+    services and that of the flags, so that an undeclared call gets the proxy's explanation and not a failed look-up.
     """
 
     service: str
@@ -141,6 +142,7 @@ class Workload:
     failures: tuple[Failure, ...] = ()
     restarts: int = 0  # how many of its instances had to be replaced because they failed
     split: Split | None = None
+    flags: bool = False  # whether it may ask for feature flags
     basis: object = field(default=None, compare=False, repr=False)
 
 

@@ -19,6 +19,7 @@ from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe
 from atoll.plan.recipes import url_variable
 from atoll.plan.releasing import State
 from atoll.plan.restarts import crashes_after, delay
+from atoll.values.names import FLAG_VARIABLES, FLAGS
 from atoll.values.network import LAST_NETWORK, instance_address
 
 SANDBOX_PORT = 8080
@@ -163,6 +164,7 @@ class _Turn:
             serial=self.last_serial,
             restarts=restarts,
             split=self._split(),
+            flags=bool(self.service.flags),
             failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),
         )
         settled = self._is_settled(instances)
@@ -337,9 +339,9 @@ class _Turn:
         else:
             network = 0
             address = Address("127.0.0.1", self.book.port())
-            outlets = tuple(Outlet(Address("127.0.0.1", self.book.port()), c.service) for c in self.service.calls)
-            urls = [(url_variable(o.callee), f"http://127.0.0.1:{o.address.port}") for o in outlets if o.callee]
-            env = (("HOST", address.ip), ("PORT", str(address.port)), *urls)
+            callees = [c.service for c in self.service.calls] + [FLAGS] * bool(self.service.flags)
+            outlets = tuple(Outlet(Address("127.0.0.1", self.book.port()), callee) for callee in callees)
+            env = (("HOST", address.ip), ("PORT", str(address.port)), *_urls(outlets))
         now = self.observed.at
         return Instance(
             name=name,
@@ -377,6 +379,14 @@ _NO_PIN = Pin()
 _NO_FAILURE = Failure(0, 0, "")
 _NOTHING: Mapping[str, Seen] = {}
 _NO_READINESS: Mapping[str, Readiness] = {}
+
+
+def _urls(outlets: Iterable[Outlet]) -> Iterator[tuple[str, str]]:
+    """Where a plain process finds whom it may call, by variable."""
+    for outlet in outlets:
+        assert outlet.callee is not None  # noqa: S101 - only a sandbox has one for all
+        names = FLAG_VARIABLES if outlet.callee == FLAGS else (url_variable(outlet.callee),)
+        yield from ((name, f"http://127.0.0.1:{outlet.address.port}") for name in names)
 
 
 def _ending(after: Instance | None, seen: Seen | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atoll.model.system import RuntimeKind, Service, System
 from atoll.plan.blueprint import Recipe
+from atoll.values.names import FLAG_VARIABLES, FLAGS
 
 PROXY = "http://127.0.0.1:80"
 
@@ -25,7 +26,7 @@ def recipe(system: System, service: Service, *, artifact: str, argv: tuple[str, 
         health=service.health,
         drain=service.rollout.drain,
         grace=service.rollout.grace,
-        hosts=tuple(sorted(system.services)),
+        hosts=tuple(sorted((*system.services, FLAGS))),
     )
 
 
@@ -35,6 +36,8 @@ def environment(system: System, service: Service) -> tuple[tuple[str, str], ...]
     # A plain process finds its callees on ports of its own, which replace these: what counts here is that another
     # callee makes another release, as a process that runs has no outlet for it.
     env |= {url_variable(call.service): f"http://{call.service}" for call in service.calls}
+    if service.flags:
+        env |= dict.fromkeys(FLAG_VARIABLES, f"http://{FLAGS}")
     if service.runtime is RuntimeKind.SANDBOX:
         env |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), PROXY)
         env |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")

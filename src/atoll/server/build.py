@@ -13,13 +13,11 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
 
-import uvicorn
 from starlette.applications import Starlette
 
 from atoll import wire
@@ -35,19 +33,21 @@ from atoll.errors import Unavailable
 from atoll.mesh.envoy import EnvoyMesh
 from atoll.model.system import RuntimeKind, System
 from atoll.operations.changes import Desk
+from atoll.operations.flags import FlagDesk
 from atoll.operations.snapshot import Snapshot
 from atoll.plan.blueprint import Blueprint
 from atoll.plan.design import Host
 from atoll.ports import Builder
 from atoll.server.api.app import app
 from atoll.server.dashboard.page import dashboard
+from atoll.server.flags.app import flags_app
+from atoll.server.flags.serving import Serving
 from atoll.server.ground import Fabric
+from atoll.server.listening import serve, until
 from atoll.server.loglines import lines
 from atoll.server.settings import Settings
 from atoll.server.surface import Surface
 from atoll.store.store import Store
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -85,8 +85,9 @@ async def control_plane(places: Settings, fabric: Fabric | None) -> bool:
             running = [
                 group.create_task(engine.run()),
                 group.create_task(meter.run()),
-                group.create_task(_serve(app(surface), uds=places.socket)),
-                group.create_task(_serve(dashboard(surface, token), listener=page)),
+                group.create_task(serve(app(surface), uds=places.socket)),
+                group.create_task(serve(_flags(engine, ending), uds=places.flags)),
+                group.create_task(serve(dashboard(surface, token), listener=page)),
             ]
             await ending.asked.wait()
             for task in running:
@@ -174,12 +175,18 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
             poke=engine.poke,
             clock=time.time,
         ),
+        flags=FlagDesk(store, engine.record, time.time),
         store=store,
         snapshot=snapshot,
-        follow=lambda after: _until(ending.asked, _follow(engine, after)),
-        lines=lambda service, tail, follow: _until(ending.asked, lines(places.logs, service, tail, follow=follow)),
+        follow=lambda after: until(ending.asked, _follow(engine, after)),
+        lines=lambda service, tail, follow: until(ending.asked, lines(places.logs, service, tail, follow=follow)),
         end=ending.everything,
     )
+
+
+def _flags(engine: Engine, ending: _Ending) -> Starlette:
+    serving = Serving(engine.parts.store.flags, lambda: engine.changing.system)
+    return flags_app(serving, lambda values: until(ending.asked, values))
 
 
 def _digests(builder_: Builder, system: System) -> Mapping[str, str]:
@@ -245,51 +252,6 @@ async def _follow(engine: Engine, after: int) -> AsyncIterator[wire.Event]:
                 yield event
     finally:
         engine.listeners.remove(hear)
-
-
-async def _until(ended: asyncio.Event, values: AsyncIterator[T]) -> AsyncIterator[T]:
-    """The values, until the control plane ends: an open stream must not hold it up."""
-    over = asyncio.ensure_future(ended.wait())
-    try:
-        while True:
-            following = asyncio.ensure_future(anext(values))
-            await asyncio.wait({following, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-                return
-            try:
-                yield following.result()
-            except StopAsyncIteration:
-                return
-    finally:
-        over.cancel()
-
-
-async def _serve(application: Starlette, *, uds: Path | None = None, listener: socket.socket | None = None) -> None:
-    config = uvicorn.Config(
-        application,
-        uds=str(uds) if uds is not None else None,
-        log_config=None,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-    )
-    server = _Quiet(config)
-    serving = asyncio.ensure_future(server.serve(sockets=[listener] if listener is not None else None))
-    try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await serving
-        raise
-
-
-class _Quiet(uvicorn.Server):
-    """Uvicorn that leaves signals alone: ours end the engine first."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture nothing."""
-        yield
 
 
 def _page(places: Settings) -> tuple[socket.socket, str]:

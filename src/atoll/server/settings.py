@@ -46,6 +46,11 @@ class Settings:
         return self.run / "api.sock"
 
     @property
+    def flags(self) -> Path:
+        """Where the mesh's proxy asks for feature flags."""
+        return self.run / "flags.sock"
+
+    @property
     def token(self) -> Path:
         """What a browser must show to see the dashboard."""
         return self.run / "dashboard-token"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from atoll import wire
 from atoll.operations.changes import Desk
+from atoll.operations.flags import FlagDesk
 from atoll.operations.snapshot import Snapshot
 from atoll.store.store import Store
 
@@ -23,6 +24,7 @@ class Surface:
 
     identity: wire.Identity
     desk: Desk
+    flags: FlagDesk
     store: Store
     snapshot: Callable[[], Awaitable[Snapshot]]
     follow: Callable[[int], AsyncIterator[wire.Event]]

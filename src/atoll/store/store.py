@@ -15,7 +15,9 @@ from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.releasing import OVER, TRANSITIONS, Progress, Signal, State
 from atoll.store.database import connect
+from atoll.store.flags import FlagStore
 from atoll.store.packing import Packing
+from atoll.store.transitions import Transition, record
 
 EVENTS_KEPT = 20_000
 TRIMMED_EVERY = 1_000
@@ -43,17 +45,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
-    """Why a release moves on. `asked` is the number of the request for it, 0 where nobody asked."""
-
-    service: str
-    signal: str
-    actor: str
-    reason: str
-    asked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class _Head:
     system: str
     generation: int
@@ -62,12 +53,17 @@ class _Head:
 
 
 class Store:
-    """One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory."""
+    """
+    One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory.
+
+    `flags` is the part of it that keeps feature flags.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db = connect(path)
         self._packing = Packing()
+        self.flags = FlagStore(self._db, self._transaction)
 
     def close(self) -> None:
         """Write everything and let go of the file."""
@@ -219,7 +215,7 @@ class Store:
         after = TRANSITIONS.get((progress.state, Signal.OVERTAKE)) if progress is not None else None
         if progress is not None and after is not None:
             overtaken = Transition(service, Signal.OVERTAKE, "atoll", f"release {numbered.release} replaces it")
-            self._note(db, overtaken, progress, after, at)
+            record(db, overtaken, progress, replace(progress, state=after), at)
         db.execute(
             "UPDATE releases SET state = 'superseded' WHERE service = ? AND state = 'rolling' AND number < ?",
             (service, numbered.release),
@@ -266,23 +262,13 @@ class Store:
             row = db.execute("SELECT progress FROM pins WHERE service = ?", (service,)).fetchone()
             if row is None or row[0] is None or wire.decode(row[0], Progress).state is not before.state:
                 raise Conflict(f"{service}: release {release} is not {before.state} any more")
-            if step.asked:
-                db.execute("DELETE FROM signals WHERE number = ?", (step.asked,))
-            self._note(db, step, before, after.state, at)
+            record(db, step, before, after, at)
             self._keep_progress(db, service, after)
             if after.state is State.RELEASED:
                 self._promote(db, service, release, step.reason)
             elif after.state in OVER:
                 self._abort(db, service, release, step.reason, str(after.state))
         return self.pin(service)
-
-    def _note(self, db: sqlite3.Connection, step: Transition, before: Progress, after: State, at: float) -> None:
-        values = (at, step.service, before.release, before.state, after, step.signal, step.actor, step.reason)
-        db.execute(
-            "INSERT INTO transitions (at, service, release, source, target, signal, actor, reason)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            values,
-        )
 
     def transitions(self, service: str | None = None, limit: int = 100) -> tuple[wire.TransitionView, ...]:
         """What moved releases on, newest first."""

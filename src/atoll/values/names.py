@@ -6,10 +6,17 @@ import re
 
 LONGEST = 40
 LAST_PORT = 65535
-RESERVED = frozenset({"gateway", "mesh", "localhost", "atoll", "host", "system", "all"})
+RESERVED = frozenset({"gateway", "mesh", "flags", "localhost", "atoll", "host", "system", "all"})
 
 LABEL = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 """The form of a name, as a pattern that JSON Schema understands as well."""
+
+CALLER_HEADER = "x-atoll-caller"
+"""Names the service that calls. The proxy sets it for each outlet; what a caller writes there is replaced."""
+FLAGS = "flags"
+"""The host at which services ask for feature flags."""
+FLAG_VARIABLES = ("FLAGS_URL", "OFREP_ENDPOINT")
+"""What tells a service where that is: ours, and that of OpenFeature's remote evaluation protocol."""
 
 _LABEL = re.compile(LABEL)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -18,3 +18,4 @@ def test_the_page_is_current():
 def test_every_command_is_on_the_page():
     page = reference(atoll)
     assert all(f"## atoll {name}\n" in page for name in atoll.commands)
+    assert "## atoll flags kill\n" in page

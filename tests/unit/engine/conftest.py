@@ -18,7 +18,7 @@ from atoll.model.system import RuntimeKind
 from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.design import Host
 from atoll.plan.observed import Exit, MeshSeen, Phase, Seen
-from atoll.ports import Artifact, HostCalls
+from atoll.ports import Artifact, FlagCalls, HostCalls
 from atoll.store.store import Store
 
 
@@ -102,6 +102,7 @@ class Mesh:
         self.deaf = False
         self.refusal = ""
         self.counted: tuple[HostCalls, ...] = ()
+        self.counted_by_variant: tuple[FlagCalls, ...] = ()
         self.published: list[Blueprint] = []
         self.changed: Callable[[], None] = lambda: None
 
@@ -133,6 +134,9 @@ class Mesh:
 
     async def calls(self, services):
         return tuple(c for c in self.counted if services)
+
+    async def flag_calls(self):
+        return self.counted_by_variant
 
     async def close(self):
         self.seen = self.seen

@@ -91,21 +91,3 @@ def test_time_passes_also_where_the_proxies_do_not_answer(evidence, proxies):
     proxies.answer, proxies.now = None, 170.0
     asyncio.run(evidence.look(ORDERS))
     assert evidence.snapshot(WORKLOAD, 2, 0.1) == type(evidence.snapshot(WORKLOAD, 2, 0.1))(170.0, (), 0.1)
-
-
-def test_how_much_stable_is_asked_is_known_after_a_while(evidence, proxies):
-    assert evidence.flow("orders") is None
-    for second in range(5):
-        proxies.look(evidence, old(100 + 20 * second, second), new(7 * second, 0))
-        evidence.measure(WORKLOAD, 2)
-    flow = evidence.flow("orders")
-    assert (flow.seconds, flow.requests, flow.errors) == (4.0, 84, 4)
-    proxies.look(evidence, services=frozenset())
-    assert evidence.flow("orders") is None
-
-
-def test_who_started_anew_is_measured_anew(evidence, proxies):
-    for total in (1000, 1050, 3, 13):
-        proxies.look(evidence, old(total, 0))
-        evidence.measure(WORKLOAD, 2)
-    assert evidence.flow("orders").requests == 10

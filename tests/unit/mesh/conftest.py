@@ -24,7 +24,14 @@ def workload(service: Service, first: int) -> Workload:
     stages = (Stage.SERVE, Stage.DRAIN)
     instances = tuple(_instance(service, recipe, number, stage) for number, stage in enumerate(stages, start=first))
     return Workload(
-        service.name, service.runtime, instances, service.routes, service.calls, service.egress, service.health
+        service.name,
+        service.runtime,
+        instances,
+        service.routes,
+        service.calls,
+        service.egress,
+        service.health,
+        flags=bool(service.flags),
     )
 
 
@@ -35,7 +42,10 @@ def _instance(service: Service, recipe: Recipe, number: int, stage: Stage) -> In
         outlets: tuple[Outlet, ...] = (Outlet(Address("127.0.0.1", 80), netns=f"/run/netns/{name}"),)
     else:
         address = Address("127.0.0.1", 20000 + number)
-        outlets = tuple(Outlet(Address("127.0.0.1", 21000 + number), c.service) for c in service.calls)
+        callees = [c.service for c in service.calls] + ["flags"] * bool(service.flags)
+        outlets = tuple(
+            Outlet(Address("127.0.0.1", 21000 + number + 100 * at), callee) for at, callee in enumerate(callees)
+        )
     return Instance(name, recipe, number, number, address, outlets, (), stage, 0.0)
 
 
@@ -64,7 +74,7 @@ def namespaces() -> Callable[[Blueprint], frozenset[str]]:
 @pytest.fixture
 def topology() -> Callable[..., Topology]:
     def make(*, fabric: str | None = FABRIC, extra_hop: bool = False) -> Topology:
-        return Topology(fabric, extra_hop, "/run/ingress.sock", "/run/egress.sock")
+        return Topology(fabric, extra_hop, "/run/ingress.sock", "/run/egress.sock", "/run/flags.sock")
 
     return make
 

@@ -61,7 +61,20 @@ def test_a_call_has_an_edge_and_nothing_else_has(shop, namespaces, topology):
     assert set(items(made, ir.GATEWAY, ir.Cluster)) == {"@gateway->orders"}
     assert items(made, ir.GATEWAY, ir.Cluster)["@gateway->orders"].source_netns == "/run/fabric"
     rules = [host.name for host in items(made, ir.MESH, ir.RouteTable)["mail"].hosts]
-    assert rules == ["undeclared"]
+    assert rules == ["flags", "undeclared"]
+
+
+def test_only_who_may_ask_for_flags_has_a_way_to_the_control_plane(blueprint, namespaces, topology):
+    made = blueprint(SHOP.replace("mail: {run: serve}", "mail: {run: serve, flags: [new-checkout]}"))
+    mesh = translate(made, topology(), namespaces(made)).mesh
+    found = items(mesh, ir.MESH, ir.Cluster)
+    assert {n for n in found if n.endswith("->flags")} == {"mail->flags"}
+    assert found["mail->flags"].target == ir.Unix("/run/flags.sock")
+    tables = items(mesh, ir.MESH, ir.RouteTable)
+    host, other = (next(h for h in tables[name].hosts if h.name == "flags") for name in ("mail", "orders"))
+    assert (host.caller, host.domains) == ("mail", ("flags", "flags:80"))
+    assert isinstance(host.rules[0], ir.Forward)
+    assert (other.rules[0].status, "add `flags: [NAME]` under services.orders" in other.rules[0].text) == (403, True)
 
 
 def test_without_root_the_gateway_knows_one_way_only(shop, namespaces, topology):

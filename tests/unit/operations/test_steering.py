@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from atoll import wire
 from atoll.errors import Refused
+from atoll.model.system import CAREFUL, Rollout
+from atoll.plan.flag_release import FlagRelease
 from atoll.plan.releasing import Progress, State
+from atoll.store.flags import Author, as_text
+from atoll.store.transitions import Transition
 
 CANARY = """
 system: shop
@@ -103,3 +109,56 @@ def test_a_dark_release_may_be_replaced(shop):
 def test_nothing_runs_yet(scene):
     with pytest.raises(Refused, match="nothing runs here yet"):
         steer(scene, "orders", "abort")
+
+
+# --- flags ----------------------------------------------------------------------------------------------------------
+
+FLAG = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
+
+
+@pytest.fixture
+def flagged(shop):
+    author = Author(shop.at, "ada", "sets", "")
+    shop.store.flags.write({"flags": {"new": FLAG}}, author, before=shop.store.flags.current().etag)
+    progress = Progress(0, State.CANARY, 0, 5)
+    release = FlagRelease("new", "on", "", Rollout(steps=CAREFUL), as_text(FLAG), progress)
+    shop.store.flags.releases.begin(release, "ada", "", shop.at)
+    return shop
+
+
+def test_a_flag_is_steered_like_a_service(flagged):
+    view = steer(flagged, "flag:new", "promote")
+    assert (view.service, view.state, view.weight, view.steps) == ("flag:new", "canary", 5, 4)
+    assert set(view.allowed) == {"promote", "hold", "abort"}
+    assert [(a.service, a.signal, a.actor) for a in flagged.store.asked()] == [("flag:new", "promote", "ada")]
+    assert flagged.pokes == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "signal", "problem", "hint"),
+    [
+        ("flag:nwe", "abort", "there is no flag 'nwe'", "did you mean new?"),
+        ("flag:new", "resume", "release 1 is canary: resume means nothing there", "atoll promote"),
+        ("flag:new", "explode", "a release knows no 'explode'", "write release"),
+    ],
+)
+def test_what_means_nothing_for_a_flag_is_refused(flagged, flag, signal, problem, hint):
+    with pytest.raises(Refused, match=problem) as error:
+        steer(flagged, flag, signal)
+    assert hint in error.value.hint
+    assert flagged.store.asked() == ()
+
+
+def test_a_flag_that_stands_still_has_nothing_to_steer(flagged):
+    release = flagged.store.flags.releases.find("new")
+    over = replace(release.progress, state=State.RELEASED)
+    flagged.store.flags.releases.transit(Transition("flag:new", "baked", "atoll", ""), release, over, 1.0)
+    with pytest.raises(Refused, match="no release of the flag new is on its way") as error:
+        steer(flagged, "flag:new", "abort")
+    assert "atoll flags release new --to VARIANT" in error.value.hint
+
+
+def test_events_of_a_flag_may_be_asked_for(flagged):
+    flagged.desk().recognise("flag:new")
+    with pytest.raises(Refused, match="there is no flag 'nwe'"):
+        flagged.desk().recognise("flag:nwe")

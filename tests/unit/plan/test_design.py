@@ -44,6 +44,16 @@ def test_a_plain_process_has_a_port_and_one_for_each_callee(desk):
     assert instance.outlets[0].callee == "payments"
 
 
+def test_a_plain_process_has_a_port_for_flags_where_it_may_ask_for_them(desk):
+    one = desk(instances=1, runtime=RuntimeKind.PROCESS, calls=("payments",))
+    one.service = replace(one.service, flags=("new-checkout",))
+    assert one.design().workloads["orders"].flags
+    (instance,) = one.instances
+    assert [o.callee for o in instance.outlets] == ["payments", "flags"]
+    env = dict(instance.env)
+    assert env["FLAGS_URL"] == env["OFREP_ENDPOINT"] == f"http://127.0.0.1:{instance.outlets[1].address.port}"
+
+
 def test_a_machine_without_a_free_port_says_so(desk):
     one = desk(instances=1, runtime=RuntimeKind.PROCESS)
     one.busy = frozenset(range(FIRST_PORT + 1, FIRST_PORT + PORTS + 1))

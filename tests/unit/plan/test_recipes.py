@@ -14,7 +14,7 @@ SHOP = System("shop", Gateway(), {"orders": ORDERS, "catalog": Service("catalog"
 def test_a_recipe_holds_what_a_process_notices():
     one = recipe(SHOP, ORDERS, artifact="abc", argv=("run",))
     assert (one.service, one.release, one.artifact, one.argv) == ("orders", 0, "abc", ("run",))
-    assert one.hosts == ("catalog", "orders")
+    assert one.hosts == ("catalog", "flags", "orders")
 
 
 def test_the_environment_names_the_system_the_callees_and_the_proxy():
@@ -30,6 +30,14 @@ def test_a_plain_process_has_no_proxy_but_another_callee_makes_another_release()
     two = replace(one, calls=())
     assert "HTTP_PROXY" not in dict(environment(SHOP, one))
     assert environment(SHOP, one) != environment(SHOP, two)
+
+
+def test_who_may_ask_for_flags_is_told_where_and_becoming_so_makes_another_release():
+    one = replace(ORDERS, flags=("new-checkout",))
+    env = dict(environment(SHOP, one))
+    assert (env["FLAGS_URL"], env["OFREP_ENDPOINT"]) == ("http://flags", "http://flags")
+    assert {"FLAGS_URL", "OFREP_ENDPOINT"}.isdisjoint(dict(environment(SHOP, ORDERS)))
+    assert environment(SHOP, one) == environment(SHOP, replace(one, flags=("all",)))
 
 
 def test_the_file_wins():

@@ -64,6 +64,7 @@ services = st.builds(
     routes,
     calls,
     egress,
+    words,
     st.builds(Rollout, text, number, seconds, seconds, steps, seconds, seconds, text, text),
 )
 systems = st.builds(System, name, st.builds(Gateway, number, text), st.dictionaries(name, services, max_size=2), text)
@@ -112,6 +113,7 @@ def workloads(draw: st.DrawFn) -> Workload:
         draw(number),
         draw(failures),
         split=draw(st.none() | splits),
+        flags=draw(st.booleans()),
         basis=object(),
     )
 

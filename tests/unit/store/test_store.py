@@ -14,7 +14,8 @@ from atoll.plan.design import Host, design
 from atoll.plan.observed import Observed
 from atoll.plan.releasing import Progress, Signal, State
 from atoll.store import store as module
-from atoll.store.store import Store, Transition
+from atoll.store.store import Store
+from atoll.store.transitions import Transition
 
 EMPTY = Blueprint("", 0, Gateway(), {})
 

@@ -93,7 +93,10 @@ def suggestions(products: list[Product] | None, basket: Mapping[str, int]) -> st
 <ul>{items}</ul></section>"""
 
 
-def basket_page(lines: list[tuple[Product, int]], suggested: list[Product] | None, basket: Mapping[str, int]) -> bytes:
+def basket_page(
+    lines: list[tuple[Product, int]], suggested: list[Product] | None, basket: Mapping[str, int], key: str = ""
+) -> bytes:
+    """The basket; with a *key* it is paid for here and now."""
     if not lines:
         main = '<h1>Your basket is empty</h1><p><a class="button" href="/">Back to the shop</a></p>'
         return layout("Basket", main, basket=basket)
@@ -103,9 +106,13 @@ def basket_page(lines: list[tuple[Product, int]], suggested: list[Product] | Non
 <th scope="col" class="number">Price</th></tr></thead>
 <tbody>{rows}</tbody>
 <tfoot><tr><th scope="row" colspan="2">Total</th><td class="number">{money(_total(lines))}</td></tr></tfoot></table>
-<p class="actions"><a href="/">Look around</a> <a class="button" href="/checkout">Go to checkout</a></p>
+{_payment(lines, key) if key else _GO_ON}
 {suggestions(suggested, basket)}"""
     return layout("Basket", main, basket=basket)
+
+
+_GO_ON = """<p class="actions"><a href="/">Look around</a>
+<a class="button" href="/checkout">Go to checkout</a></p>"""
 
 
 def _row(product: Product, count: int) -> str:
@@ -125,18 +132,22 @@ def checkout(
     """The form; *key* makes sure that sending it twice is one order."""
     wrong = f'<div class="error" role="alert"><p>{escape(error)}</p></div>' if error else ""
     items = "".join(f"<li>{n} × {escape(str(p['name']))}</li>" for p, n in lines)
-    cards = "".join(f'<option value="{value}">{escape(label)}</option>' for value, label in CARDS.items())
     main = f"""<h1>Checkout</h1>{wrong}
-<div class="columns"><form method="post" action="/checkout" class="checkout">
+<div class="columns">{_payment(lines, key, name)}
+<aside aria-label="What you buy"><h2>What you buy</h2><ul>{items}</ul>
+<p><strong>{money(_total(lines))}</strong> in total</p><p><a href="/basket">Change it</a></p></aside></div>"""
+    return layout("Checkout", main, basket=basket)
+
+
+def _payment(lines: list[tuple[Product, int]], key: str, name: str = "") -> str:
+    cards = "".join(f'<option value="{value}">{escape(label)}</option>' for value, label in CARDS.items())
+    return f"""<form method="post" action="/checkout" class="checkout">
 <input type="hidden" name="key" value="{escape(key)}">
 <label for="name">Your name</label>
 <input id="name" name="name" required maxlength="80" autocomplete="name" value="{escape(name)}">
 <label for="card">Pay with</label><select id="card" name="card">{cards}</select>
 <button>Pay {money(_total(lines))}</button>
-<p class="quiet">Pressing it twice is one order.</p></form>
-<aside aria-label="What you buy"><h2>What you buy</h2><ul>{items}</ul>
-<p><strong>{money(_total(lines))}</strong> in total</p><p><a href="/basket">Change it</a></p></aside></div>"""
-    return layout("Checkout", main, basket=basket)
+<p class="quiet">Pressing it twice is one order.</p></form>"""
 
 
 def order_page(order: Mapping[str, object], basket: Mapping[str, int]) -> bytes:

@@ -25,6 +25,7 @@ from atoll.kit.flags.editing import (
     without_flag,
 )
 from atoll.kit.flags.evaluation import Context, ErrorCode, Evaluation, Flags, Reason
+from atoll.kit.flags.exposure import everybody, shares
 from atoll.kit.flags.keeper import Notice
 from atoll.kit.flags.lifecycle import Due, Facts, due
 from atoll.kit.flags.lint import lint
@@ -44,10 +45,12 @@ __all__ = [
     "Notice",
     "Reason",
     "due",
+    "everybody",
     "killed",
     "lint",
     "parse",
     "revived",
+    "shares",
     "with_default",
     "with_flag",
     "with_percent",

@@ -13,6 +13,7 @@ from atoll.kit import clock
 from atoll.kit.flags.cache import Cache
 from atoll.kit.flags.evaluation import Context, Evaluation, Flags
 from atoll.kit.flags.keeper import Keeper, Listener
+from atoll.kit.flags.seen import RELEASING, see
 from atoll.kit.flags.source import FileSource, HttpSource, Source
 from atoll.kit.policy import Retry
 
@@ -188,6 +189,8 @@ class FlagClient:
         found = keeper.evaluate(key, context, default)
         if found.error_code is None:
             keeper.counts[key][found.variant] += 1  # not exact when threads collide, and never in the way
+            if RELEASING in found.metadata and found.variant is not None:
+                see(key, found.variant)
         return found
 
 

@@ -9,11 +9,12 @@ flagd included, gives everybody the safe variant, and `revived` takes the wrappi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 from atoll.kit.flags.document import Document, Finding, InvalidFlags, pointer, refused
+from atoll.kit.flags.exposure import rollouts
 from atoll.kit.flags.lint import lint
 from atoll.kit.flags.logic import instead
 
@@ -80,7 +81,7 @@ def with_percent(
     targeting = flag.get("targeting")
     if not targeting:
         return with_targeting(document, key, {"fractional": [[name, weight] for name, weight in weights.items()]})
-    found = [each for each in _rollouts(targeting) if _dealt_to(each) == sorted(weights)]
+    found = [each for each in rollouts(targeting) if _dealt_to(each) == sorted(weights)]
     if len(found) != 1:
         reason = f"targeting has {len(found)} rollouts between {variant} and {other}, so it is unclear what to change"
         raise refused(pointer("/flags", key, "targeting"), reason, "set the targeting itself")
@@ -165,18 +166,6 @@ def _other(flag: Mapping[str, Any], variant: str, key: str) -> str:
 
 def _dealt(percent: float) -> int:
     return int(percent) if float(percent).is_integer() else round(percent * _FINE)
-
-
-def _rollouts(logic: Any) -> Iterator[dict[str, Any]]:
-    """Every rollout in some targeting."""
-    if isinstance(logic, list):
-        for each in logic:
-            yield from _rollouts(each)
-    elif isinstance(logic, dict):
-        if isinstance(logic.get("fractional"), list):
-            yield logic
-        for each in logic.values():
-            yield from _rollouts(each)
 
 
 def _dealt_to(rollout: Mapping[str, Any]) -> list[str]:

@@ -21,13 +21,14 @@ class Topology:
 
     `fabric` is the path of the fabric's network namespace, None where there is none. With `extra_hop` the gateway may
     not dial from the fabric and hands requests to the mesh at the socket `ingress`. `egress` is the socket for the
-    way out.
+    way out, `flags` the one at which the control plane answers for feature flags.
     """
 
     fabric: str | None
     extra_hop: bool
     ingress: str
     egress: str
+    flags: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def _share(
         *outlets.tables(workload, callees),
         *outlets.calls(workload, callees),
         *outlets.leaving(workload, topology.egress),
+        *outlets.flags(workload, topology.flags),
     ]
     public = doors.public_edges(workload, topology.fabric if not topology.extra_hop else None)
     if topology.extra_hop:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from atoll.mesh import ir
 from atoll.mesh.translate import edges, names
 from atoll.mesh.translate.edges import Edge
-from atoll.mesh.translate.outlets import CALLER_HEADER
 from atoll.model.system import CallPolicy, Egress, Gateway, Route
 from atoll.plan.blueprint import Workload
+from atoll.values.names import CALLER_HEADER
 
 NO_ROUTE = "nothing is served here: no service has a route for this host and path (services.NAME.routes in atoll.yaml)"
 NO_SUCH_DOOR = "{host} is not declared by any service"

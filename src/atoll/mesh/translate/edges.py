@@ -13,6 +13,8 @@ from atoll.plan.blueprint import Split, Workload
 from atoll.values.protocols import Protocol
 
 CONNECT_TIMEOUT = 1.0
+FLAGS_POLICY = CallPolicy(timeout=5.0, idle=60.0)
+"""How the control plane is asked for flags. It says something on every stream more often than it may be idle."""
 EGRESS_CONNECT_TIMEOUT = 5.0
 
 
@@ -102,6 +104,16 @@ def _cluster(edge: Edge, policy: CallPolicy, to: Callee, source_netns: str | Non
 def outside(name: str, policy: CallPolicy, path: str) -> ir.Cluster:
     """A host outside the system as this caller sees it: by way of the gateway, at the socket *path*."""
     return ir.Cluster(name, ir.Unix(path), CONNECT_TIMEOUT, limits=_limits(policy))
+
+
+def flags(name: str, path: str) -> ir.Cluster:
+    """The control plane at the socket *path*. It speaks HTTP/1.1 only."""
+    return ir.Cluster(name, ir.Unix(path), CONNECT_TIMEOUT, limits=_limits(FLAGS_POLICY), protocol=Protocol.HTTP1)
+
+
+def to_flags(cluster: str, callee: str) -> ir.Forward:
+    """The rule for questions about flags."""
+    return ir.Forward("/", cluster, callee, FLAGS_POLICY.timeout, None, FLAGS_POLICY.idle, _retry(FLAGS_POLICY))
 
 
 def authority(egress: Egress) -> str:

@@ -9,8 +9,7 @@ from atoll.mesh.translate import edges, names
 from atoll.mesh.translate.edges import Callee, Edge
 from atoll.model.system import Call, Egress
 from atoll.plan.blueprint import Instance, Outlet, Workload
-
-CALLER_HEADER = "x-atoll-caller"
+from atoll.values.names import CALLER_HEADER, FLAGS
 
 
 def listeners(workload: Workload, namespaces: frozenset[str]) -> Iterator[ir.Item]:
@@ -29,6 +28,12 @@ def calls(workload: Workload, callees: Mapping[str, Callee]) -> Iterator[ir.Item
             yield from edges.clusters(Edge(workload.service, call.service), call.policy, callee, None)
 
 
+def flags(workload: Workload, socket: str) -> Iterator[ir.Item]:
+    """The way to the control plane, for feature flags only."""
+    if workload.flags:
+        yield edges.flags(names.edge(workload.service, FLAGS), socket)
+
+
 def leaving(workload: Workload, egress_socket: str) -> Iterator[ir.Item]:
     """The edges to hosts outside the system."""
     for egress in workload.egress:
@@ -45,6 +50,8 @@ def tables(workload: Workload, callees: Mapping[str, Callee]) -> Iterator[ir.Ite
         if call.service in named:
             host = ir.VirtualHost(call.service, ("*",), (_rule(workload, call, callees),), workload.service)
             yield ir.RouteTable(names.edge(workload.service, call.service), (host,))
+    if FLAGS in named:
+        yield ir.RouteTable(names.edge(workload.service, FLAGS), (_flags(workload, ("*",)),))
 
 
 def _listener(service: str, instance: Instance, outlet: Outlet) -> ir.Listener:
@@ -64,7 +71,17 @@ def _table(workload: Workload, callees: Mapping[str, Callee]) -> ir.RouteTable:
         for c in workload.calls
     )
     outer = tuple(_outside(caller, egress) for egress in workload.egress)
-    return ir.RouteTable(caller, (*inner, *outer, _undeclared(caller)))
+    mine = _flags(workload, (FLAGS, f"{FLAGS}:80"))
+    return ir.RouteTable(caller, (*inner, *outer, mine, _undeclared(caller)))
+
+
+def _flags(workload: Workload, domains: tuple[str, ...]) -> ir.VirtualHost:
+    caller = workload.service
+    refusal = ir.Refuse(
+        403, f"{caller} may not ask for flags: add `flags: [NAME]` under services.{caller} in atoll.yaml"
+    )
+    rule = edges.to_flags(names.edge(caller, FLAGS), FLAGS) if workload.flags else refusal
+    return ir.VirtualHost(FLAGS, domains, (rule,), caller)
 
 
 def _rule(workload: Workload, call: Call, callees: Mapping[str, Callee]) -> ir.Rule:

@@ -26,8 +26,8 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
 from atoll.mesh.xds.messages import count, packed, seconds
+from atoll.values.names import CALLER_HEADER
 
-CALLER_HEADER = "x-atoll-caller"
 RELEASE_HEADER = "x-atoll-release"  # `orders=7, payments=3`: the releases that a request wants to see
 ALL = 100
 EXTERNAL_ADDRESS = "x-envoy-external-address"  # Envoy adds it where it trusts nobody; x-forwarded-for says the same

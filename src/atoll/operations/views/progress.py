@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from atoll import wire
 from atoll.model.system import System
 from atoll.plan.decisions import Pin
-from atoll.plan.releasing import JUDGED, allowed
+from atoll.plan.flag_release import FlagRelease, subject
+from atoll.plan.releasing import JUDGED, Progress, allowed
 
 
-def progress(system: System | None, pins: Mapping[str, Pin]) -> tuple[wire.ProgressView, ...]:
-    """All of them."""
-    if system is None:
-        return ()
-    on_their_way = {name: pin for name, pin in pins.items() if pin.progress is not None and name in system.services}
-    return tuple(progress_view(name, pin, system) for name, pin in on_their_way.items())
+def progress(
+    system: System | None, pins: Mapping[str, Pin], flags: Iterable[FlagRelease]
+) -> tuple[wire.ProgressView, ...]:
+    """All of them, those of flags last."""
+    known = system.services if system is not None else {}
+    on_their_way = {name: pin for name, pin in pins.items() if pin.progress is not None and name in known}
+    services = [progress_view(name, pin, system) for name, pin in on_their_way.items() if system is not None]
+    return (*services, *map(flag_progress, flags))
+
+
+def flag_progress(release: FlagRelease) -> wire.ProgressView:
+    """That of a flag."""
+    return _view(subject(release.flag), release.progress, None, len(release.rollout.steps))
 
 
 def progress_view(service: str, pin: Pin, system: System) -> wire.ProgressView:
     """One of them; *pin* has a progress."""
     found = pin.progress
     assert found is not None  # noqa: S101 - the caller has looked
+    stable = pin.stable.release if pin.stable is not None else None
+    return _view(service, found, stable, len(system.services[service].rollout.steps))
+
+
+def _view(name: str, found: Progress, stable: int | None, steps: int) -> wire.ProgressView:
     return wire.ProgressView(
-        service=service,
+        service=name,
         release=found.release,
-        stable=pin.stable.release if pin.stable is not None else None,
+        stable=stable,
         state=found.state,
         weight=found.shown,
         step=found.step + 1,
-        steps=len(system.services[service].rollout.steps) + 1,
+        steps=steps + 1,
         since=found.since,
         reason=found.reason,
         allowed=tuple(allowed(found.state)),

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from atoll import wire
-from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
+from atoll.errors import Refused
 from atoll.operations.views.graph import graph
 from atoll.operations.views.progress import progress
 from atoll.operations.views.status import status
+from atoll.server.api.answers import answer, body, guarded, number
+from atoll.server.api.flags import flag_routes
 from atoll.server.surface import Surface
 
-STATUS = {Refused: 422, Conflict: 409, Unavailable: 503, Failed: 500}
-BIGGEST_REQUEST = 8 * 1024 * 1024
-LONGEST_NUMBER = 18
 NDJSON = "application/x-ndjson"
 
 
@@ -44,6 +42,7 @@ def app(surface: Surface) -> Starlette:
             Route("/v1/transitions", guarded(do.transitions)),
             Route("/v1/events", guarded(do.events)),
             Route("/v1/logs", guarded(do.logs)),
+            *flag_routes(surface.flags),
         ]
     )
 
@@ -64,23 +63,23 @@ class _Handlers:
         return answer(graph(self._surface.store.system()[1]))
 
     async def plan(self, request: Request) -> Response:
-        return answer(await self._surface.desk.plan(await body(request)))
+        return answer(await self._surface.desk.plan(await body(request, wire.ApplyRequest)))
 
     async def apply(self, request: Request) -> Response:
-        return answer(await self._surface.desk.apply(await body(request)))
+        return answer(await self._surface.desk.apply(await body(request, wire.ApplyRequest)))
 
     async def deploy(self, request: Request) -> Response:
-        return answer(self._surface.desk.deploy(await body(request)))
+        return answer(self._surface.desk.deploy(await body(request, wire.ApplyRequest)))
 
     async def rollback(self, request: Request) -> Response:
         return answer(self._surface.desk.rollback(request.query_params.get("service", "")))
 
     async def steer(self, request: Request) -> Response:
-        return answer(self._surface.desk.steer(wire.decode(await request.body(), wire.SteerRequest)))
+        return answer(self._surface.desk.steer(await body(request, wire.SteerRequest)))
 
     async def progress(self, _: Request) -> Response:
         store = self._surface.store
-        return answer(progress(store.system()[1], store.pins()))
+        return answer(progress(store.system()[1], store.pins(), store.flags.releases.on_their_way()))
 
     async def down(self, _: Request) -> Response:
         return answer(self._surface.desk.down())
@@ -119,46 +118,6 @@ class _Handlers:
         if service is not None:
             self._surface.desk.recognise(service)
         return service
-
-
-def answer(value: object, code: int = 200) -> Response:
-    """A JSON response."""
-    return Response(wire.encode(value), status_code=code, media_type="application/json")
-
-
-def guarded(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Turn our errors into refusals with a fitting status."""
-
-    async def handle(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except AtollError as error:
-            code = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-            kind = next((k.__name__ for k in STATUS if isinstance(error, k)), "Failed")
-            return answer(wire.Refusal(kind, error.message, error.hint), code)
-
-    return handle
-
-
-async def body(request: Request) -> wire.ApplyRequest:
-    """The request's body. Raises `errors.Refused` where it is too big or not of that shape."""
-    data = b""
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > BIGGEST_REQUEST:
-            raise Refused("the request is larger than 8 MiB")
-    try:
-        return wire.decode(data, wire.ApplyRequest)
-    except msgspec.DecodeError as error:
-        raise Refused(f"the request is not understood: {error}") from error
-
-
-def number(request: Request, name: str, default: int) -> int:
-    """A whole number from the query. Raises `errors.Refused` where it is none that the store could hold."""
-    text = request.query_params.get(name, str(default))
-    if not text.isdecimal() or len(text) > LONGEST_NUMBER:
-        raise Refused(f"{name} has to be a whole number, not {text!r}")
-    return int(text)
 
 
 async def _lines(values: AsyncIterator[object]) -> AsyncIterator[bytes]:

@@ -58,7 +58,7 @@ async def take_frame(surface: Surface, number: int) -> Frame:
     return Frame(
         number,
         wire.encode(status(snapshot)),
-        wire.encode(progress(snapshot.system, snapshot.pins)),
+        wire.encode(progress(snapshot.system, snapshot.pins, surface.store.flags.releases.on_their_way())),
         wire.encode(graph(snapshot.system)),
         surface.store.events(0, EVENTS_SHOWN),
     )

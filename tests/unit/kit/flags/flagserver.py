@@ -33,8 +33,8 @@ def document(variant="off", **flags):
 class FlagServer:
     """What the control plane will serve, as the client's module says it."""
 
-    def __init__(self, path=None, prefix=""):
-        self.path, self.prefix = path, prefix
+    def __init__(self, path=None, prefix="", tls=None):
+        self.path, self.prefix, self.tls = path, prefix, tls
         self.body, self.etag = json.dumps(document()).encode(), '"1"'
         self.status, self.headers, self.kind = 200, {}, "application/json"
         self.beat, self.chunked, self.stream = 0.05, True, True
@@ -52,7 +52,7 @@ class FlagServer:
 
     @property
     def url(self):
-        where = f"unix://{self.path}:" if self.path else f"http://127.0.0.1:{self.port}"
+        where = f"unix://{self.path}:" if self.path else f"http{'s' * bool(self.tls)}://127.0.0.1:{self.port}"
         return (where + self.prefix).rstrip(":")
 
     def start(self):
@@ -93,6 +93,8 @@ class FlagServer:
         self.server = Server(str(self.path) if self.path else ("127.0.0.1", self.port), Handler)
         if not self.path:
             self.port = self.server.socket.getsockname()[1]
+        if self.tls is not None:
+            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 

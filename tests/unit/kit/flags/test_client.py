@@ -2,7 +2,9 @@ import asyncio
 import gc
 import json
 import os
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from flagserver import FlagServer, document, flag, until
+from flagserver import PATIENCE, FlagServer, document, flag, until
 
 from atoll.kit import clock, subscribe
 from atoll.kit.flags import FlagClient, InvalidFlags, Notice
@@ -55,6 +57,49 @@ def test_a_stream_that_ends_with_its_connection(tcp, client):
     until(lambda: tcp.streams == 1)
     tcp.publish(document("on"))
     assert until(lambda: flags.boolean("f", False)) < 1.0
+
+
+@pytest.fixture
+def tls(tmp_path):
+    """A server with a certificate for an address, signed by itself; `trusted` is the file that says to believe it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    made = []
+
+    def make(address):
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        asked = ("-nodes", "-days", "2", "-subj", "/CN=flags", "-addext", f"subjectAltName=IP:{address}")
+        new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+        subprocess.run([openssl, *new, *asked, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        made.append(FlagServer(tls=context).start())
+        made[-1].trusted = str(certificate)
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def test_over_tls(tls, client, monkeypatch):
+    server = tls("127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", server.trusted)
+    flags = client(server.url)
+    assert flags.ready(PATIENCE)
+    server.publish(document("on"))
+    until(lambda: flags.boolean("f", False))
+
+
+@pytest.mark.parametrize(("address", "trusted"), [("127.0.0.1", False), ("127.0.0.2", True)])
+def test_over_tls_only_who_is_believed(tls, client, monkeypatch, address, trusted):
+    server = tls(address)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", server.trusted)
+    flags = client(server.url)
+    until(lambda: "certificate verify failed" in flags.problem)
+    assert (flags.flags, server.asked) == (None, [])
 
 
 def test_what_is_asked_for(tcp, client):

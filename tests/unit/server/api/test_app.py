@@ -7,7 +7,8 @@ import pytest
 
 from atoll import wire
 from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
-from atoll.server.api.app import BIGGEST_REQUEST, app
+from atoll.server.api.answers import BIGGEST_REQUEST
+from atoll.server.api.app import app
 
 
 @pytest.fixture

@@ -1,0 +1,156 @@
+"""The system's feature flags: every version of their document, who wrote it and why, and how old each flag is."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from atoll.errors import Conflict, Unavailable
+from atoll.kit.flags import everybody
+from atoll.store.flag_releases import FlagReleases
+from atoll.values.hashing import digest
+
+VERSIONS_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes a version, when (seconds since the epoch), what it does in a few words, and why."""
+
+    at: float
+    actor: str
+    deed: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of the document. `etag` names exactly this one."""
+
+    number: int
+    author: Author
+    text: str
+
+    @property
+    def etag(self) -> str:
+        """Its number and digest, so that it names another document in another state file."""
+        return f"{self.number}-{digest(self.text.encode())[:12]}"
+
+    def document(self) -> dict[str, Any]:
+        """The document, anew for everybody who asks."""
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """Since when a flag is there, and since when everybody gets its variant `only` (None: that depends)."""
+
+    since: float
+    only: str | None
+    only_since: float
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """A document as it is kept: the same text for the same document."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+NOTHING = Version(0, Author(0.0, "", "", ""), '{"flags":{}}')
+
+
+class FlagStore:
+    """
+    A part of the `Store`, over its connection. What is written has been checked.
+
+    `listeners` are called after every change of what is served. `releases` are those of flags.
+    """
+
+    def __init__(
+        self, database: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[sqlite3.Connection]]
+    ) -> None:
+        self._db = database
+        self._transaction = transaction
+        self.listeners: list[Callable[[], None]] = []
+        self.releases = FlagReleases(database, transaction, self.announce)
+        self._current = self._newest()
+
+    def current(self) -> Version:
+        """The version that is served; number 0, without a flag, before the first."""
+        return self._current
+
+    def version(self, number: int) -> Version | None:
+        """An earlier version, None where it is not there (any more)."""
+        row = self._db.execute(f"{_SELECT} WHERE number = ?", (number,)).fetchone()
+        return _version(row) if row else None
+
+    def history(self, limit: int = 50) -> tuple[Version, ...]:
+        """The newest versions, newest first."""
+        return tuple(_version(row) for row in self._db.execute(f"{_SELECT} ORDER BY number DESC LIMIT ?", (limit,)))
+
+    def ages(self) -> dict[str, Age]:
+        """How old each flag is."""
+        rows = self._db.execute("SELECT flag, since, only, only_since FROM flag_ages")
+        return {flag: Age(*row) for flag, *row in rows}
+
+    def write(self, document: Mapping[str, Any], author: Author, *, before: str) -> Version:
+        """
+        Make *document* what is served, whole or not at all.
+
+        Raises `errors.Conflict` where the version that it was made from, by its etag *before*, is not the current one.
+        Raises `errors.Unavailable` where it cannot be written down.
+        """
+        if before != self._current.etag:
+            raise Conflict(
+                f"the flags have changed since they were read: {self._current.author.actor or 'nobody'} wrote version"
+                f" {self._current.number}",
+                hint="look again with `atoll flags show`, then change that",
+            )
+        text = as_text(document)
+        try:
+            with self._transaction() as db:
+                row = db.execute(
+                    "INSERT INTO flag_documents (at, actor, deed, reason, document) VALUES (?, ?, ?, ?, ?)"
+                    " RETURNING number",
+                    (author.at, author.actor, author.deed, author.reason, text),
+                ).fetchone()
+                db.execute("DELETE FROM flag_documents WHERE number <= ?", (row[0] - VERSIONS_KEPT,))
+                self._grow(db, document["flags"], author.at)
+        except sqlite3.OperationalError as error:
+            raise Unavailable(
+                f"the flags cannot be written down ({error}): nothing was changed",
+                hint="make room and allow writing in the state directory, then ask again",
+            ) from error
+        self._current = Version(row[0], author, text)
+        self.announce()
+        return self._current
+
+    def announce(self) -> None:
+        """Tell everybody who serves flags that something has changed."""
+        for listener in self.listeners:
+            listener()
+
+    def _grow(self, db: sqlite3.Connection, flags: Mapping[str, Any], at: float) -> None:
+        before = self.ages()
+        db.executemany("DELETE FROM flag_ages WHERE flag = ?", [(flag,) for flag in before if flag not in flags])
+        for flag, definition in flags.items():
+            only, old = everybody(definition), before.get(flag)
+            if old is None or old.only != only:
+                since = old.since if old is not None else at
+                db.execute("INSERT OR REPLACE INTO flag_ages VALUES (?, ?, ?, ?)", (flag, since, only, at))
+
+    def _newest(self) -> Version:
+        found = self.history(limit=1)
+        return found[0] if found else NOTHING
+
+
+_SELECT = "SELECT number, at, actor, deed, reason, document FROM flag_documents"
+
+
+def _version(row: tuple[int, float, str, str, str, str]) -> Version:
+    number, at, actor, deed, reason, text = row
+    return Version(number, Author(at, actor, deed, reason), text)

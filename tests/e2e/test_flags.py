@@ -96,8 +96,8 @@ def got(system):
 
 
 def test_a_kill_is_there_at_once_and_flags_go_on_without_a_control_plane(running):
-    said = running.run("flags", "kill", "new", "--reason", "it hurts").stdout
-    assert "it hits web" in said
+    with Client(running.places.socket) as control:
+        assert "it hits web" in control.change_flag(wire.FlagChange("new", "kill", "test", "it hurts")).words
     until(lambda: kit(running)["variant"] == "off", what="the kill")
     running.kill_control_plane()
     until(lambda: kit(running)["problem"], what="a client that knows")

@@ -185,8 +185,9 @@ def test_the_how_to_names_commands_that_exist_and_files_that_are_right():
     assert (declared, lint(json.loads(text), today=date(2026, 11, 25))) == (("new-checkout",), [])
     said = [shlex.split(line, comments=True) for line in re.findall(r"^\$ atoll (.*)$", PAGE, re.MULTILINE)]
     assert len(said) > 10
+    above = click.Context(main.atoll, info_name="atoll", help_option_names=["-h", "--help"])
     for words in said:
         command, rest = main.atoll.commands[words[0]], words[1:]
         if isinstance(command, click.Group):
             command, rest = command.commands[rest[0]], rest[1:]
-        command.make_context(command.name, rest)  # or it is refused
+        command.make_context(command.name, rest, parent=above)  # or it is refused

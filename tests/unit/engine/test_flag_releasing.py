@@ -24,7 +24,7 @@ RPS = 200
 
 
 @asynccontextmanager
-async def traffic(house, new_fails=0.0, old_fails=0.0, name="new"):
+async def traffic(house, new_fails=0.0, name="new"):
     """What the proxies would count: four instances answer, and say what each request got while it is released."""
     chance = random.Random(7)
     totals: dict[tuple[str, str], list[int]] = {}
@@ -36,7 +36,7 @@ async def traffic(house, new_fails=0.0, old_fails=0.0, name="new"):
             if flag is None or house.store.flags.releases.find(name) is None:
                 continue
             for variant, share in (shares(flag) or {}).items():
-                fails = new_fails if variant == "on" else old_fails
+                fails = new_fails if variant == "on" else 0.0
                 for ip in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"):
                     total = totals.setdefault((ip, variant), [0, 0])
                     for _ in range(round(RPS / 4 * share / 100 / 4)):
@@ -125,16 +125,6 @@ def test_what_hurts_is_put_back_at_once_and_harms_few(live):
         assert any("(judge): canary" in text for text in house.texts("release"))
         rows = house.store._db.execute("SELECT actor FROM transitions WHERE signal = 'abort'").fetchall()
         assert rows == [("judge",)]
-
-    live(story)
-
-
-def test_an_old_variant_that_fails_as_often_is_no_reason(live):
-    async def story(house):
-        write(house, new=OFF)
-        async with traffic(house, new_fails=0.01, old_fails=0.01):
-            begin(house)
-            await house.until(lambda: past(house) == [(1, "released")], seconds=3600)
 
     live(story)
 
@@ -245,8 +235,7 @@ def test_the_guard_takes_it_out_for_a_moment_and_puts_it_in_again(live):
                 total[1] += 3 if variant == "on" else 0  # a hiccup of all that is new
             await house.until(lambda: house.store.flags.releases.find("new").progress.paused)
             assert flag(house) == OFF
-            await house.until(lambda: past(house) == [(1, "released")], seconds=3600)
-        assert steps(house)[:4] == [0, 10, 0, 10]
+            await house.until(lambda: steps(house) == [0, 10, 0, 10])
 
     live(story)
 
@@ -286,6 +275,6 @@ def test_names_that_no_header_holds_are_found_all_the_same(live):
         write(house, **{"näw, very": OFF})
         async with traffic(house, name="näw, very"):
             begin(house, "näw, very")
-            await house.until(lambda: past(house, "näw, very") == [(1, "released")], seconds=1800)
+            await house.until(lambda: house.store.flags.releases.find("näw, very").progress.step == 1)
 
     live(story)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from atoll.kit.flags.seen import HEADER, header, watching
@@ -41,23 +40,18 @@ class FlagMiddleware:
 
 
 class _Request:
-    """One request, its context and what it has got."""
+    """One request and what it has got."""
 
     def __init__(self, environ: Environ, start_response: StartResponse) -> None:
         self._environ = environ
         self._start_response = start_response
         self._seen: dict[str, str] = {}
         self._answered = False
-        self._context: Context = copy_context()
 
     def run(self, step: Callable[[], T]) -> T:
-        """A step of it. A body made step by step is made in the same context as what came before it."""
-
-        def watched() -> T:
-            with watching(self._seen):
-                return step()
-
-        return self._context.run(watched)
+        """A step of it: what is evaluated in here is seen."""
+        with watching(self._seen):
+            return step()
 
     def start(self, status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
         """The application's `start_response`."""
@@ -77,7 +71,7 @@ class _Request:
 
 
 class _Body:
-    """A body whose steps run in the request's context."""
+    """A body whose steps belong to the request."""
 
     def __init__(self, body: Iterable[bytes], request: _Request) -> None:
         self._body = body

@@ -1,6 +1,7 @@
 """Flags on real parts: declared, set, asked for from a sandbox, changed, refused; they outlive the control plane."""
 
 import json
+import re
 import shutil
 import urllib.request
 from pathlib import Path
@@ -80,9 +81,18 @@ def test_a_release_says_what_each_answer_was_made_with_and_is_put_back(running):
             said, variant = header(running, str(user))
             assert said == f"new={variant}"
         assert [(p.service, p.state, p.weight) for p in control.progress()] == [("flag:new", "canary", 50)]
+        until(lambda: counted(running, control), what="answers of both kinds in the proxies' counts")
     running.run("abort", "flag:new", "--reason", "enough")
     until(lambda: got(running) == {None}, what="the flag as it was")
     assert {header(running, str(user))[1] for user in range(20)} == {"off"}
+
+
+def counted(system, control):
+    """Whether the judge has seen answers with either variant."""
+    got(system)
+    (view,) = control.progress()
+    found = re.match(r"canary 0 of (\d+) bad, stable 0 of (\d+);", view.evidence)
+    return found is not None and all(map(int, found.groups()))
 
 
 def header(system, user):

@@ -127,7 +127,10 @@ class Engine:
         if system is None:
             return
         try:
-            target = design(system, self.changing.pins, self.observed, self.blueprint, self.parts.host)
+            counting = self.flag_releasing.counting
+            target = design(
+                system, self.changing.pins, self.observed, self.blueprint, self.parts.host, counting=counting
+            )
         except Failed as error:
             self.problems = (error.message,)
             return

@@ -44,7 +44,11 @@ class _Followed:
 
 
 class FlagReleasing:
-    """Moves releases of flags on. `judging` says whether one is judged now."""
+    """
+    Moves releases of flags on.
+
+    `judging` says whether one is judged now, `counting` whether the proxies are to count what answers say of flags.
+    """
 
     def __init__(self, parts: Parts, record: Callable[[Happening], None], poke: Callable[[], None]) -> None:
         self._parts = parts
@@ -56,12 +60,14 @@ class FlagReleasing:
         self._flows = Flows()
         self._foreseen: set[tuple[str, int]] = set()
         self.judging = False
+        self.counting = False
 
     async def look(self) -> None:
         """Ask the proxies what became of each variant, where a judge wants to know."""
         releases = self._flags.releases.on_their_way()
         watched = {r.flag for r in releases if r.progress.state in WATCHED}
         self.judging = any(r.progress.state in JUDGED for r in releases)
+        self.counting = bool(watched)
         self._flows.keep(watched)
         self._calls = ()
         if not watched:

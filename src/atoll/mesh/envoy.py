@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from atoll.values.histograms import quantile
 
 LOOK = 0.1  # seconds between looks at instances that come or go
 TIDY = 60.0
+FAILED = 500
 
 
 class EnvoyMesh:
@@ -128,8 +129,20 @@ class EnvoyMesh:
         return tuple(found.values())
 
     async def flag_calls(self) -> tuple[FlagCalls, ...]:
-        """Nothing is counted by variant yet: releases of flags hold, and a person decides."""
-        return ()
+        """Per address, proxy, flag and variant, how the calls ended whose answers named it."""
+        found: dict[tuple[str, str, int, str, str], FlagCalls] = {}
+        for proxy in ir.PROXIES:
+            for answers in await admin.answers(self._admin(proxy)):
+                for flag, variant in _named(answers.said):
+                    key = (proxy, answers.ip, answers.port, flag, variant)
+                    before = found.get(key, FlagCalls(*key, 0, 0))
+                    failed = answers.status >= FAILED
+                    found[key] = replace(
+                        before,
+                        success=before.success + (0 if failed else answers.count),
+                        error=before.error + (answers.count if failed else 0),
+                    )
+        return tuple(found.values())
 
     async def hot_restart(self) -> None:
         """Replace both proxies by new processes that take over their sockets. Nothing is lost."""
@@ -253,3 +266,11 @@ def _traffic(counts: list[admin.ClusterCount]) -> Traffic:
         p50=quantile(times, 0.5),
         p99=quantile(times, 0.99),
     )
+
+
+def _named(said: str) -> Iterator[tuple[str, str]]:
+    """The flags and variants in a header `NAME=VARIANT, NAME=VARIANT`."""
+    for one in said.split(","):
+        flag, sign, variant = one.strip().partition("=")
+        if flag and sign and variant:
+            yield flag, variant

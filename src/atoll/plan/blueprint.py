@@ -148,10 +148,15 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """The whole target. `generation` grows by one with every change and fences every port call."""
+    """
+    The whole target. `generation` grows by one with every change and fences every port call.
+
+    With `counting` it is counted what answers say about flags, as one is being released.
+    """
 
     system: str
     generation: int
     gateway: Gateway
     workloads: Mapping[str, Workload]
     cursor: int = 0  # the last network number or port offset given out; numbers are reused as late as possible
+    counting: bool = False

@@ -57,9 +57,17 @@ class _Book:
         raise Failed(f"all {last} {what} for instances are in use", hint="declare fewer instances")
 
 
-def design(system: System, pins: Mapping[str, Pin], observed: Observed, parent: Blueprint, host: Host) -> Blueprint:
+def design(
+    system: System,
+    pins: Mapping[str, Pin],
+    observed: Observed,
+    parent: Blueprint,
+    host: Host,
+    *,
+    counting: bool = False,
+) -> Blueprint:
     """
-    Resolve intent into a target that leaves nothing to choose later.
+    Resolve intent into a target that leaves nothing to choose later; *counting* as in a Blueprint.
 
     Returns *parent* itself when nothing would change, and while the runtimes are silent: what cannot be seen may be
     there, and nothing may be decided about it. A workload that is settled and whose inputs are the same objects as
@@ -71,7 +79,8 @@ def design(system: System, pins: Mapping[str, Pin], observed: Observed, parent: 
         return parent
     book: _Book | None = None
     workloads: dict[str, Workload] = {}
-    changed = parent.gateway != system.gateway or parent.system != system.name
+    head = (system.name, system.gateway, counting)
+    changed = (parent.system, parent.gateway, parent.counting) != head
     for name in _names(system, parent):
         service, before = system.services.get(name), parent.workloads.get(name)
         pin = pins.get(name, _NO_PIN)
@@ -94,7 +103,7 @@ def design(system: System, pins: Mapping[str, Pin], observed: Observed, parent: 
             else replace(parent, workloads=workloads)
         )
     cursor = book.cursor if book is not None else parent.cursor
-    return Blueprint(system.name, parent.generation + 1, system.gateway, workloads, cursor)
+    return Blueprint(system.name, parent.generation + 1, system.gateway, workloads, cursor, counting)
 
 
 def wake_at(blueprint: Blueprint, observed: Observed) -> float | None:

@@ -50,6 +50,7 @@ class _Head:
     generation: int
     gateway: Gateway
     cursor: int
+    counting: bool = False
 
 
 class Store:
@@ -366,11 +367,11 @@ class Store:
         head = wire.decode(row[0], _Head)
         rows = self._db.execute("SELECT service, workload FROM workloads")
         workloads = {name: self._packing.workload(data) for name, data in rows}
-        return Blueprint(head.system, head.generation, head.gateway, workloads, head.cursor)
+        return Blueprint(head.system, head.generation, head.gateway, workloads, head.cursor, head.counting)
 
     def save(self, blueprint: Blueprint, parent: Blueprint) -> None:
         """Make *blueprint* the target; only workloads that differ from *parent*'s are written."""
-        head = _Head(blueprint.system, blueprint.generation, blueprint.gateway, blueprint.cursor)
+        head = _Head(blueprint.system, blueprint.generation, blueprint.gateway, blueprint.cursor, blueprint.counting)
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO blueprint (id, head) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET head = ?1",

@@ -129,6 +129,21 @@ def test_what_hurts_is_put_back_at_once_and_harms_few(live):
     live(story)
 
 
+def test_the_proxies_count_what_answers_say_while_a_flag_is_released_and_only_then(live):
+    async def story(house):
+        await house.settle(house.ask("{web: {source: web}}"))
+        write(house, new=OFF)
+        assert not house.engine.blueprint.counting
+        begin(house)
+        await house.until(lambda: house.engine.blueprint.counting)
+        assert house.mesh.published[-1].counting
+        house.store.ask("flag:new", "abort", "ada", "", 0.0)
+        await house.until(lambda: not house.engine.blueprint.counting)
+        assert not house.mesh.published[-1].counting
+
+    live(story)
+
+
 def test_without_data_it_holds_and_is_never_passed(live):
     async def story(house):
         write(house, new=OFF)

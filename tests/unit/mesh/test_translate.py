@@ -10,7 +10,7 @@ from atoll.mesh import ir
 from atoll.mesh.snapshot import Kind, Snapshots
 from atoll.mesh.translate import names
 from atoll.mesh.translate.blueprint import translate
-from atoll.plan.blueprint import Stage
+from atoll.plan.blueprint import Split, Stage
 
 SHOP = """
 system: shop
@@ -82,6 +82,16 @@ def test_without_root_the_gateway_knows_one_way_only(shop, namespaces, topology)
     assert set(items(made, ir.GATEWAY, ir.Cluster)) == {names.INGRESS}
     assert {names.INGRESS} < set(items(made, ir.MESH, ir.Listener))
     assert items(made, ir.MESH, ir.Cluster)["@gateway->orders"].source_netns is None
+
+
+def test_what_is_counted_beside_is_switched_on_where_somebody_wants_to_know(shop, namespaces, topology):
+    mesh = translate(shop, topology(), namespaces(shop))
+    orders = replace(shop.workloads["orders"], split=Split(1, 2, 5))
+    beside = replace(shop, workloads={**shop.workloads, "orders": orders})
+    for blueprint, on in ((shop, ()), (beside, (ir.MEASURED,)), (replace(shop, counting=True), (ir.FLAGS_COUNTED,))):
+        made = translate(blueprint, topology(), namespaces(blueprint), mesh).mesh
+        for proxy in ir.PROXIES:
+            assert items(made, proxy, ir.Switches)[ir.SWITCHES].on == on
 
 
 def test_a_workload_that_is_the_same_object_is_not_translated_again(shop, namespaces, topology):

@@ -167,6 +167,9 @@ def test_a_blueprint_comes_back_and_only_what_changed_is_written(store, shop, re
     store.save(second, first)
     assert len(writes) == 1
     assert store.blueprint() == second
+    counting = design(fewer, pins, seen, second, Host("/run/x"), counting=True)
+    store.save(counting, second)
+    assert (store.blueprint().counting, store.blueprint().generation) == (True, second.generation + 1)
 
 
 def test_instances_that_are_read_share_their_recipe(store, shop, release):

@@ -62,13 +62,20 @@ def translate(
         shares[name] = old.mesh.shares[name] if same else _share(workload, callees, namespaces, topology)
     routed = {n: w for n, w in workloads.items() if w.routes}
     declared = tuple(e for w in workloads.values() for e in w.egress)
-    switches = ir.Switches(ir.SWITCHES, (ir.MEASURED,) if any(w.split for w in workloads.values()) else ())
+    switches = ir.Switches(ir.SWITCHES, tuple(_switched_on(blueprint)))
     routes = tuple((n, w.routes, w.split) for n, w in routed.items())
     basis = (blueprint.gateway, routes, declared, topology, switches)
     bases[PLATFORM] = basis
     same = old.bases.get(PLATFORM) == basis
     shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared, switches)
     return Translation(ir.Mesh(shares), bases, namespaces)
+
+
+def _switched_on(blueprint: Blueprint) -> Iterator[str]:
+    if any(w.split for w in blueprint.workloads.values()):
+        yield ir.MEASURED
+    if blueprint.counting:
+        yield ir.FLAGS_COUNTED
 
 
 def _same(old: tuple[object, ...] | None, new: tuple[object, ...]) -> bool:

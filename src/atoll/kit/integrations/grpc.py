@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 
 from atoll.kit.carriers import retry_headers
-from atoll.kit.deadline import check, deadline, remaining
+from atoll.kit.deadlines import check, deadline, remaining
 from atoll.kit.pipeline import Pipeline
 from atoll.kit.verdict import FAIL, IGNORE, OK, RETRY, Verdict, throttled
 from atoll.kit.verdict import classify as default_classify

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Literal
 
 from atoll.kit import clock, events
-from atoll.kit.errors import CircuitOpen
+from atoll.kit.faults import CircuitOpen
 from atoll.kit.forks import renew_in_child
 from atoll.kit.policy import Breaker
 from atoll.kit.verdict import Classify

@@ -247,3 +247,56 @@ def test_attempts_do_not_wait_longer_than_the_budget():
                 with attempt:
                     raise OSError
         assert clock.now() == began
+
+
+@pytest.mark.parametrize("calls", [1, 127, 128, 129, 300])
+def test_every_call_is_counted_though_few_look_at_the_clock(calls):
+    with virtual_time():
+        policy = Policy("p", retry=Retry(1, base=0, cap=0, budget=RetryBudget(ratio=0.5, floor=0)))
+        for _ in range(calls):
+            policy.run(int)
+        state = policy.state()["retry"]
+        assert (state["calls"], state["recent_calls"], state["retries"]) == (calls, calls, 0)
+        granted = 0
+        for _ in range(calls + 10):
+            flaky = Flaky(OSError(), OSError())
+            with pytest.raises(OSError):
+                policy.run(flaky)
+            granted += flaky.calls - 1
+        assert granted == pytest.approx((2 * calls + 10) / 2, abs=1)
+        assert policy.state()["retry"]["recent_retries"] == granted
+
+
+def test_calls_that_nobody_looked_at_are_taken_to_have_come_evenly():
+    with virtual_time() as clock:
+        policy = Policy("p", retry=Retry(1, budget=RetryBudget(window=10)))
+        for _ in range(100):
+            policy.run(int)
+        clock.advance(40)
+        state = policy.state()["retry"]
+        assert (state["calls"], state["recent_calls"]) == (100, 25)
+        clock.advance(11)
+        assert policy.state()["retry"]["recent_calls"] == 0
+
+
+def test_calls_leave_the_window_with_time():
+    with virtual_time() as clock:
+        policy = Policy("p", retry=Retry(1, budget=RetryBudget(window=10)))
+        for _ in range(20):
+            for _ in range(128):
+                policy.run(int)
+            clock.advance(1)
+        assert policy.state()["retry"]["recent_calls"] == pytest.approx(10 * 128, abs=128)
+
+
+def test_a_stream_counts_as_a_call():
+    with virtual_time():
+        policy = Policy("p", retry=Retry(1))
+
+        @policy
+        def numbers():
+            yield 1
+
+        for _ in range(130):
+            assert list(numbers()) == [1]
+        assert policy.state()["retry"]["calls"] == 130

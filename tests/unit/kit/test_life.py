@@ -294,8 +294,11 @@ def test_all_parts_can_be_renewed():
 
 
 def test_every_state_hears_of_a_fork():
-    from atoll.kit.forks import _renew_all
+    from atoll.kit.forks import _kept, _renew_all
 
+    hedged = Policy("q", hedge=Hedge(), idempotent=True)
+    whole = Policy("p", bulkhead=Bulkhead(), breaker=Breaker(), rate=Rate(5), retry=Retry(), fallback=Fallback())
+    assert {part for each in (hedged, whole) for part in each.parts if hasattr(part, "renew")} <= set(_kept)
     policy = Policy("p", bulkhead=Adaptive(start=4))
     policy.parts[0].permits.free.pop()
     _renew_all()

@@ -210,8 +210,10 @@ class CircuitBreaker:
             if isinstance(tally, Lease):
                 tally.slow_probe = True
             elif tally is self.tally:
+                now = clock.now()
+                tally.recent(now)  # it began long ago, but counts now
                 tally.slow += 1
-                self._judge(tally, clock.now(), more=1)
+                self._judge(tally, now, more=1)
 
     # What a person does.
 

@@ -95,8 +95,6 @@ class Retrying:
     def begin(self) -> None:
         """Counts a first try. The generated lines do this themselves."""
         self.left -= 1
-        if self.left <= 0:
-            self.look()
 
     def look(self) -> float:
         """

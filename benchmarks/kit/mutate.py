@@ -84,8 +84,10 @@ def main() -> None:
         ]
         tests += [
             f"{scratch}/tests/test_{each}.py"
-            for each in ("breaker", "retry", "timeout", "deadline", "bulkhead", "model")
+            for each in ("breaker", "retry", "timeout", "deadline", "bulkhead", "parts", "life", "model")
         ]
+        if subprocess.run(tests, env=environment, cwd=scratch, capture_output=True, check=False).returncode:
+            sys.exit("the tests fail without any mutant: nothing can be learned")
         for module in given.modules:
             path = Path(scratch, "src/atoll/kit", module)
             original = path.read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
-from atoll.kit import Attempt, Breaker, Guard, Policy, Retry, deadline, remaining
+from atoll.kit import Attempt, Breaker, Experiment, Guard, Policy, Result, Retry, deadline, experiment, remaining
 
 policy = Policy("payments", retry=Retry(2), breaker=Breaker(), timeout=0.5)
 
@@ -39,7 +39,38 @@ class Client:
     def put(self, key: str) -> None: ...
 
 
+def new_refund(order: int) -> bytes:
+    return b""
+
+
+def count(result: Result) -> None:
+    assert_type(result.experiment, str)
+
+
+pricing = experiment("refund", candidate=new_refund, run_if=lambda order: order > 3, publish=count)
+
+
+@pricing
+def old_refund(order: int) -> bytes:
+    return b""
+
+
+async def new_charge(order: int, *, note: str = "") -> str:
+    return note
+
+
+compared = experiment("charge", candidate=new_charge)(charge)
+
+
+def trials() -> None:
+    assert_type(pricing.name, str)
+    assert_type(old_refund(1), bytes)
+    whole: Experiment[[int]] = pricing
+    assert whole.drain()
+
+
 async def use() -> None:
+    assert_type(await compared(1, note="x"), str)
     assert_type(await charge(1, note="x"), str)
     assert_type(refund(1), bytes)
     assert_type(await policy.call(charge, 1, note="x"), str)
@@ -67,6 +98,9 @@ async def use() -> None:
 
 
 async def misuse() -> None:
+    old_refund("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pricing(str.upper)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    experiment("refund", candidate=new_refund, mode="before")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await charge("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await charge()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     policy.run(refund, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -7,52 +7,57 @@ What a Python service imports: resilience as one typed policy. Standard library 
 
     @payments
     async def charge(order: Order) -> Receipt: ...
+
+Names are loaded when they are first used, so that importing this costs a program that uses little of it little.
 """
 
 from __future__ import annotations
 
-from atoll.kit.attempts import Attempt, Attempts
-from atoll.kit.carriers import (
-    deadline_from,
-    deadline_from_message,
-    deadline_headers,
-    message_headers,
-    retry_headers,
-)
-from atoll.kit.deadline import Deadline, check, deadline, remaining, scopes
-from atoll.kit.dependency import Policy
-from atoll.kit.errors import (
-    AttemptTimeout,
-    BulkheadFull,
-    ChaosFault,
-    CircuitOpen,
-    DeadlineExceeded,
-    InvalidPolicy,
-    PolicyError,
-    PolicyWarning,
-    RateExceeded,
-    Rejected,
-    Unavailable,
-)
-from atoll.kit.events import Event, subscribe
-from atoll.kit.generate import Guard
-from atoll.kit.keyed import Keyed
-from atoll.kit.pipeline import Pipeline, policies
-from atoll.kit.policy import (
-    Adaptive,
-    Breaker,
-    Budget,
-    Bulkhead,
-    Chaos,
-    Fallback,
-    Hedge,
-    Rate,
-    Retry,
-    RetryBudget,
-    Timeout,
-)
-from atoll.kit.resilience.observe import Meter
-from atoll.kit.verdict import FAIL, IGNORE, OK, RETRY, Verdict, classify, errors, throttled
+TYPE_CHECKING = False  # as in `typing`, whose import would take longer than all of this
+if TYPE_CHECKING:
+    from atoll.kit.attempts import Attempt, Attempts
+    from atoll.kit.carriers import (
+        deadline_from,
+        deadline_from_message,
+        deadline_headers,
+        message_headers,
+        retry_headers,
+    )
+    from atoll.kit.deadlines import Deadline, check, deadline, remaining, scopes
+    from atoll.kit.dependency import Policy
+    from atoll.kit.events import Event, subscribe
+    from atoll.kit.faults import (
+        AttemptTimeout,
+        BulkheadFull,
+        ChaosFault,
+        CircuitOpen,
+        DeadlineExceeded,
+        InvalidPolicy,
+        PolicyError,
+        PolicyWarning,
+        RateExceeded,
+        Rejected,
+        Unavailable,
+    )
+    from atoll.kit.generate import Guard
+    from atoll.kit.keyed import Keyed
+    from atoll.kit.pipeline import Pipeline, policies
+    from atoll.kit.policy import (
+        Adaptive,
+        Breaker,
+        Budget,
+        Bulkhead,
+        Chaos,
+        Fallback,
+        Hedge,
+        Rate,
+        Retry,
+        RetryBudget,
+        Timeout,
+    )
+    from atoll.kit.resilience.observe import Meter
+    from atoll.kit.trials import Example, Experiment, Observation, Result, experiment, experiments
+    from atoll.kit.verdict import FAIL, IGNORE, OK, RETRY, Verdict, classify, errors, throttled
 
 __all__ = [
     "FAIL",
@@ -73,12 +78,15 @@ __all__ = [
     "Deadline",
     "DeadlineExceeded",
     "Event",
+    "Example",
+    "Experiment",
     "Fallback",
     "Guard",
     "Hedge",
     "InvalidPolicy",
     "Keyed",
     "Meter",
+    "Observation",
     "Pipeline",
     "Policy",
     "PolicyError",
@@ -86,6 +94,7 @@ __all__ = [
     "Rate",
     "RateExceeded",
     "Rejected",
+    "Result",
     "Retry",
     "RetryBudget",
     "Timeout",
@@ -98,6 +107,8 @@ __all__ = [
     "deadline_from_message",
     "deadline_headers",
     "errors",
+    "experiment",
+    "experiments",
     "message_headers",
     "policies",
     "remaining",
@@ -106,3 +117,59 @@ __all__ = [
     "subscribe",
     "throttled",
 ]
+
+# No name may be a module's as well: importing that would put the module in its place.
+_HOMES = {
+    "attempts": ("Attempt", "Attempts"),
+    "carriers": ("deadline_from", "deadline_from_message", "deadline_headers", "message_headers", "retry_headers"),
+    "deadlines": ("Deadline", "check", "deadline", "remaining", "scopes"),
+    "dependency": ("Policy",),
+    "events": ("Event", "subscribe"),
+    "faults": (
+        "AttemptTimeout",
+        "BulkheadFull",
+        "ChaosFault",
+        "CircuitOpen",
+        "DeadlineExceeded",
+        "InvalidPolicy",
+        "PolicyError",
+        "PolicyWarning",
+        "RateExceeded",
+        "Rejected",
+        "Unavailable",
+    ),
+    "generate": ("Guard",),
+    "keyed": ("Keyed",),
+    "pipeline": ("Pipeline", "policies"),
+    "policy": (
+        "Adaptive",
+        "Breaker",
+        "Budget",
+        "Bulkhead",
+        "Chaos",
+        "Fallback",
+        "Hedge",
+        "Rate",
+        "Retry",
+        "RetryBudget",
+        "Timeout",
+    ),
+    "resilience.observe": ("Meter",),
+    "trials": ("Example", "Experiment", "Observation", "Result", "experiment", "experiments"),
+    "verdict": ("FAIL", "IGNORE", "OK", "RETRY", "Verdict", "classify", "errors", "throttled"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, from the module it lives in. PEP 562."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = __import__(f"{__name__}.{home}", fromlist=(name,))
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atoll.kit.errors import DeadlineExceeded
+from atoll.kit.faults import DeadlineExceeded
 from atoll.kit.latency import Latency
 
 _ENOUGH = 20  # requests before the median means something

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from atoll.kit import clock
-from atoll.kit.deadline import deadline
+from atoll.kit.deadlines import deadline
 from atoll.kit.generate import Guard, runtime
 from atoll.kit.streams import Retries
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from math import inf, isfinite
 
 from atoll.kit import clock
-from atoll.kit.deadline import remaining
+from atoll.kit.deadlines import remaining
 from atoll.kit.pipeline import Pipeline
 from atoll.kit.policy import Retry
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 
 from atoll.kit import sense
-from atoll.kit.errors import InvalidPolicy
+from atoll.kit.faults import InvalidPolicy
 from atoll.kit.keyed import Keyed
 from atoll.kit.pipeline import Pipeline
 from atoll.kit.policy import (

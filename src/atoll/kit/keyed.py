@@ -9,7 +9,7 @@ from functools import wraps
 from threading import Lock
 from typing import Any, ParamSpec, TypeVar, cast
 
-from atoll.kit.errors import InvalidPolicy
+from atoll.kit.faults import InvalidPolicy
 from atoll.kit.forks import renew_in_child
 from atoll.kit.pipeline import Pipeline
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from threading import Event, Lock
 
 from atoll.kit import clock, events
-from atoll.kit.errors import BulkheadFull
+from atoll.kit.faults import BulkheadFull
 from atoll.kit.forks import renew_in_child
 from atoll.kit.scope import scope
 

@@ -13,8 +13,8 @@ from weakref import WeakSet
 
 from atoll.kit import sense
 from atoll.kit.attempts import Attempts, Terms
-from atoll.kit.errors import InvalidPolicy, PolicyWarning
 from atoll.kit.explain import explain
+from atoll.kit.faults import InvalidPolicy, PolicyWarning
 from atoll.kit.generate import Generated, Guard, Shape, generate
 from atoll.kit.policy import (
     Adaptive,

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any
 
 from atoll.kit import clock
-from atoll.kit.errors import DeadlineExceeded
+from atoll.kit.faults import DeadlineExceeded
 
 Scope = tuple[float, str, float, Any, Any]
 

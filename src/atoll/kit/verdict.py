@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from atoll.kit.errors import AttemptTimeout, DeadlineExceeded, Rejected
+from atoll.kit.faults import AttemptTimeout, DeadlineExceeded, Rejected
 
 Kind = Literal["ok", "fail", "retry", "throttled", "ignore"]
 

@@ -50,7 +50,7 @@ class Site:
         self.names: dict[str, Any] = {"clock": clock, "scope": scope}
         self._runtime = runtime
         self._used: dict[str, int] = {}
-        self._clock_is_read = False
+        self.clock_is_read = False  # so that `now` is the present for whatever comes next
 
     @property
     def runtime(self) -> ModuleType:
@@ -70,8 +70,8 @@ class Site:
 
     def now(self) -> str:
         """The line that makes `now` the present, or nothing where it already is."""
-        line = "" if self._clock_is_read else "now = clock.now()\n"
-        self._clock_is_read = True
+        line = "" if self.clock_is_read else "now = clock.now()\n"
+        self.clock_is_read = True
         return line
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from atoll.kit import Breaker, CircuitOpen, Policy, throttled
+from atoll.kit import OK, Breaker, CircuitOpen, Policy, errors, throttled
 from atoll.kit.testing import capture, force, virtual_time
 
 
@@ -354,3 +354,186 @@ def test_a_failed_probe_is_counted(clock):
     clock.advance(5)
     trip(policy, 1)
     assert policy.state()["breaker"]["failed"] == 2
+
+
+# What mutation testing found that nothing else noticed.
+
+
+def state(policy, *names):
+    found = policy.state()["breaker"]
+    return tuple(found[each] for each in names)
+
+
+def half_open(clock, **settings):
+    """A policy whose next calls are probes."""
+    policy = Policy("p", breaker=Breaker(**{"consecutive": 1, "open": 5, **settings}))
+    trip(policy, 1)
+    clock.advance(5)
+    return policy
+
+
+async def held(policy, answer):
+    """A call that is inside, with what ends it."""
+    release = asyncio.get_running_loop().create_future()
+
+    async def wait():
+        return await release
+
+    task = asyncio.create_task(policy.call(wait))
+    await asyncio.sleep(0)
+    return task, lambda: release.set_exception(answer) if isinstance(answer, Exception) else release.set_result(answer)
+
+
+def test_reset_empties_the_counts_of_a_closed_breaker(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=2))
+    trip(policy, 1)
+    policy.breaker.reset()
+    trip(policy, 1)
+    assert phase(policy) == "closed"
+    trip(policy, 1)
+    assert phase(policy) == "open"
+
+
+def test_a_probe_from_before_a_reset_says_nothing(clock):
+    async def main():
+        policy = half_open(clock)
+        probe, end = await held(policy, OSError("late"))
+        policy.breaker.reset()
+        end()
+        with pytest.raises(OSError):
+            await probe
+        assert phase(policy) == "closed"
+        assert state(policy, "failed") == (1,)
+
+    clock.run(main())
+
+
+def test_a_probe_whose_lease_ended_does_not_close_it(clock):
+    async def main():
+        policy = half_open(clock, lease=30)
+        lost, end = await held(policy, "well")
+        clock.advance(30)
+        present, _ = await held(policy, "well")
+        end()
+        assert await lost == "well"
+        assert phase(policy) == "half-open"
+        assert state(policy, "ok") == (0,)
+        present.cancel()
+
+    clock.run(main())
+
+
+def test_two_probes_are_two_in_all(clock):
+    async def main():
+        policy = half_open(clock, probes=2)
+        await policy.call(asyncio.sleep, 0)
+        assert phase(policy) == "half-open"
+        last, end = await held(policy, "well")
+        with pytest.raises(CircuitOpen):
+            await policy.call(asyncio.sleep, 0)
+        end()
+        await last
+        assert phase(policy) == "closed"
+        assert state(policy, "ok") == (2,)
+
+    clock.run(main())
+
+
+def test_a_refusal_says_when_to_come_back(clock):
+    async def main():
+        policy = half_open(clock, lease=0.5)
+        probe, _ = await held(policy, "well")
+        with pytest.raises(CircuitOpen) as refused:
+            await policy.call(asyncio.sleep, 0)
+        assert refused.value.retry_after == pytest.approx(0.5)
+        probe.cancel()
+        policy.breaker.force_open()
+        with pytest.raises(CircuitOpen, match="by hand") as refused:
+            await policy.call(asyncio.sleep, 0)
+        assert refused.value.retry_after == 0
+
+    clock.run(main())
+
+
+def test_a_probe_that_fails_in_a_way_that_is_well_counts_as_well(clock):
+    policy = Policy(
+        "p", breaker=Breaker(consecutive=1, open=5), classify=errors(fail=(OSError,), otherwise=lambda _: OK)
+    )
+    trip(policy, 1)
+    clock.advance(5)
+    with pytest.raises(KeyError):
+        policy.run({}.__getitem__, "absent")
+    assert phase(policy) == "closed"
+    assert state(policy, "ok", "failed") == (1, 1)
+
+
+def test_a_child_has_no_probes_on_their_way(clock):
+    async def main():
+        policy = half_open(clock)
+        probe, _ = await held(policy, "well")
+        policy.breaker.renew()
+        assert await policy.call(asyncio.sleep, 0, "mine") == "mine"
+        assert phase(policy) == "closed"
+        probe.cancel()
+
+    clock.run(main())
+
+
+def test_the_share_of_failures_is_of_all_calls(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=None, rate=0.5, min_calls=4))
+    for _ in range(3):
+        policy.run(well)
+    trip(policy, 2)
+    assert phase(policy) == "closed"
+    trip(policy, 1)
+    assert phase(policy) == "open"
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_call_longer_than_the_window_counts_when_it_ends(clock, succeeds):
+    def slow():
+        clock.advance(25)
+        if not succeeds:
+            raise OSError
+
+    policy = Policy("p", breaker=Breaker(consecutive=None, rate=1.0, slow=20, slow_rate=1.0, min_calls=1, window=10))
+    if succeeds:
+        policy.run(slow)
+    else:
+        with pytest.raises(OSError):
+            policy.run(slow)
+    assert phase(policy) == "open"
+
+
+def test_slow_is_more_than_the_limit_and_slow_failures_count_as_well(clock):
+    def takes(seconds, error=None):
+        clock.advance(seconds)
+        if error is not None:
+            raise error
+
+    policy = Policy("p", breaker=Breaker(consecutive=None, slow=2.0, slow_rate=0.5, min_calls=5, window=1e6))
+    policy.run(takes, 2.0)
+    for seconds in (2.0, 1.0, 0.0):
+        with pytest.raises(OSError):
+            policy.run(takes, seconds, OSError())
+    assert state(policy, "recent_slow", "recent_ok", "recent_failed", "phase") == (0, 1, 3, "closed")
+    with pytest.raises(OSError):
+        policy.run(takes, 3.0, OSError())
+    policy.run(takes, 3.0)
+    assert state(policy, "recent_slow", "phase") == (2, "closed")
+    policy.run(takes, 0.0)
+    policy.run(takes, 3.0)
+    assert state(policy, "recent_slow", "phase") == (3, "closed")
+    policy.run(takes, 3.0)
+    assert state(policy, "recent_slow", "phase") == (4, "closed")
+    policy.run(takes, 3.0)
+    assert phase(policy) == "open"
+
+
+def test_the_slow_call_itself_is_one_of_the_calls(clock):
+    policy = Policy("p", breaker=Breaker(consecutive=None, slow=2.0, slow_rate=0.5, min_calls=3))
+    policy.run(well)
+    policy.run(clock.advance, 2.5)
+    assert phase(policy) == "closed"
+    policy.run(clock.advance, 2.5)
+    assert phase(policy) == "open"

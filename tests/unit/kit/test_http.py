@@ -367,7 +367,7 @@ def test_what_a_grpc_status_says():
 
 def test_prometheus():
     client = pytest.importorskip("prometheus_client")
-    from atoll.kit import Breaker
+    from atoll.kit import Breaker, experiment
     from atoll.kit.integrations import prometheus as ours
 
     registry = client.CollectorRegistry()
@@ -377,6 +377,9 @@ def test_prometheus():
     labels = {"policy": "scraped", "part": "breaker", "value": "ok"}
     assert registry.get_sample_value("atoll_kit_state", labels) == 1
     assert registry.get_sample_value("atoll_kit_breaker_phase", {"policy": "scraped", "phase": "closed"}) == 1
+    one = experiment("scraped", candidate=int, run_if=False)
+    one(int)()
+    assert registry.get_sample_value("atoll_kit_experiment", {"experiment": "scraped", "value": "skipped"}) == 1
 
 
 def test_opentelemetry():
@@ -384,7 +387,7 @@ def test_opentelemetry():
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-    from atoll.kit import Breaker, CircuitOpen
+    from atoll.kit import Breaker, CircuitOpen, experiment
     from atoll.kit.integrations import opentelemetry as ours
 
     reader = InMemoryMetricReader()
@@ -395,6 +398,8 @@ def test_opentelemetry():
     with pytest.raises(CircuitOpen):
         mine.run(int)
     stop()
+    one = experiment("measured", candidate=int, run_if=False)
+    one(int)()
     points = {
         (metric.name, *sorted(str(value) for value in point.attributes.values())): point.value
         for resource in reader.get_metrics_data().resource_metrics
@@ -404,3 +409,4 @@ def test_opentelemetry():
     }
     assert points["atoll.kit.state", "breaker", "measured", "ok"] == 1
     assert points["atoll.kit.events", "measured", "reject"] == 1
+    assert points["atoll.kit.experiment", "measured", "skipped"] == 1

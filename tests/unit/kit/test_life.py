@@ -151,6 +151,84 @@ def test_at_interpreter_exit_it_still_works():
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_has_experiments_of_its_own():
+    assert script(
+        """
+        import asyncio, os, threading
+        from atoll.kit import experiment
+        go = threading.Event()
+        one = experiment("one", candidate=lambda: go.wait(30))
+        f = one(lambda: True)
+
+        async def nothing():
+            pass
+
+        two = experiment("two", candidate=nothing)
+        g = two(nothing)
+        asyncio.run(g())
+
+        @experiment("three", candidate=lambda: True)
+        def forks():
+            return os.fork()
+
+        f()
+        f()                               # one runs, one waits, in a thread that no child has
+        one._tally._changed.acquire()     # held at the moment of the fork
+        pid = forks()
+        if pid == 0:
+            go.set()
+            f()
+            asyncio.run(g())
+            print(one.drain(30), one.state()["match"], one.state()["outstanding"], two.state()["calls"], flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        one._tally._changed.release()
+        print(one.state()["outstanding"])
+        go.set()
+        print(one.drain(30), one.state()["match"])
+        """,
+        "-W",
+        "ignore",
+    ).splitlines() == ["True 1 0 2", "2", "True 2"]
+
+
+def test_at_interpreter_exit_an_experiment_fails_and_delays_nobody():
+    assert (
+        script(
+            """
+        import atexit, asyncio, threading
+        from atoll.kit import experiment
+        began, never = threading.Event(), threading.Event()
+
+        def candidate():
+            began.set()
+            never.wait()
+
+        async def forever():
+            await asyncio.Event().wait()
+
+        async def nothing():
+            return "async"
+
+        one = experiment("one", candidate=candidate)
+        f = one(lambda: "sync")
+        g = experiment("two", candidate=forever)(nothing)
+        f()
+        began.wait()
+        late = experiment("late", candidate=candidate)(lambda: "late")
+        atexit.register(lambda: print(f(), late(), asyncio.run(g())))
+
+        class Late:
+            def __del__(self):
+                f()
+        kept = Late()
+        """
+        )
+        == "sync late async"
+    )
+
+
 def test_a_policy_used_from_a_closed_loop_says_so():
     loop = asyncio.new_event_loop()
     loop.close()
@@ -216,9 +294,37 @@ def test_all_parts_can_be_renewed():
 
 
 def test_every_state_hears_of_a_fork():
-    from atoll.kit.forks import _renew_all
+    from atoll.kit.forks import _kept, _renew_all
 
+    hedged = Policy("q", hedge=Hedge(), idempotent=True)
+    whole = Policy("p", bulkhead=Bulkhead(), breaker=Breaker(), rate=Rate(5), retry=Retry(), fallback=Fallback())
+    assert {part for each in (hedged, whole) for part in each.parts if hasattr(part, "renew")} <= set(_kept)
     policy = Policy("p", bulkhead=Adaptive(start=4))
     policy.parts[0].permits.free.pop()
     _renew_all()
     assert policy.state()["bulkhead"]["in_flight"] == 0
+
+
+def test_every_public_name_is_there_and_none_is_a_module():
+    import importlib.util
+
+    import atoll.kit
+
+    assert set(atoll.kit.__all__) == set(atoll.kit._HOME)
+    assert set(atoll.kit.__all__) <= set(dir(atoll.kit))
+    for name in atoll.kit.__all__:
+        assert getattr(atoll.kit, name) is not None
+        assert importlib.util.find_spec(f"atoll.kit.{name}") is None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = atoll.kit.nonsense
+
+
+def test_type_checkers_are_told_of_the_same_names():
+    import ast
+    from pathlib import Path
+
+    import atoll.kit
+
+    (block,) = (each for each in ast.parse(Path(atoll.kit.__file__).read_text()).body if isinstance(each, ast.If))
+    told = {name.name: each.module.removeprefix("atoll.kit.") for each in block.body for name in each.names}
+    assert told == atoll.kit._HOME

@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from atoll.kit import FAIL, IGNORE, Policy, Retry, RetryBudget, deadline, errors, throttled
+from atoll.kit import FAIL, IGNORE, Policy, Retry, RetryBudget, clock, deadline, errors, throttled
 from atoll.kit.testing import capture, instant, virtual_time
 
 
@@ -247,3 +247,115 @@ def test_attempts_do_not_wait_longer_than_the_budget():
                 with attempt:
                     raise OSError
         assert clock.now() == began
+
+
+@pytest.mark.parametrize("calls", [1, 127, 128, 129, 300])
+def test_every_call_is_counted_though_few_look_at_the_clock(calls):
+    with virtual_time():
+        policy = Policy("p", retry=Retry(1, base=0, cap=0, budget=RetryBudget(ratio=0.5, floor=0)))
+        for _ in range(calls):
+            policy.run(int)
+        state = policy.state()["retry"]
+        assert (state["calls"], state["recent_calls"], state["retries"]) == (calls, calls, 0)
+        granted = 0
+        for _ in range(calls + 10):
+            flaky = Flaky(OSError(), OSError())
+            with pytest.raises(OSError):
+                policy.run(flaky)
+            granted += flaky.calls - 1
+        assert granted == pytest.approx((2 * calls + 10) / 2, abs=1)
+        assert policy.state()["retry"]["recent_retries"] == granted
+
+
+def test_calls_that_nobody_looked_at_are_taken_to_have_come_evenly():
+    with virtual_time() as clock:
+        policy = Policy("p", retry=Retry(1, budget=RetryBudget(window=10)))
+        for _ in range(100):
+            policy.run(int)
+        clock.advance(40)
+        state = policy.state()["retry"]
+        assert (state["calls"], state["recent_calls"]) == (100, 25)
+        clock.advance(11)
+        assert policy.state()["retry"]["recent_calls"] == 0
+
+
+def test_calls_leave_the_window_with_time():
+    with virtual_time() as clock:
+        policy = Policy("p", retry=Retry(1, budget=RetryBudget(window=10)))
+        for _ in range(20):
+            for _ in range(128):
+                policy.run(int)
+            clock.advance(1)
+        assert policy.state()["retry"]["recent_calls"] == pytest.approx(10 * 128, abs=128)
+
+
+def test_a_stream_counts_as_a_call():
+    with virtual_time():
+        policy = Policy("p", retry=Retry(1))
+
+        @policy
+        def numbers():
+            yield 1
+
+        for _ in range(130):
+            assert list(numbers()) == [1]
+        assert policy.state()["retry"]["calls"] == 130
+
+
+# What mutation testing found that nothing else noticed.
+
+
+def test_few_calls_read_the_clock(monkeypatch):
+    with virtual_time() as time:
+        policy = Policy("p", retry=Retry(1))
+        policy.run(int)
+        reads = []
+        with monkeypatch.context() as patch:
+            patch.setattr(clock, "now", lambda: reads.append(1) or time.now())
+            for _ in range(1280):
+                policy.run(int)
+    assert 10 <= len(reads) <= 40
+
+
+def reasons(events, kind):
+    return [each.reason for each in events if each.kind == kind]
+
+
+def test_events_say_which_try_and_why_no_more():
+    with virtual_time(), capture() as events:
+        with pytest.raises(OSError):
+            Policy("p", retry=Retry(2)).run(Flaky(*[OSError()] * 3))
+        with pytest.raises(OSError):
+            Policy("p", retry=Retry(1, budget=RetryBudget(ratio=0, floor=0))).run(Flaky(OSError()))
+        with pytest.raises(OSError), deadline(1, "request"):
+            Policy("p", retry=Retry(1), classify=lambda _: throttled(5)).run(Flaky(OSError()))
+        with pytest.raises(OSError):
+            Policy("p", retry=Retry(1, patience=4), classify=lambda _: throttled(5)).run(Flaky(OSError()))
+    assert reasons(events, "retry") == ["try 2", "try 3"]
+    assert reasons(events, "give-up") == [
+        "no more retries",
+        "the retry budget is spent",
+        "not enough time left",
+        "told to wait 5 s",
+    ]
+
+
+def test_exactly_its_patience_is_waited_and_exactly_what_is_left_is_not_enough():
+    with virtual_time() as time:
+        patient = Policy("p", retry=Retry(1, patience=5), classify=lambda _: throttled(5))
+        assert patient.run(Flaky(OSError())) == "well"
+        began = time.now()
+        with pytest.raises(OSError), deadline(5, "request"):
+            patient.run(Flaky(OSError()))
+        assert time.now() == began
+
+
+def test_an_attempt_needs_what_half_of_all_take():
+    with virtual_time() as time:
+        policy = Policy("p", retry=Retry(1, base=0, cap=0))
+        for seconds in (0.1, 0.1, 0.1, 0.1, 10.0):
+            policy.parts[0].learn(time.now() - seconds)
+        with deadline(1, "request"):
+            assert policy.run(Flaky(OSError())) == "well"
+        with pytest.raises(OSError), deadline(0.05, "request"):
+            policy.run(Flaky(OSError()))

@@ -2,11 +2,14 @@
 
 # ruff: noqa: SIM105 - optional libraries; scenarios in one piece
 import asyncio
+import threading
 import time
+from functools import partial
 
 import pytest
 
 from atoll.kit import AttemptTimeout, Budget, DeadlineExceeded, Pipeline, Policy, Retry, deadline, remaining
+from atoll.kit.aio.alarms import _ambient, table_for
 from atoll.kit.testing import virtual_time
 
 
@@ -270,3 +273,58 @@ def test_a_pipeline_may_have_two_limits():
                 await Pipeline("p", Budget(2), Budget(1)).call(asyncio.sleep, 3)
 
         clock.run(main())
+
+
+# What mutation testing found that nothing else noticed.
+
+
+def test_loops_that_were_closed_in_other_threads_are_forgotten():
+    policy = Policy("p", timeout=0.321)
+    kept = []
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: asyncio.run(policy.call(asyncio.sleep, 0)))
+        thread.start()
+        thread.join(20)
+    assert len(table_for(0.321)) >= 1
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(policy.call(asyncio.sleep, 0))
+    assert list(table_for(0.321)) == [threading.get_ident()]
+    again = partial(loop.run_until_complete, policy.call(asyncio.sleep, 0, "moved"))
+    other = threading.Thread(target=lambda: kept.append(again()))
+    other.start()
+    other.join(20)
+    assert kept == ["moved"]
+    assert threading.get_ident() not in table_for(0.321)
+    loop.close()
+
+
+def test_the_alarms_of_a_deadline_go_with_it():
+    async def main():
+        loop = asyncio.get_running_loop()
+        async with deadline(1, "request"):
+            policy = Policy("p", timeout=50)
+            tasks = [asyncio.create_task(policy.call(asyncio.sleep, 0.5)) for _ in range(3)]
+            await asyncio.sleep(0.1)
+            (shared,) = (alarms for (each, _), alarms in _ambient.items() if each is loop)
+            assert set(tasks) <= set(shared.entries)
+            await asyncio.gather(*tasks)
+        await asyncio.sleep(2)
+        assert not any(each is loop for each, _ in _ambient)
+
+    with virtual_time() as time:
+        time.run(main())
+
+
+def test_nothing_is_begun_when_the_time_is_just_up():
+    called = []
+
+    async def work():
+        called.append(1)
+
+    async def main():
+        with deadline(0, "request"), pytest.raises(DeadlineExceeded):
+            await Policy("p", timeout=50).call(work)
+
+    with virtual_time() as time:
+        time.run(main())
+    assert called == []

@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from atoll.kit import clock, events
-from atoll.kit.errors import AttemptTimeout
+from atoll.kit.faults import AttemptTimeout
 from atoll.kit.scope import Scope, exceeded
 
 Entries = dict[Any, float]

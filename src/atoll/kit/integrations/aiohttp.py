@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 
 from atoll.kit.carriers import deadline_headers, retry_headers
-from atoll.kit.deadline import check
+from atoll.kit.deadlines import check
 from atoll.kit.http import classify_http
 from atoll.kit.pipeline import Pipeline
 from atoll.kit.verdict import RETRY, Verdict

@@ -9,8 +9,8 @@ from typing import Any
 from atoll.kit import clock
 from atoll.kit.admission import Admission
 from atoll.kit.carriers import deadline_from
-from atoll.kit.deadline import deadline
-from atoll.kit.errors import DeadlineExceeded
+from atoll.kit.deadlines import deadline
+from atoll.kit.faults import DeadlineExceeded
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -7,7 +7,7 @@ from math import isfinite
 import httpx
 
 from atoll.kit.carriers import deadline_headers, retry_headers
-from atoll.kit.deadline import check, remaining
+from atoll.kit.deadlines import check, remaining
 from atoll.kit.http import classify_http
 from atoll.kit.pipeline import Pipeline
 from atoll.kit.verdict import RETRY, Verdict

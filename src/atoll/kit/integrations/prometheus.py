@@ -1,4 +1,4 @@
-"""The state of all policies for Prometheus, read when it scrapes."""
+"""The state of all policies and experiments for Prometheus, read when it scrapes."""
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,no-any-return"
 # An optional library: types are checked also where it is not installed.
@@ -11,10 +11,16 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 
 from atoll.kit.pipeline import policies
+from atoll.kit.trials import experiments
 
 
 class Policies(Collector):
-    """Yields one gauge, `atoll_kit_state`, with the labels policy, part and value, and the phase of breakers as 0/1."""
+    """
+    Yields three gauges.
+
+    `atoll_kit_state` with the labels policy, part and value; `atoll_kit_breaker_phase` with policy and phase, 0 or 1;
+    `atoll_kit_experiment` with experiment and value.
+    """
 
     def collect(self) -> Iterator[Metric]:
         """All values of this moment."""
@@ -32,8 +38,16 @@ class Policies(Collector):
                             phase.add_metric((policy.name, each), float(value == each))
                     else:
                         gauge.add_metric((policy.name, part, name), value)
+        trials = GaugeMetricFamily(
+            "atoll_kit_experiment", "What each experiment counts", labels=("experiment", "value")
+        )
+        for experiment in experiments():
+            for name, value in experiment.state().items():
+                if not isinstance(value, str):
+                    trials.add_metric((experiment.name, name), value)
         yield gauge
         yield phase
+        yield trials
 
 
 def register(registry: CollectorRegistry = REGISTRY) -> Policies:

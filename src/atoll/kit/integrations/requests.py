@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from atoll.kit.carriers import deadline_headers, retry_headers
-from atoll.kit.deadline import check, remaining
+from atoll.kit.deadlines import check, remaining
 from atoll.kit.http import classify_http
 from atoll.kit.pipeline import Pipeline
 from atoll.kit.verdict import Verdict

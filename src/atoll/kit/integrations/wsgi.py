@@ -9,8 +9,8 @@ from typing import Any
 from atoll.kit import clock
 from atoll.kit.admission import Admission
 from atoll.kit.carriers import EXPECTED, GRPC, deadline_from
-from atoll.kit.deadline import deadline
-from atoll.kit.errors import DeadlineExceeded
+from atoll.kit.deadlines import deadline
+from atoll.kit.faults import DeadlineExceeded
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

@@ -11,7 +11,7 @@ from math import sqrt
 from threading import Lock
 
 from atoll.kit import clock, events
-from atoll.kit.errors import AttemptTimeout
+from atoll.kit.faults import AttemptTimeout
 from atoll.kit.forks import renew_in_child
 from atoll.kit.permits import Permits
 from atoll.kit.policy import Adaptive

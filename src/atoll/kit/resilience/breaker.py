@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Literal
 
 from atoll.kit import clock, events
-from atoll.kit.errors import CircuitOpen
+from atoll.kit.faults import CircuitOpen
 from atoll.kit.forks import renew_in_child
 from atoll.kit.policy import Breaker
 from atoll.kit.verdict import Classify
@@ -210,8 +210,10 @@ class CircuitBreaker:
             if isinstance(tally, Lease):
                 tally.slow_probe = True
             elif tally is self.tally:
+                now = clock.now()
+                tally.recent(now)  # it began long ago, but counts now
                 tally.slow += 1
-                self._judge(tally, clock.now(), more=1)
+                self._judge(tally, now, more=1)
 
     # What a person does.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from atoll.kit import clock, events
-from atoll.kit.errors import ChaosFault
+from atoll.kit.faults import ChaosFault
 from atoll.kit.policy import Chaos
 from atoll.kit.weave import Inner, Site, State
 

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 from atoll.kit import clock, events
-from atoll.kit.errors import InvalidPolicy
+from atoll.kit.faults import InvalidPolicy
 from atoll.kit.forks import renew_in_child
 from atoll.kit.policy import Fallback
 from atoll.kit.verdict import Unwelcome

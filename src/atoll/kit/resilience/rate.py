@@ -9,7 +9,7 @@ from __future__ import annotations
 from threading import Lock
 
 from atoll.kit import clock, events
-from atoll.kit.errors import RateExceeded
+from atoll.kit.faults import RateExceeded
 from atoll.kit.forks import renew_in_child
 from atoll.kit.policy import Rate
 from atoll.kit.scope import scope

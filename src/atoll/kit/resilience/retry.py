@@ -19,22 +19,28 @@ from atoll.kit.weave import Inner, Site, State, block
 from atoll.kit.window import Window
 
 _WOVEN = """\
-{now}{window} = {retry}.window
-if now >= {window}.turn: {window}.rotate(now)
-{window}.good += 1
+{left} = {retry}.left = {retry}.left - 1
+{began} = None if {left} > 0 else {retry}.look()
 {tries} = 0
 while True:
     try:
 {inner}
-        if not {window}.good & 127: {retry}.learn(now)
+        if {began} is not None: {retry}.learn({began})
         break
     except Exception as error:
         {delay} = {retry}.delay(error, {tries})
         if {delay} is None: raise
+    {began} = None
     {tries} += 1
     {wait}pause({delay})
+{again}"""
+
+_AGAIN = """\
     now = clock.now()
 """
+
+
+_LOOK = 128  # calls from one look at the clock to the next
 
 
 class Retrying:
@@ -56,7 +62,9 @@ class Retrying:
         self._settings = settings
         self._classify = classify
         self._lock = Lock()
-        self.window = Window(settings.budget.window, clock.now())  # good: first tries, bad: retries
+        self._window = Window(settings.budget.window, clock.now())  # good: first tries, bad: retries
+        self.left = _LOOK  # calls until the next look at the clock; a small number, which costs no memory
+        self._entered = clock.now()
         self._latency = Latency()  # of one call in 128
         self.exhausted = 0
         renew_in_child(self)
@@ -64,16 +72,21 @@ class Retrying:
     def weave(self, site: Site, inner: Inner) -> str:
         """See `Part`."""
         site.names["pause"] = site.runtime.sleep if site.asynchronous else _pause
-        words = {each: site.local(each) for each in ("window", "tries", "delay")}
-        words |= {"retry": site.bind("retry", self), "now": site.now(), "wait": site.wait}
+        words = {each: site.local(each) for each in ("left", "tries", "delay", "began")}
+        words |= {"retry": site.bind("retry", self), "wait": site.wait}
+        # Who read the clock around the tries read it for what is inside them too, and that was before the pause.
+        words["again"] = _AGAIN if site.clock_is_read else ""
         return _WOVEN.format(**words, inner=block(block(inner())))
 
     def state(self) -> State:
         """See `Part`."""
-        calls, retries, _ = self.window.recent(clock.now())
+        with self._lock:
+            now = clock.now()
+            self._enter(now)
+            calls, retries, _ = self._window.recent(now)
         return {
-            "calls": self.window.good,
-            "retries": self.window.bad,
+            "calls": self._window.good,
+            "retries": self._window.bad,
             "recent_calls": calls,
             "recent_retries": retries,
             "budget_exhausted": self.exhausted,
@@ -81,8 +94,18 @@ class Retrying:
 
     def begin(self) -> None:
         """Counts a first try. The generated lines do this themselves."""
-        self.window.recent(clock.now())
-        self.window.good += 1
+        self.left -= 1
+
+    def look(self) -> float:
+        """
+        Enters the last calls in the window: one call in 128 does, because reading the clock takes longer than the rest.
+
+        Returns the time, because that call is one to learn from as well.
+        """
+        now = clock.now()
+        with self._lock:
+            self._enter(now)
+        return now
 
     def learn(self, started: float) -> None:
         """Notes how long a try took that came back well."""
@@ -128,12 +151,25 @@ class Retrying:
     def _take(self) -> bool:
         budget = self._settings.budget
         with self._lock:
-            calls, retries, _ = self.window.recent(clock.now())
+            now = clock.now()
+            self._enter(now)
+            calls, retries, _ = self._window.recent(now)
             if retries >= max(budget.floor, budget.ratio * calls):
                 self.exhausted += 1
                 return False
-            self.window.bad += 1
+            self._window.bad += 1
             return True
+
+    def _enter(self, now: float) -> None:
+        window, used, passed = self._window, _LOOK - self.left, now - self._entered
+        span = self._settings.budget.window
+        recent = used if passed <= span else int(used * span / passed)  # they came evenly, as far as anybody knows
+        window.good += used - recent
+        if now >= window.turn:
+            window.rotate(now)
+        window.good += recent
+        self.left = _LOOK
+        self._entered = now
 
     def _give_up(self, why: str, error: Exception) -> None:
         events.emit(self._policy, "give-up", why, error=error)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from atoll.kit import clock
-from atoll.kit.errors import InvalidPolicy
+from atoll.kit.faults import InvalidPolicy
 from atoll.kit.generate import runtime
 from atoll.kit.scope import Scope, exceeded, scope, spent
 

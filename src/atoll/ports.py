@@ -153,6 +153,10 @@ class Mesh(Protocol):
         """What the instances of these services were asked, address by address and proxy by proxy."""
         ...
 
+    async def refused(self, instance: str) -> int:
+        """How many of an instance's calls the proxies answered themselves: what it may not ask, and what is nowhere."""
+        ...
+
     async def stop(self) -> None:
         """End the proxies. Traffic ends."""
         ...

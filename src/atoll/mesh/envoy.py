@@ -20,6 +20,7 @@ from atoll.mesh.xds.bootstrap import Bootstrap, bootstrap
 from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.observed import MeshSeen
 from atoll.ports import HostCalls, Traffic
+from atoll.values.network import COMPARING, COPIES, SHADOW_CALLS
 
 LOOK = 0.1  # seconds between looks at instances that come or go
 TIDY = 60.0
@@ -38,8 +39,14 @@ class EnvoyMesh:
         self, run_dir: Path, log_dir: Path, fabric: str | None, *, rootless: bool, workers: int | None = None
     ) -> None:
         self._run_dir = run_dir
+        self._comparing = run_dir / COMPARING
         self._topology = Topology(
-            fabric, fabric is not None and rootless, str(run_dir / "ingress.sock"), str(run_dir / "egress.sock")
+            fabric=fabric,
+            extra_hop=fabric is not None and rootless,
+            ingress=str(run_dir / "ingress.sock"),
+            egress=str(run_dir / "egress.sock"),
+            copies=str(self._comparing / COPIES),
+            shadow=str(self._comparing / SHADOW_CALLS),
         )
         self._changed: Callable[[], None] = lambda: None
         self._ads = AdsServer(run_dir / "ads.sock", ir.PROXIES, self._news)
@@ -65,6 +72,7 @@ class EnvoyMesh:
         cannot be started.
         """
         self._changed = changed
+        self._comparing.mkdir(mode=0o700, exist_ok=True)
         await self._ads.start()
         for process in self._processes.values():
             process.ensure()
@@ -119,6 +127,10 @@ class EnvoyMesh:
                 before = found.get(key, HostCalls(*key, 0, 0))
                 found[key] = HostCalls(*key, before.success + host.success, before.error + host.error)
         return tuple(found.values())
+
+    async def refused(self, instance: str) -> int:
+        """How many of the calls of an instance were refused, since its proxy started."""
+        return await admin.refused(self._admin(ir.MESH), instance)
 
     async def hot_restart(self) -> None:
         """Replace both proxies by new processes that take over their sockets. Nothing is lost."""

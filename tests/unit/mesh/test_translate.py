@@ -60,7 +60,7 @@ def test_a_call_has_an_edge_and_nothing_else_has(shop, namespaces, topology):
     assert set(items(made, ir.MESH, ir.Cluster)) == {"orders->payments"}
     assert set(items(made, ir.GATEWAY, ir.Cluster)) == {"@gateway->orders"}
     assert items(made, ir.GATEWAY, ir.Cluster)["@gateway->orders"].source_netns == "/run/fabric"
-    rules = [host.name for host in items(made, ir.MESH, ir.RouteTable)["mail"].hosts]
+    rules = [host.name for host in items(made, ir.MESH, ir.RouteTable)["mail@1"].hosts]
     assert rules == ["undeclared"]
 
 

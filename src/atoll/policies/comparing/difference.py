@@ -8,6 +8,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
+from atoll.model.system import Tolerance
 from atoll.policies.comparing.canonical import (
     LIST,
     ROOT,
@@ -15,7 +16,6 @@ from atoll.policies.comparing.canonical import (
     Canonical,
     Contract,
     Reply,
-    Tolerance,
     below,
     canonical,
     identity,

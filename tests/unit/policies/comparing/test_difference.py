@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.policies.comparing.canonical import Canonical, Contract, Reply, Tolerance
+from atoll.model.system import Tolerance
+from atoll.policies.comparing.canonical import Canonical, Contract, Reply
 from atoll.policies.comparing.difference import Difference, How, Odd, Triple, differences, odd_ones, redact, redacted
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("scale", "hop", "policy", "kills", "deploys", "control_plane", "idle", "judging", "releases", "flags")
+NAMES = (
+    "scale",
+    "hop",
+    "policy",
+    "kills",
+    "deploys",
+    "control_plane",
+    "idle",
+    "judging",
+    "releases",
+    "comparing",
+    "flags",
+)
 
 
 def main() -> int:

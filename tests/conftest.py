@@ -60,6 +60,7 @@ class Scene:
     refusals: tuple[str, ...] = ()
     happening: list[wire.Event] = field(default_factory=list)
     written: list[wire.LogLine] = field(default_factory=list)
+    comparisons: dict[str, wire.ComparisonView] = field(default_factory=dict)
     looks: int = 0
     pokes: int = 0
     outcome: tuple[str, str] | None = None
@@ -155,6 +156,7 @@ class Scene:
             desk=self.desk(),
             store=self.store,
             snapshot=self._look,
+            comparison=self.comparisons.get,
             follow=self._follow,
             lines=self._lines,
             end=self._end,

@@ -78,6 +78,10 @@ class Client:
         """The releases on their way to users."""
         return self._get("/v1/progress", tuple[wire.ProgressView, ...])
 
+    def comparison(self, service: str) -> wire.ComparisonView:
+        """The newest parallel run of a service."""
+        return self._get("/v1/comparison", wire.ComparisonView, service=service)
+
     def down(self) -> wire.Receipt:
         """Queue the end of every instance."""
         return self._post("/v1/down", wire.Receipt)

@@ -15,6 +15,7 @@ from typing import Protocol
 from atoll.model.system import Check
 from atoll.plan.blueprint import Address, Blueprint, Instance
 from atoll.plan.observed import MeshSeen, Seen
+from atoll.policies.comparing.messages import Findings, Orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,4 +172,26 @@ class Prober(Protocol):
 
     async def probe(self, address: Address, check: Check) -> str:
         """Empty when it passes, else a sentence: what was asked, what came back, what is likely wrong."""
+        ...
+
+
+class Comparer(Protocol):
+    """
+    What takes copies of requests, asks both releases, and says how the answers differ.
+
+    It may die at any time and comes back by itself; `problem` says in words why it is away, or is empty.
+    """
+
+    problem: str
+
+    def listen(self, heard: Callable[[Findings], None]) -> None:
+        """Tell *heard* (on the loop) what is found."""
+        ...
+
+    def compare(self, orders: Orders) -> None:
+        """Compare these services and nothing else from now on; with none it ends. To be told twice changes nothing."""
+        ...
+
+    async def close(self) -> None:
+        """End it."""
         ...

@@ -12,6 +12,7 @@ from atoll import wire
 from atoll.cli.places import client, file_option, json_option, system_file
 from atoll.cli.screen import as_json, out
 from atoll.client import Client
+from atoll.plan.releasing import State
 
 PATIENCE = 10.0
 AFTER = {
@@ -21,6 +22,10 @@ AFTER = {
     "resume": "the judge goes on where it was",
     "abort": "it is sent nothing more; the old release never stopped serving",
 }
+
+COMPARING = (
+    "its answers to copies of requests are compared first, see `atoll compare`; users follow once they are alike"
+)
 
 
 def _command(signal: str, text: str) -> click.Command:
@@ -38,7 +43,8 @@ def _command(signal: str, text: str) -> click.Command:
             as_json(after)
             return
         state = f"{after.state} at {after.weight}%" if after is not None else "over"
-        out.print(f"{service} release {before.release}: {before.state} -> {state}; {AFTER[signal]}")
+        words = COMPARING if after is not None and after.state == State.SHADOW else AFTER[signal]
+        out.print(f"{service} release {before.release}: {before.state} -> {state}; {words}")
 
     return command
 

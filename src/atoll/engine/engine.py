@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from atoll import wire
 from atoll.engine.changing import Changing
+from atoll.engine.comparing import Comparing
 from atoll.engine.executing import Executor
 from atoll.engine.observing import Observer
 from atoll.engine.parts import Parts
@@ -53,7 +54,8 @@ class Engine:
         self._observer = Observer(parts, self._probing)
         self._executor = Executor(parts, self._pending.append, self.poke)
         self.changing = Changing(parts, self._pending.append, self.poke)
-        self.releasing = Releasing(parts, self._pending.append, self.changing.fail_changes)
+        self.comparing = Comparing(parts, self._pending.append)
+        self.releasing = Releasing(parts, self._pending.append, self.changing.fail_changes, self.comparing.verdict)
 
     def poke(self) -> None:
         """Turn soon. Losing a poke costs at most a period."""
@@ -88,8 +90,10 @@ class Engine:
         self.observed = await self._observer.look(self.blueprint, self._executor.failed)
         self._pending += seen_happenings(before, self.observed, self.blueprint)
         await self.releasing.look(self.changing.pins)
+        await self.comparing.look(self.blueprint)
         try:
             self.changing.step(self.observed, self.blueprint)
+            self.comparing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
             self.releasing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
             self._design()
             self._write_journal()
@@ -103,6 +107,7 @@ class Engine:
         await self.changing.close()
         await self._probing.close()
         await self._executor.close()
+        await self.parts.comparer.close()
         for runtime in self.parts.runtimes.values():
             await runtime.close()
         await self.parts.mesh.close()

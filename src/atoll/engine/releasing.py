@@ -17,8 +17,9 @@ from atoll.plan.blueprint import Blueprint, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import ALL, Facts, Progress, Signal, State, due, step
+from atoll.plan.releasing import ALL, COMPARED, Facts, Progress, Signal, State, due, step
 from atoll.policies import rolling
+from atoll.policies.comparing.gate import Ruling
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.judging import observe
@@ -65,14 +66,23 @@ class _Flow:
 
 
 class Releasing:
-    """Moves releases on. `failed` is told of one that never became ready; `judging` says whether one is judged now."""
+    """
+    Moves releases on. `judging` says whether one is judged now.
+
+    *failed* is told of one that never became ready; *compared* says what is known of one in the shadow.
+    """
 
     def __init__(
-        self, parts: Parts, record: Callable[[Happening], None], failed: Callable[[str, int, str], None]
+        self,
+        parts: Parts,
+        record: Callable[[Happening], None],
+        failed: Callable[[str, int, str], None],
+        compared: Callable[[str, Progress], Ruling],
     ) -> None:
         self._parts = parts
         self._record = record
         self._failed = failed
+        self._compared = compared
         self._calls: tuple[HostCalls, ...] = ()
         self._seen_at = 0.0
         self._flows: dict[str, _Flow] = {}
@@ -120,13 +130,16 @@ class Releasing:
         self._measure(service.name, progress, workload)
         judged, verdict = self._judge(progress, workload)
         facts = _facts(service, pin, judged, observed, blueprint, verdict)
+        if judged.state in COMPARED:
+            ruling = self._compared(service.name, judged)
+            facts = replace(facts, verdict=ruling.kind, words=ruling.words)
         found = due(judged, service.rollout, facts)
         if found is None:
             if judged != progress:
                 self._parts.store.remember(service.name, judged)
             return replace(pin, progress=judged)
         signal, reason = found
-        actor = "judge" if verdict is not None else "atoll"
+        actor = "judge" if verdict is not None else "comparer" if facts.verdict else "atoll"
         return self._take(service, judged, Transition(service.name, signal, actor, reason))
 
     def _take(self, service: Service, progress: Progress, change: Transition) -> Pin:
@@ -214,7 +227,9 @@ def _facts(
     split = workload.split if workload is not None else None
     ready = sum(i.recipe.release == progress.release and rolling.accepted(i, observed) for i in instances)
     wanted = (progress.release, progress.shown, progress.state is State.BAKING)
-    told = split is not None and (split.next, split.weight, split.both) == wanted
+    shadowed = workload is not None and workload.shadow is not None
+    shown = split is not None and (split.next, split.weight, split.both) == wanted
+    told = shown and shadowed == (progress.state in COMPARED and service.compare is not None)
     failed = rolling.judge(service, pin, workload, observed)
     return Facts(
         at=observed.at,

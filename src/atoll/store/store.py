@@ -14,6 +14,7 @@ from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.releasing import OVER, Progress, State
+from atoll.store.comparisons import Comparisons
 from atoll.store.database import connect
 from atoll.store.packing import Packing
 
@@ -62,12 +63,17 @@ class _Head:
 
 
 class Store:
-    """One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory."""
+    """
+    One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory.
+
+    `comparisons` are the parallel runs.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db = connect(path)
         self._packing = Packing()
+        self.comparisons = Comparisons(self._db)
 
     def close(self) -> None:
         """Write everything and let go of the file."""

@@ -3,8 +3,9 @@ What a parallel run costs the user: p99 with a slow, failing shadow, beside the 
 
     python -m benchmarks.comparing [ROUNDS]
 
-Two services of the same program in one system. Calls to `copied` are copied to a release that takes 1.5 s and answers
-500; nothing is copied of `peer`. They are asked in turns, at the same rate, so that what disturbs one disturbs both.
+Three services of the same program in one system. Calls to `copied` are copied to a release that takes 1.5 s and answers
+500; nothing is copied of `peer` and `control`. They are asked in turns, at the same rate, so that what disturbs one
+disturbs all, and what `control` differs in from `peer` is the machine's doing.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from benchmarks.running import System, consumed, running, until
 
 from e2e.load import Load
 
-ROUNDS = 8
-SECONDS = 5.0
+ROUNDS = 24
+SECONDS = 3.0
+NAMES = ("copied", "peer", "control")
 CLIENTS, PAUSE = 8, 0.06  # with the 20 ms that an answer takes: about 100 requests a second
 SHARES = ("10%", "100%")
 SERVICES = """
@@ -37,11 +39,12 @@ SERVICES = """
       masked: [name, headers]
       intended: [{{field: ':status', owner: bench, reason: it is to fail, expires: 2099-12-31}}]
     release: {{most: 2h, drain: 1s}}
-  peer:
+  peer: &peer
     source: peer
     instances: 2
     health: {{path: /healthz, interval: 500ms}}
     routes: [/peer]
+  control: {{<<: *peer, source: control, routes: [/control]}}
 """
 ANSWER = "async def answer(method, target, headers, body, reader, writer):\n"
 WORKS = f"{ANSWER}    await asyncio.sleep(0.02)\n"
@@ -57,13 +60,13 @@ def main(rounds: int = ROUNDS) -> None:
 
 
 def _measure(system: System, share: str, rounds: int) -> None:
-    mains = [system.source(name) / "main.py" for name in ("copied", "peer")]
-    text = mains[0].read_text()
-    for main_file in mains:
+    mains = {name: system.source(name) / "main.py" for name in NAMES}
+    text = mains["copied"].read_text()
+    for main_file in mains.values():
         main_file.write_text(text.replace(ANSWER, WORKS))
     system.write(SERVICES.format(share=share))
     system.run("up", "--detach")
-    mains[0].write_text(text.replace(ANSWER, SLOW).replace(GOOD, BAD))
+    mains["copied"].write_text(text.replace(ANSWER, SLOW).replace(GOOD, BAD))
     system.run("deploy", "copied")
     system.run("release", "copied")
     with Load(system.port, "/copied", CLIENTS, PAUSE):
@@ -73,25 +76,30 @@ def _measure(system: System, share: str, rounds: int) -> None:
     used, after = consumed(_comparer(system)) - cpu, _comparison(system)
     heading(f"comparing: {share} of about 100 requests a second copied to a release that takes 1.5 s and fails")
     for name, place in (("p50", 0.5), ("p99", 0.99)):
-        for which in ("copied", "peer"):
-            spread(f"{name} of {which}", [percentile(r[which], place) * 1000 for r in found], "ms")
-        ratios = [percentile(r["copied"], place) / percentile(r["peer"], place) for r in found]
-        spread(f"{name} of copied / peer, round by round", ratios, "", "under 1.05" if name == "p99" else "")
-    pooled = [percentile([t for r in found for t in r[which]], 0.99) for which in ("copied", "peer")]
-    single("p99 of all rounds together, copied / peer", f"{pooled[0] / pooled[1]:.3f}", "under 1.05")
+        for which in NAMES:
+            spread(f"{name} of {which}", [percentile(one[which], place) * 1000 for one in found], "ms")
+        _ratios(f"{name} of copied / peer", found, "copied", place, "under 1.05" if name == "p99" else "")
+        _ratios(f"{name} of control / peer, which is noise", found, "control", place, "")
     samples = after["samples"] - before
     single("compared, left out", f"{samples}, {json.dumps(after['left_out'])}")
     single("processor time of the comparer", f"{used / max(1, samples) * 1000:.1f} ms for each comparison")
     single("  and as a share of a core", f"{used / (time.monotonic() - began):.1%}")
-    single("requests that failed", sum(int(r["failed"][0]) for r in found), "0")
-    single("median requests of a window", median(len(r["copied"]) for r in found))
+    single("requests that failed", sum(int(one["failed"][0]) for one in found), "0")
+    single("median requests of a window", median(len(one["copied"]) for one in found))
+
+
+def _ratios(what: str, found: list[dict[str, list[float]]], which: str, place: float, target: str) -> None:
+    """Round by round, as the windows of a round saw the same machine; and of all rounds together."""
+    ratios = [percentile(one[which], place) / percentile(one["peer"], place) for one in found]
+    spread(what, ratios, "", target)
+    whole = [percentile([seconds for one in found for seconds in one[name]], place) for name in (which, "peer")]
+    single("  all rounds together", f"{whole[0] / whole[1]:.3f}", target)
 
 
 def _round(system: System, number: int) -> dict[str, list[float]]:
-    """One window of each, in either order."""
+    """One window of each, each time in another order."""
     result: dict[str, list[float]] = {"failed": [0.0]}
-    order = ("copied", "peer") if number % 2 == 0 else ("peer", "copied")
-    for name in order:
+    for name in (*NAMES[number % 3 :], *NAMES[: number % 3]):
         with Load(system.port, f"/{name}", CLIENTS, PAUSE) as load:
             load.wait(10**9, SECONDS)
         result[name] = [seconds for _, seconds in load.times[CLIENTS:]]  # connections are made in the first ones

@@ -140,13 +140,13 @@ def test_in_its_sandbox_there_is_no_network_no_file_of_others_and_no_right(direc
         "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('CapEff')])\n"
         "try:\n    pathlib.Path(sys.prefix, 'x').write_text('')\nexcept OSError as error:\n    print(error.errno)\n"
         "pathlib.Path(sys.argv[2], 'mine').write_text('')\n"
-        "print(dict(os.environ).keys() - {'PWD', 'LC_CTYPE'})\n"
+        "print(sorted(dict(os.environ).keys() - {'PWD', 'LC_CTYPE'}))\n"
     )
     try:
-        command = [*reading((sys.prefix, sys.base_prefix), str(directory)), sys.executable, "-c", code]
+        command = [*reading((sys.prefix, sys.base_prefix), str(directory), {"GIVEN": "x"}), sys.executable, "-c", code]
         done = subprocess.run(
             [*command, str(secret), str(directory)], capture_output=True, text=True, check=False, timeout=30
         )
     finally:
         secret.unlink()
-    assert done.stdout.splitlines() == ["1 [False, True]", "['0000000000000000']", "30", "set()"], done.stderr
+    assert done.stdout.splitlines() == ["1 [False, True]", "['0000000000000000']", "30", "['GIVEN']"], done.stderr

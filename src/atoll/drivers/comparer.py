@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ class ComparerProcess:
         self._orders = Orders()
         self._process: asyncio.subprocess.Process | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self.problem = ""
 
     def listen(self, heard: Callable[[Findings], None]) -> None:
@@ -53,30 +55,29 @@ class ComparerProcess:
         if not orders.tasks:
             self._end()
         elif self._keeping is None:
-            self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="comparer")
+            self._keeping = asyncio.get_running_loop().create_task(self._keep(self._ending), name="comparer")
         else:
             self._tell()
 
     async def close(self) -> None:
         """End it."""
         self._orders = Orders()
-        keeping = self._keeping
         self._end()
-        if keeping is not None:
-            await asyncio.gather(keeping, return_exceptions=True)
+        await _over(self._ending)
 
     def _end(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
-            self._keeping = None
+            self._keeping, self._ending = None, self._keeping
 
     def _tell(self) -> None:
         process = self._process
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(wire.encode(self._orders) + b"\n")
 
-    async def _keep(self) -> None:
-        """Run it, again and again, later each time that it ends soon."""
+    async def _keep(self, before: asyncio.Task[None] | None) -> None:
+        """Run it, again and again, later each time that it ends soon; the one before it must have let the socket go."""
+        await _over(before)
         loop, pause = asyncio.get_running_loop(), BACK_OFF
         while True:
             begun = loop.time()
@@ -113,10 +114,17 @@ class ComparerProcess:
 
     def _command(self) -> Iterator[str]:
         if self._sandboxed:
-            package = Path(atoll.__file__).parent.parent
-            yield from reading((sys.prefix, sys.base_prefix, str(package)), str(self._directory))
+            path = os.environ.get("PYTHONPATH", "")
+            programs = (sys.prefix, sys.base_prefix, str(Path(atoll.__file__).parent.parent), *path.split(os.pathsep))
+            there = filter(os.path.isdir, programs)
+            yield from reading(there, str(self._directory), {"PYTHONPATH": path} if path else {})
         sockets = ("--copies", str(self._directory / COPIES), "--calls", str(self._directory / SHADOW_CALLS))
         yield from (sys.executable, "-m", "atoll.comparer", *sockets)
+
+
+async def _over(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        await asyncio.wait({task})
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:

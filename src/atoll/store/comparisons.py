@@ -69,7 +69,8 @@ class Comparisons:
         row = self._db.execute(
             "SELECT profile FROM noise WHERE service = ? AND artifact = ?", (service, artifact)
         ).fetchone()
-        if row is None:
+        try:
+            noise = wire.decode(row[0], _Noise) if row else _Noise({}, ())
+        except msgspec.DecodeError:
             return Profile()
-        noise = wire.decode(row[0], _Noise)
         return Profile(samples=noise.samples, odd={(endpoint, path): count for endpoint, path, count in noise.odd})

@@ -151,6 +151,33 @@ async def test_what_only_answers_copies_may_read_of_others_and_change_nothing(wo
     assert (await world.call(shadow, "payments", method="POST")).status == 200
 
 
+async def test_no_trick_gets_a_write_past_the_proxy(world):
+    shadowed(world)
+    await world.publish()
+    shadow = world.instances("web")[1]
+    url, host = "http://127.0.0.1/", ("Host: payments",)
+    tricks = [
+        await world.ask(url, caller=shadow, method=method, headers=host) for method in ("post", "get", "GETX", "TRACE")
+    ]
+    tricks += [
+        await world.ask(url, caller=shadow, method="POST", headers=headers)
+        for headers in (
+            ("Host: payments:80",),
+            ("Host: PAYMENTS",),
+            (*host, "X-Atoll-Shadow-Run: web-r2", "X-Atoll-Shadow-To: payments"),
+            (*host, "X-Atoll-Release: payments=1", "X-Atoll-Caller: orders"),
+            (*host, "X-HTTP-Method-Override: GET", ":method: GET"),
+        )
+    ]
+    tricks.append(await world.ask(url, caller=shadow, method="POST", headers=host, http2_prior_knowledge=""))
+    tricks.append(await world.ask(url, caller=shadow, method="POST", headers=("Host: undeclared.test",)))
+    assert {answer.status for answer in tricks} <= {400, 403, 409}
+    assert not [answer for answer in tricks if "payments-r1-" in answer.body]
+    assert (await world.call(shadow, "payments", data="a=1")).status == 200  # a GET that carries something is a GET
+    plain = await world.ask(url, caller=shadow, headers=(*host, "Connection: Upgrade", "Upgrade: h2c"))
+    assert (plain.status, "upgrade" in plain.body.lower()) == (200, False)  # no other protocol, so a GET as well
+
+
 async def tunnel(world, caller) -> str:
     """The status that a CONNECT gets."""
     process = await asyncio.create_subprocess_exec(

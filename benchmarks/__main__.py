@@ -15,6 +15,7 @@ NAMES = (
     "idle",
     "judging",
     "releases",
+    "comparing",
     "flags",
     "flag_changes",
 )

@@ -63,6 +63,7 @@ class Scene:
     happenings: list[Happening] = field(default_factory=list)
     happening: list[wire.Event] = field(default_factory=list)
     written: list[wire.LogLine] = field(default_factory=list)
+    comparisons: dict[str, wire.ComparisonView] = field(default_factory=dict)
     looks: int = 0
     pokes: int = 0
     outcome: tuple[str, str] | None = None
@@ -159,6 +160,7 @@ class Scene:
             flags=self.flag_desk(),
             store=self.store,
             snapshot=self._look,
+            comparison=self.comparisons.get,
             follow=self._follow,
             lines=self._lines,
             end=self._end,

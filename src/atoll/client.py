@@ -106,6 +106,10 @@ class Client:
         """Begin to give a variant of a flag to more and more people."""
         return self._post("/v1/flags/release", wire.FlagReceipt, request)
 
+    def comparison(self, service: str) -> wire.ComparisonView:
+        """The newest parallel run of a service."""
+        return self._get("/v1/comparison", wire.ComparisonView, service=service)
+
     def down(self) -> wire.Receipt:
         """Queue the end of every instance."""
         return self._post("/v1/down", wire.Receipt)

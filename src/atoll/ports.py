@@ -15,6 +15,7 @@ from typing import Protocol
 from atoll.model.system import Check
 from atoll.plan.blueprint import Address, Blueprint, Instance
 from atoll.plan.observed import MeshSeen, Seen
+from atoll.policies.comparing.messages import Findings, Orders
 from atoll.values.histograms import Bar
 
 
@@ -181,6 +182,10 @@ class Mesh(Protocol):
         """What became of the requests that got each variant of a flag, address by address and proxy by proxy."""
         ...
 
+    async def refused(self, instance: str) -> int:
+        """How many of an instance's calls the proxies answered themselves: what it may not ask, and what is nowhere."""
+        ...
+
     async def stop(self) -> None:
         """End the proxies. Traffic ends."""
         ...
@@ -195,4 +200,26 @@ class Prober(Protocol):
 
     async def probe(self, address: Address, check: Check) -> str:
         """Empty when it passes, else a sentence: what was asked, what came back, what is likely wrong."""
+        ...
+
+
+class Comparer(Protocol):
+    """
+    What takes copies of requests, asks both releases, and says how the answers differ.
+
+    It may die at any time and comes back by itself; `problem` says in words why it is away, or is empty.
+    """
+
+    problem: str
+
+    def listen(self, heard: Callable[[Findings], None]) -> None:
+        """Tell *heard* (on the loop) what is found."""
+        ...
+
+    def compare(self, orders: Orders) -> None:
+        """Compare these services and nothing else from now on; with none it ends. To be told twice changes nothing."""
+        ...
+
+    async def close(self) -> None:
+        """End it."""
         ...

@@ -322,6 +322,85 @@ class FlagReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class ExampleView:
+    """Three answers to a request in one field: stable's two and the candidate's; redacted unless it may be shown."""
+
+    primary: str
+    secondary: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """
+    One field that differed, in so many of `samples`: the candidate's alone, one of stable's alone, all three.
+
+    `kind` is different, alike so far, masked (all three differ: an id or a time), or intended; `odds` says
+    in words how likely it is that the candidate differs by itself, `log_odds` is their natural logarithm.
+    """
+
+    endpoint: str
+    path: str
+    kind: str
+    odds: str
+    log_odds: float
+    samples: int
+    candidate: int
+    others: int
+    all_three: int
+    first: float
+    last: float
+    examples: tuple[ExampleView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IntendedView:
+    """A difference that is wanted, and whether its time is over."""
+
+    field: str
+    endpoint: str
+    owner: str
+    reason: str
+    expires: str
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimesView:
+    """How long answers took, in seconds; None where there were none."""
+
+    p50: float | None
+    p95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonView:
+    """
+    A parallel run: what it has come to, by endpoint and field, the strongest evidence first.
+
+    `verdict` is pass, fail, undecided or no data, `words` the sentence for it; `left_out` counts the copies that were
+    not compared, by reason; `blocked` are calls that the candidate was not let make, so that they are not tested.
+    """
+
+    service: str
+    release: int
+    stable: int
+    running: bool
+    since: float
+    until: float
+    verdict: str
+    words: str
+    samples: int
+    endpoints: Mapping[str, int]
+    fields: tuple[FieldView, ...]
+    left_out: Mapping[str, int]
+    blocked: int
+    intended: tuple[IntendedView, ...]
+    stable_times: TimesView
+    candidate_times: TimesView
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """One declared call."""
 

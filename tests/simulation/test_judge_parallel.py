@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from atoll.policies.comparing.oddone import Noise
+from atoll.policies.comparing.oddone import Comparison, Noise, Profile, compared, learned_beside
 from atoll.testing.parallels import Parallel, found_after, samples
 
 REQUESTS = 5000
@@ -55,4 +55,16 @@ def test_a_learned_profile_is_not_fooled_by_the_noise_it_was_learned_from():
         random = Random(seed)
         odd = sum(s.primary + s.secondary + s.candidate for s in samples(Parallel(0.001), 10_000, random))
         outcomes.append(found_after(samples(Parallel(0.001), REQUESTS, random), noise=Noise(10_000, odd)))
+    assert sum(n is not None for n in outcomes) <= 5
+
+
+def test_what_a_run_beside_a_bad_release_has_taught_does_not_fool_it_about_a_good_one():
+    outcomes = []
+    for seed in range(200):
+        random = Random(seed)
+        run = Comparison()
+        for one in samples(Parallel(0.002, 0.05), 3000, random):
+            run = compared(run, "GET /", {"a": one.odd}, 0.0, Profile())
+        profile = learned_beside(Profile(), Comparison({"GET /": 3000}, run.counts))
+        outcomes.append(found_after(samples(Parallel(0.002), REQUESTS, random), noise=profile.noise(("GET /", "a"))))
     assert sum(n is not None for n in outcomes) <= 5

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from atoll.cli import flags, look, make, releases, start, steer
+from atoll.cli import compare, flags, look, make, releases, start, steer
 from atoll.cli.screen import complain, fit
 from atoll.errors import AtollError
 
@@ -35,6 +35,7 @@ for command in (
     releases.deploy,
     releases.releases,
     releases.rollback,
+    compare.compare,
     steer.release,
     steer.promote,
     steer.hold,

@@ -13,6 +13,7 @@ from atoll.cli.places import client, file_option, json_option, system_file
 from atoll.cli.screen import as_json, out
 from atoll.client import Client
 from atoll.plan.flag_release import flag_of
+from atoll.plan.releasing import State
 
 PATIENCE = 10.0
 AFTER = {
@@ -30,6 +31,9 @@ AFTER_FLAG = {
     "resume": "the judge goes on where it was",
     "abort": "everybody gets what they got before",
 }
+COMPARING = (
+    "its answers to copies of requests are compared first, see `atoll compare`; users follow once they are alike"
+)
 
 
 def _command(signal: str, text: str) -> click.Command:
@@ -47,8 +51,10 @@ def _command(signal: str, text: str) -> click.Command:
             as_json(after)
             return
         state = f"{after.state} at {after.weight}%" if after is not None else "over"
-        words = AFTER if flag_of(service) is None else AFTER_FLAG
-        out.print(f"{service} release {before.release}: {before.state} -> {state}; {words[signal]}")
+        words = (AFTER if flag_of(service) is None else AFTER_FLAG)[signal]
+        if after is not None and after.state == State.SHADOW:
+            words = COMPARING
+        out.print(f"{service} release {before.release}: {before.state} -> {state}; {words}")
 
     return command
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from atoll import wire
 from atoll.engine.changing import Changing
+from atoll.engine.comparing import Comparing
 from atoll.engine.executing import Executor
 from atoll.engine.flag_releasing import FlagReleasing
 from atoll.engine.observing import Observer
@@ -54,7 +55,8 @@ class Engine:
         self._observer = Observer(parts, self._probing)
         self._executor = Executor(parts, self._pending.append, self.poke)
         self.changing = Changing(parts, self._pending.append, self.poke)
-        self.releasing = Releasing(parts, self._pending.append, self.changing.fail_changes)
+        self.comparing = Comparing(parts, self._pending.append)
+        self.releasing = Releasing(parts, self._pending.append, self.changing.fail_changes, self.comparing.verdict)
         self.flag_releasing = FlagReleasing(parts, self._pending.append, self.poke)
 
     def poke(self) -> None:
@@ -96,8 +98,10 @@ class Engine:
         self._pending += seen_happenings(before, self.observed, self.blueprint)
         await self.releasing.look(self.changing.pins)
         await self.flag_releasing.look()
+        await self.comparing.look(self.blueprint)
         try:
             self.changing.step(self.observed, self.blueprint)
+            self.comparing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
             self.releasing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
             self.flag_releasing.step()
             self._design()
@@ -112,6 +116,7 @@ class Engine:
         await self.changing.close()
         await self._probing.close()
         await self._executor.close()
+        await self.parts.comparer.close()
         for runtime in self.parts.runtimes.values():
             await runtime.close()
         await self.parts.mesh.close()

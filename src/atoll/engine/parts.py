@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from atoll.model.system import RuntimeKind
 from atoll.plan.design import Host
-from atoll.ports import Builder, Mesh, Prober, Runtime
+from atoll.ports import Builder, Comparer, Mesh, Prober, Runtime
 from atoll.store.store import Store
 
 
@@ -24,6 +24,7 @@ class Parts:
     runtimes: Mapping[RuntimeKind, Runtime]
     mesh: Mesh
     prober: Prober
+    comparer: Comparer
     host: Host
     clock: Callable[[], float]
     busy_ports: Callable[[], frozenset[int]]

@@ -20,8 +20,9 @@ from atoll.plan.decisions import Pin
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import ALL, JUDGED, Facts, Progress, Signal, State, due, step
+from atoll.plan.releasing import ALL, COMPARED, JUDGED, Facts, Progress, Signal, State, due, step
 from atoll.policies import rolling
+from atoll.policies.comparing.gate import Ruling
 from atoll.policies.judge.release import judged_by
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
@@ -30,14 +31,23 @@ from atoll.store.transitions import Transition
 
 
 class Releasing:
-    """Moves releases on. `failed` is told of one that never became ready; `judging` says whether one is judged now."""
+    """
+    Moves releases on. `judging` says whether one is judged now.
+
+    *failed* is told of one that never became ready; *compared* says what is known of one in the shadow.
+    """
 
     def __init__(
-        self, parts: Parts, record: Callable[[Happening], None], failed: Callable[[str, int, str], None]
+        self,
+        parts: Parts,
+        record: Callable[[Happening], None],
+        failed: Callable[[str, int, str], None],
+        compared: Callable[[str, Progress], Ruling],
     ) -> None:
         self._parts = parts
         self._record = record
         self._failed = failed
+        self._compared = compared
         self._evidence = Evidence(parts)
         self._flows = Flows()
         self.judging = False
@@ -77,13 +87,17 @@ class Releasing:
         workload = blueprint.workloads.get(service.name)
         self._measure(service.name, progress, workload)
         after, verdict = self._judge(service, progress, workload)
-        found = due(after, service.rollout, _facts(service, pin, after, observed, blueprint, verdict))
+        facts = _facts(service, pin, after, observed, blueprint, verdict)
+        if after.state in COMPARED:
+            ruling = self._compared(service.name, after)
+            facts = replace(facts, verdict=ruling.kind, words=ruling.words)
+        found = due(after, service.rollout, facts)
         if found is None:
             if after != progress:
                 self._parts.store.remember(service.name, after)
             return replace(pin, progress=after)
         signal, reason = found
-        actor = "judge" if verdict is not None else "atoll"
+        actor = "judge" if verdict is not None else "comparer" if facts.verdict else "atoll"
         return self._take(service, after, Transition(service.name, signal, actor, reason))
 
     def _take(self, service: Service, progress: Progress, change: Transition) -> Pin:
@@ -133,7 +147,9 @@ def _facts(
     split = workload.split if workload is not None else None
     ready = sum(i.recipe.release == progress.release and rolling.accepted(i, observed) for i in instances)
     wanted = (progress.release, progress.shown, progress.state is State.BAKING)
-    told = split is not None and (split.next, split.weight, split.both) == wanted
+    shadowed = workload is not None and workload.shadow is not None
+    shown = split is not None and (split.next, split.weight, split.both) == wanted
+    told = shown and shadowed == (progress.state in COMPARED and service.compare is not None)
     failed = rolling.judge(service, pin, workload, observed)
     return Facts(
         at=observed.at,

@@ -132,7 +132,7 @@ def leading_to(services: Iterable[str], snapshots: Iterable[Snapshot]) -> dict[s
     result = {name: 0 for service in services for name in (service, names.next_of(service))}
     for snapshot in snapshots:
         for (kind, _), resource in snapshot.resources.items():
-            if kind is Kind.CLUSTER and resource.refers in result:
+            if kind is Kind.CLUSTER and resource.refers in result and names.is_edge(resource.name):
                 result[resource.refers] += 1
     return result
 
@@ -141,7 +141,7 @@ def _open(instance: Instance, stream: Stream, wanted: Mapping[Key, object]) -> b
     listeners, tables = stream.known(Kind.LISTENER), stream.known(Kind.ROUTES)
     for outlet in instance.outlets:
         name = names.outlet(instance.name, outlet.callee)
-        table = names.table(instance.recipe.service, outlet.callee)
+        table = names.table(instance.recipe.service, instance.recipe.release, outlet.callee)
         if (Kind.LISTENER, name) not in wanted or name not in listeners or table not in tables:
             return False
     return True

@@ -77,6 +77,14 @@ async def hosts(socket: Path, clusters: str) -> tuple[HostState, ...]:
     )
 
 
+async def refused(socket: Path, outlet: str) -> int:
+    """How many calls were refused at one outlet, or (by callee) at all of one instance."""
+    pattern = rf"^http\.outlet\.{re.escape(outlet)}(->.*)?\.rq_direct_response$"
+    query = f"/stats?usedonly&format=json&filter={quote(pattern)}"
+    data: dict[str, Any] = json.loads(await ask(socket, query))
+    return sum(int(entry.get("value", 0)) for entry in data.get("stats", ()))
+
+
 async def counts(socket: Path) -> Mapping[str, ClusterCount]:
     """What went through each cluster, by its name."""
     query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(COUNTERS)}"

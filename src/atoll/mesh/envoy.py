@@ -22,6 +22,7 @@ from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.observed import MeshSeen
 from atoll.ports import FlagCalls, HostCalls, Traffic
 from atoll.values.histograms import quantile
+from atoll.values.network import COMPARING, COPIES, SHADOW_CALLS
 
 LOOK = 0.1  # seconds between looks at instances that come or go
 TIDY = 60.0
@@ -41,11 +42,14 @@ class EnvoyMesh:
         self, run_dir: Path, log_dir: Path, fabric: str | None, *, rootless: bool, workers: int | None = None
     ) -> None:
         self._run_dir = run_dir
+        self._comparing = run_dir / COMPARING
         self._topology = Topology(
-            fabric,
-            fabric is not None and rootless,
+            fabric=fabric,
+            extra_hop=fabric is not None and rootless,
             ingress=str(run_dir / "ingress.sock"),
             egress=str(run_dir / "egress.sock"),
+            copies=str(self._comparing / COPIES),
+            shadow=str(self._comparing / SHADOW_CALLS),
             flags=str(run_dir / "flags.sock"),
         )
         self._changed: Callable[[], None] = lambda: None
@@ -72,6 +76,7 @@ class EnvoyMesh:
         cannot be started.
         """
         self._changed = changed
+        self._comparing.mkdir(mode=0o700, exist_ok=True)
         await self._ads.start()
         for process in self._processes.values():
             process.ensure()
@@ -143,6 +148,10 @@ class EnvoyMesh:
                         error=before.error + (answers.count if failed else 0),
                     )
         return tuple(found.values())
+
+    async def refused(self, instance: str) -> int:
+        """How many of the calls of an instance were refused, since its proxy started."""
+        return await admin.refused(self._admin(ir.MESH), instance)
 
     async def hot_restart(self) -> None:
         """Replace both proxies by new processes that take over their sockets. Nothing is lost."""

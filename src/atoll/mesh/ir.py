@@ -21,6 +21,7 @@ class Door(StrEnum):
     INGRESS = "ingress"  # what the gateway has let in, on its way to the mesh
     OUTLET = "outlet"  # calls of one instance
     EGRESS = "egress"  # what the mesh has let out, on its way to the gateway
+    SHADOW = "shadow"  # calls of the comparer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,28 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """
+    A copy of a part (`share`, 0 to 1) of the requests that change nothing also goes to `cluster`.
+
+    It has the header `x-atoll-compared: service`, and its answer is dropped. GET, HEAD and OPTIONS change nothing, nor
+    do the methods and paths in `safe`. What streams, and what says itself that it is part of a comparison
+    (`x-atoll-shadow-run`), is not copied.
+    """
+
+    cluster: str
+    service: str
+    share: float
+    safe: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
     """
     Requests whose path begins with `path` (whole segments) go to `cluster`; `callee` is its name for people.
 
     `timeout` bounds the call with all its tries, 0 leaves that to somebody else. What streams is bounded by `idle`
-    only. Without `retry` every call is tried once. `split` sends a part to another release.
+    only. Without `retry` every call is tried once. `split` sends a part to another release, `mirror` copies a part.
     """
 
     path: str
@@ -83,6 +100,21 @@ class Forward:
     idle: float
     retry: Retry | None
     split: Split | None = None
+    mirror: Mirror | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """
+    Requests that name `target` (`orders`, `orders@next`) in the header `x-atoll-shadow-to` go to `cluster`, once.
+
+    The answer names the address of the instance that gave it, in `x-atoll-shadow-from`: without it, nobody did.
+    """
+
+    target: str
+    cluster: str
+    callee: str
+    idle: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +133,8 @@ class Asked(StrEnum):
     ANYTHING = "anything"
     TUNNEL = "tunnel"
     BARE_NAME = "bare name"  # the host has no dot: it names a service
+    WRITE = "write"  # its method is none that changes nothing
+    UPGRADE = "upgrade"  # to a protocol in which nobody sees what is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +146,7 @@ class Refuse:
     asked: Asked = Asked.ANYTHING
 
 
-Rule = Forward | Tunnel | Refuse
+Rule = Forward | Meant | Tunnel | Refuse
 
 
 @dataclass(frozen=True, slots=True)

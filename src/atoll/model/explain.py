@@ -14,6 +14,7 @@ from atoll.model.system import (
     Call,
     CallPolicy,
     Check,
+    Compare,
     Egress,
     Gateway,
     Health,
@@ -23,6 +24,7 @@ from atoll.model.system import (
     Route,
     Service,
     System,
+    Tolerance,
 )
 from atoll.values.judging import JudgePolicy
 from atoll.values.nearest import nearest
@@ -116,6 +118,10 @@ def _service(path: str, service: Service, *, ready_apart: bool) -> Iterator[Row]
     yield from _list(f"{path}.calls", fields["calls"], calls)
     yield f"{path}.flags", ", ".join(service.flags) or "none", fields["flags"]
     yield from _rollout(f"{path}.release", service.rollout)
+    if service.compare is None:
+        yield f"{path}.compare", "none", fields["compare"]
+    else:
+        yield from _compare(f"{path}.compare", service.compare)
 
 
 def _list(path: str, field: Field, rows: list[Row]) -> Iterator[Row]:
@@ -212,6 +218,33 @@ def _judge(path: str, judge: JudgePolicy) -> Iterator[Row]:
     yield f"{path}.requests", str(judge.min_requests), fields["requests"]
     yield f"{path}.no-data", show_duration(judge.no_data_grace), fields["no-data"]
     yield f"{path}.risk-budget", _optional(judge.risk_budget, str), fields["risk-budget"]
+
+
+def _compare(path: str, compare: Compare) -> Iterator[Row]:
+    fields = known("compare")
+    yield f"{path}.share", show_percent(compare.share), fields["share"]
+    yield f"{path}.concurrency", str(compare.concurrency), fields["concurrency"]
+    yield f"{path}.timeout", show_duration(compare.timeout), fields["timeout"]
+    yield f"{path}.samples", str(compare.samples), fields["samples"]
+    yield f"{path}.for", show_duration(compare.least), fields["for"]
+    lists = {
+        "headers": compare.headers,
+        "masked": compare.masked,
+        "ignored": compare.ignored,
+        "sets": compare.sets,
+        "keyed": tuple(f"{array}: {key}" for array, key in compare.keyed),
+        "tolerance": tuple(f"{field}: {_tolerance(near)}" for field, near in compare.tolerances),
+        "shown": compare.shown,
+        "endpoints": compare.endpoints,
+        "safe": tuple(f"{one.method} {one.path}" for one in compare.safe),
+        "intended": tuple(f"{one.field} until {one.expires}" for one in compare.intended),
+    }
+    for key, values in lists.items():
+        yield f"{path}.{key}", ", ".join(values) or "none", fields[key]
+
+
+def _tolerance(near: Tolerance) -> str:
+    return show_percent(near.relative) if near.relative else f"{near.absolute:g}"
 
 
 def _optional(value: T | None, show: Callable[[T], str]) -> str:

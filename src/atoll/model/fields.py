@@ -30,6 +30,7 @@ class Shape(StrEnum):
     LIST = "list"
     NAMED = "named"
     VARIABLES = "variables"
+    PATHS = "paths"
 
 
 WORDS: Mapping[Shape, str] = MappingProxyType(
@@ -49,6 +50,7 @@ WORDS: Mapping[Shape, str] = MappingProxyType(
         Shape.LIST: "a list",
         Shape.NAMED: "a mapping of names",
         Shape.VARIABLES: "a mapping of names to text",
+        Shape.PATHS: "a mapping of fields to text",
     }
 )
 
@@ -265,6 +267,15 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 section="release",
                 also=("rollout", "strategy", "update_config"),
             ),
+            Field(
+                "compare",
+                Shape.SECTION,
+                "A parallel run before a new release gets its first user: its answers are compared with the old one's."
+                " `compare: {}` will do; the strategy is then `shadow-then-canary`.",
+                reason="nothing is compared",
+                section="compare",
+                also=("shadow", "mirror", "diffy", "parallel-run"),
+            ),
             _later("function", "a function that is run on demand"),
             _later("timeout", "the time limit of a function"),
             _later("data", "the data stores it uses"),
@@ -274,7 +285,6 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             _later("publishes", "messages that it sends"),
             _later("consumes", "messages that its instances compete for"),
             _later("slo", "objectives for availability and latency"),
-            _later("compare", "parallel runs of another implementation"),
             _later("zone", "a trust zone"),
             _later("image", "a container image in place of a source"),
         ),
@@ -442,8 +452,8 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "How traffic moves.",
                 "rolling",
                 "instance by instance, nothing to judge",
-                choices=("rolling", "canary", "blue-green"),
-                later_choices=("shadow-then-canary", "flag", "recreate"),
+                choices=("rolling", "canary", "blue-green", "shadow-then-canary"),
+                later_choices=("flag", "recreate"),
             ),
             Field("surge", Shape.COUNT, "Instances more than declared while it goes on.", "1", "costs the least"),
             Field(
@@ -499,7 +509,127 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 section="judge",
                 also=("analysis", "metrics", "thresholds"),
             ),
-            _later("compare", "a parallel run before the first step"),
+        ),
+        "compare": (
+            Field(
+                "share",
+                Shape.PERCENT,
+                "The share of the calls that change nothing (GET, HEAD, OPTIONS, and what is `safe`) that is copied.",
+                "10%",
+                "each copy costs the old release two calls more, a fifth of its reads",
+                "50%",
+            ),
+            Field(
+                "concurrency",
+                Shape.COUNT,
+                "Most copies that are compared at a time; others are dropped.",
+                "8",
+                "a slow release holds no more than so many",
+            ),
+            Field(
+                "timeout",
+                Shape.DURATION,
+                "Longest time for one answer; later ones count as none.",
+                "5s",
+                "half of what a caller waits",
+            ),
+            Field(
+                "samples",
+                Shape.COUNT,
+                "Calls to compare at least, before the release may go on.",
+                "200",
+                "finds a field that differs in one answer of fifty",
+            ),
+            Field("for", Shape.DURATION, "Shortest time to compare.", "1m", "what runs once a minute is seen"),
+            Field(
+                "headers",
+                Shape.LIST,
+                "Headers of an answer that count, beside its status and body.",
+                "content-type",
+                "others are about the transport",
+                "[content-type, cache-control]",
+            ),
+            Field(
+                "masked",
+                Shape.LIST,
+                "Fields that must be there with the same type, whatever their value.",
+                reason="all values count",
+                example="[id, 'items[*].created']",
+                also=("mask",),
+            ),
+            Field(
+                "ignored",
+                Shape.LIST,
+                "Fields that do not count at all.",
+                reason="all fields count",
+                example="[debug]",
+                also=("ignore",),
+            ),
+            Field(
+                "sets", Shape.LIST, "Arrays in which the order does not count.", reason="it counts", example="[tags]"
+            ),
+            Field(
+                "keyed",
+                Shape.PATHS,
+                "Arrays whose elements are known by one of their fields.",
+                reason="elements are compared in their order",
+                example="{items: sku}",
+            ),
+            Field(
+                "tolerance",
+                Shape.PATHS,
+                "How far numbers may be apart: a number, or a percentage of the larger one.",
+                reason="they are to be equal",
+                example="{total: 0.01, rate: 1%}",
+            ),
+            Field(
+                "shown",
+                Shape.LIST,
+                "Fields whose values a report may show.",
+                reason="it shows their type, their length and a hash",
+                example="[status, currency]",
+            ),
+            Field(
+                "endpoints",
+                Shape.LIST,
+                "Paths that are one endpoint, with `{name}` for what differs from call to call.",
+                reason="numbers and long identifiers in a path are recognised",
+                example="['/users/{name}']",
+            ),
+            Field(
+                "safe",
+                Shape.LIST,
+                "Operations that change nothing, though their method does not say so.",
+                reason="GET, HEAD and OPTIONS",
+                example="['POST /search']",
+            ),
+            Field(
+                "intended",
+                Shape.LIST,
+                "Differences that are wanted.",
+                reason="none is",
+                section="intended",
+                example="[{field: total, owner: ann, reason: rounding, expires: 2027-01-31}]",
+            ),
+        ),
+        "intended": (
+            Field("field", Shape.TEXT, "The field that differs.", required=True, example="total"),
+            Field(
+                "endpoint",
+                Shape.TEXT,
+                "In the answers of this endpoint only, as the report names it.",
+                reason="in those of all",
+                example="'GET /orders/{id}'",
+            ),
+            Field("owner", Shape.TEXT, "Who answers for it.", required=True, example="ann"),
+            Field("reason", Shape.TEXT, "Why it is wanted.", required=True, example="cents are rounded now"),
+            Field(
+                "expires",
+                Shape.TEXT,
+                "The last day that it holds, as YYYY-MM-DD; after that the difference counts again.",
+                required=True,
+                example="2027-01-31",
+            ),
         ),
     }
 )

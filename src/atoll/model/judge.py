@@ -14,9 +14,14 @@ _OF_FLOOR = 5
 """How many times an unacceptable error rate is above one that does not matter."""
 
 
+def usual_judge(instances: int) -> JudgePolicy:
+    """The settings for a service with so many instances, where nothing was written."""
+    return JudgePolicy(metrics=METRICS if instances > ALONE else (ERRORS,))
+
+
 def read_judge(release: Section, instances: int) -> JudgePolicy:
     """The settings for a service with so many instances; what makes no sense is noted and replaced."""
-    usual = JudgePolicy(metrics=METRICS if instances > ALONE else (ERRORS,))
+    usual = usual_judge(instances)
     section = release.section("judge", "judge")
     if section is None:
         return usual

@@ -7,20 +7,25 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from atoll.model.calls import read_calls, read_retry
+from atoll.model.comparing import read_compare
 from atoll.model.fields import known
-from atoll.model.judge import read_judge
+from atoll.model.judge import read_judge, usual_judge
 from atoll.model.problems import Place
 from atoll.model.reading import Notes, Section
 from atoll.model.source import Entries, Scalar, Tree
 from atoll.model.system import (
     CAREFUL,
     EVERY_FLAG,
+    IN_STEPS,
+    SHADOW_THEN_CANARY,
     Call,
     CallPolicy,
     Check,
+    Compare,
     Egress,
     Gateway,
     Health,
+    Origin,
     Resources,
     Rollout,
     Route,
@@ -31,6 +36,7 @@ from atoll.model.system import (
 )
 from atoll.values.names import is_host, is_variable, port_number, wrong_name
 from atoll.values.protocols import Protocol
+from atoll.values.quantities import show_duration
 
 SMALLEST_MEMORY = 4 * 2**20
 _SEGMENT = r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})"
@@ -104,6 +110,11 @@ def _service(name: str, section: Section) -> Service:
         section.notes.problem(section.notes.places[section.path], f"{name} has nothing to run", hint)
     outgoing = tuple(read_calls(section))
     instances = _instances(section)
+    compare = read_compare(section.section("compare", "compare"))
+    rollout = _rollout(section.section("release", "release"), section, compare, instances)
+    if rollout.strategy == SHADOW_THEN_CANARY:
+        compare = compare or Compare()
+        _in_time(section, compare, rollout)
     return Service(
         name=name,
         source=section.text("source"),
@@ -118,7 +129,8 @@ def _service(name: str, section: Section) -> Service:
         calls=tuple(c for c in outgoing if isinstance(c, Call)),
         egress=tuple(c for c in outgoing if isinstance(c, Egress)),
         flags=tuple(_flags(section)),
-        rollout=_rollout(section.section("release", "release"), instances),
+        rollout=rollout,
+        compare=compare,
     )
 
 
@@ -270,27 +282,49 @@ def _flags(service: Section) -> Iterator[str]:
             yield name.text
 
 
-def _rollout(section: Section | None, instances: int) -> Rollout:
+def _rollout(section: Section | None, service: Section, compare: Compare | None, instances: int) -> Rollout:
     if section is None:
-        return Rollout()
+        judge = usual_judge(instances)
+        return Rollout(_compared(service), steps=CAREFUL, judge=judge) if compare is not None else Rollout()
     strategy = section.choice("strategy")
+    if compare is not None and section.silent_on("strategy"):
+        strategy = _compared(service)
+    elif compare is not None and strategy != SHADOW_THEN_CANARY:
+        hint = f"strategy: {SHADOW_THEN_CANARY}; or take `compare` out"
+        words = f"{service.path}: answers are compared before a release gets users, and {strategy} does not wait"
+        section.notes.problem(section.place_of("strategy"), words, hint)
     steps = tuple(_steps(section))
-    if steps and strategy != "canary":
+    if steps and strategy not in IN_STEPS:
         section.notes.problem(section.place_of("steps"), f"{section.path}: only a canary has steps", "strategy: canary")
-    if strategy != "canary" and section.tree("judge") is not None:
+    if strategy not in IN_STEPS and section.tree("judge") is not None:
         section.notes.problem(section.place_of("judge"), f"{section.path}: only a canary is judged", "strategy: canary")
     return Rollout(
         strategy=strategy,
         surge=section.count("surge", least=1, most=1000),
         drain=section.duration("drain", least=0, most=3600),
         grace=section.duration("grace", least=0, most=3600),
-        steps=steps or (CAREFUL if strategy == "canary" else ()),
+        steps=steps or (CAREFUL if strategy in IN_STEPS else ()),
         most=section.duration("most", least=1, most=86400),
         bake=section.duration("bake", least=1, most=86400),
         key=_key(section),
         rollback=section.choice("rollback"),
         judge=read_judge(section, instances),
     )
+
+
+def _in_time(service: Section, compare: Compare, rollout: Rollout) -> None:
+    if compare.least >= rollout.most:
+        most, path = show_duration(rollout.most), f"{service.path}.compare.for"
+        places = (path, f"{service.path}.release.most", service.path)
+        place = next(service.notes.places[known] for known in places if known in service.notes.places)
+        words = f"{path} is {show_duration(compare.least)}, but after {most} (release.most) it holds, and never passes"
+        service.notes.problem(place, words, f"write less than {most}, or more under release.most")
+
+
+def _compared(service: Section) -> str:
+    """The strategy where only `compare` was written."""
+    service.notes.origins[f"{service.path}.release.strategy"] = Origin(reason="answers are compared: see `compare`")
+    return SHADOW_THEN_CANARY
 
 
 def _steps(release: Section) -> Iterator[Step]:

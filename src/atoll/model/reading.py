@@ -230,6 +230,21 @@ class Section:
         for number, item in enumerate(tree.items if isinstance(tree, Items) else (tree,)):
             yield f"{self._at(key)}.{number}", item
 
+    def pairs(self, key: str) -> Iterator[tuple[Scalar, Scalar]]:
+        """The entries of a mapping of words to words."""
+        tree = self.tree(key)
+        if tree is None:
+            return
+        if not isinstance(tree, Entries):
+            example = self.fields[key].example
+            self.notes.problem(tree.place, f"{self._at(key)} has to be a mapping", f"write {key}: {example}")
+            return
+        for name, value in tree.entries:
+            if isinstance(value, Scalar) and not value.is_null:
+                yield name, value
+            else:
+                self.notes.problem(value.place, f"{self._at(key)}.{name.text} has to be text")
+
     def texts(self, key: str, what: str, hint: str = "") -> Iterator[Scalar]:
         """The items of a list of words."""
         for path, item in self.items(key, what):

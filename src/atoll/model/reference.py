@@ -21,6 +21,8 @@ TITLES = {
     "retries": "retries",
     "breaker": "breaker",
     "release": "release",
+    "compare": "compare",
+    "intended": "An intended difference",
 }
 
 

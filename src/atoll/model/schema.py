@@ -35,6 +35,7 @@ _LEAVES: Mapping[Shape, Json] = MappingProxyType(
             "patternProperties": _IGNORED,
             "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
         },
+        Shape.PATHS: {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
     }
 )
 

@@ -109,6 +109,9 @@ class Step:
 
 USUAL = JudgePolicy()
 CAREFUL = (Step(5), Step(25), Step(50))
+SHADOW_THEN_CANARY = "shadow-then-canary"
+IN_STEPS = ("canary", SHADOW_THEN_CANARY)
+"""Strategies in which traffic moves step by step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,72 @@ EVERY_FLAG = ("all",)
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """Requests of one method to one path, in which `{name}` stands for any one segment."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Two numbers are the same if they differ by at most `absolute`, or by `relative` of the larger one."""
+
+    absolute: float = 0.0
+    relative: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """
+    A difference that is wanted: in `field`, in the answers of `endpoint` (empty: of all), until `expires`.
+
+    `owner` and `reason` say who answers for it and why; `expires` is a date (ISO 8601), the last day that it holds.
+    """
+
+    field: str
+    owner: str
+    reason: str
+    expires: str
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """
+    A parallel run of a new release: what is copied to it, what of its answers counts, and how much is enough.
+
+    `share` of the calls that change nothing are copied, and at most `concurrency` are compared at a time, each for at
+    most `timeout` seconds. After `samples` compared calls and `least` seconds without a difference the release goes on.
+    Fields are named as in `policies.comparing`; `sets` and `keyed` (by a field of the elements) say how arrays are
+    compared; `shown` values may stand in a report. `endpoints` are paths with `{name}` for what differs from call to
+    call; `safe` are operations that change nothing though their method does not say so.
+    """
+
+    share: float = 0.1
+    concurrency: int = 8
+    timeout: float = 5.0
+    samples: int = 200
+    least: float = 60.0
+    headers: tuple[str, ...] = ("content-type",)
+    masked: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    keyed: tuple[tuple[str, str], ...] = ()
+    tolerances: tuple[tuple[str, Tolerance], ...] = ()
+    shown: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    safe: tuple[Operation, ...] = ()
+    intended: tuple[Intended, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """
     One microservice. `source` is relative to the file's directory.
 
-    `flags` are the names of the feature flags that it may ask for, or EVERY_FLAG alone.
+    `flags` are the names of the feature flags that it may ask for, or EVERY_FLAG alone. `compare` is there
+    where answers are compared.
     """
 
     name: str
@@ -160,6 +224,7 @@ class Service:
     egress: tuple[Egress, ...] = ()
     flags: tuple[str, ...] = ()
     rollout: Rollout = Rollout()
+    compare: Compare | None = None
 
     def may_ask_for(self, flag: str) -> bool:
         """Whether the file lets it know of a feature flag."""

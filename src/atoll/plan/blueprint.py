@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from atoll.model.system import Call, Egress, Gateway, Health, Resources, Route, RuntimeKind
+from atoll.model.system import Call, Egress, Gateway, Health, Operation, Resources, Route, RuntimeKind
 from atoll.values.protocols import Protocol
 
 
@@ -122,6 +122,21 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """
+    The next release answers copies of requests, for its answers to be compared, and nothing else.
+
+    `share` (0 to 1) of the calls that change nothing is copied, at most `copies` at a time; `safe` are operations that
+    change nothing though their method does not say so. What its instances call may not change anything either.
+    """
+
+    release: int
+    share: float
+    copies: int
+    safe: tuple[Operation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """
     One service in the target. `failures` is what a rollout must not forget where it has made room for something else.
@@ -143,6 +158,7 @@ class Workload:
     restarts: int = 0  # how many of its instances had to be replaced because they failed
     split: Split | None = None
     flags: bool = False  # whether it may ask for feature flags
+    shadow: Shadow | None = None
     basis: object = field(default=None, compare=False, repr=False)
 
 

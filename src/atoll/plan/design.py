@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from atoll.errors import Failed
 from atoll.model.system import RuntimeKind, Service, System
-from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Split, Stage, Workload
+from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Shadow, Split, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe
 from atoll.plan.recipes import url_variable
-from atoll.plan.releasing import State
+from atoll.plan.releasing import COMPARED, State
 from atoll.plan.restarts import crashes_after, delay
 from atoll.values.names import FLAG_VARIABLES, FLAGS
 from atoll.values.network import LAST_NETWORK, instance_address
@@ -174,6 +174,7 @@ class _Turn:
             restarts=restarts,
             split=self._split(),
             flags=bool(self.service.flags),
+            shadow=self._shadow(),
             failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),
         )
         settled = self._is_settled(instances)
@@ -291,6 +292,13 @@ class _Turn:
             return None
         both = progress.state is State.BAKING
         return Split(stable.release, progress.release, progress.shown, self.service.rollout.key, both)
+
+    def _shadow(self) -> Shadow | None:
+        """What is copied to the next release while its answers are compared."""
+        progress, compare = self.pin.progress, self.service.compare if self.service is not None else None
+        if progress is None or compare is None or progress.state not in COMPARED or self.pin.stable is None:
+            return None
+        return Shadow(progress.release, compare.share, compare.concurrency, compare.safe)
 
     def _former(self) -> Recipe | None:
         """What to go back to while a rollout is under way."""

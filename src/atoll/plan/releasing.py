@@ -1,7 +1,8 @@
 """
 A release on its way to users: where it stands, what moves it on, and what that does to traffic and capacity.
 
-A deployment ends dark: it runs and serves nobody but those who name it. Only a release changes who is served. The
+A deployment ends dark: it runs and serves nobody but those who name it. Only a release changes who is served. Before
+that its answers may be compared, in the shadow of the one that serves, where it gets copies and nobody. The
 table is the whole state machine; `due` says from the facts which signal there is, `step` takes it. Two rules hold in
 every row: capacity comes before weight on the way up, and weight goes before capacity on the way down.
 """
@@ -15,7 +16,7 @@ from math import ceil
 from types import MappingProxyType
 
 from atoll.errors import Refused
-from atoll.model.system import Rollout
+from atoll.model.system import SHADOW_THEN_CANARY, Rollout
 
 ALL = 100
 
@@ -25,6 +26,8 @@ class State(StrEnum):
 
     STARTING = "starting"  # its instances are not all ready yet
     DARK = "dark"  # ready, and nobody is sent to it
+    SHADOW = "shadow"  # its answers to copies of requests are compared; nobody gets them
+    SHADOW_HOLDING = "shadow-holding"  # as before; somebody has to say how it goes on
     GROWING = "growing"  # capacity for the next weight is being made
     CANARY = "canary"  # has its share of traffic and is judged
     HOLDING = "holding"  # keeps its share; somebody has to say how it goes on
@@ -42,6 +45,7 @@ class Signal(StrEnum):
 
     READY = "ready"  # its instances are, and the proxies know them
     RELEASE = "release"
+    COMPARE = "compare"  # what `release` means where answers are compared first
     PASS = "pass"  # noqa: S105 - the judge's word
     HOLD = "hold"
     RESUME = "resume"
@@ -60,8 +64,18 @@ TRANSITIONS: Mapping[tuple[State, Signal], State] = MappingProxyType(
         (State.STARTING, Signal.ABORT): State.ABORTING,
         (State.STARTING, Signal.OVERTAKE): State.SUPERSEDED,
         (State.DARK, Signal.RELEASE): State.GROWING,
+        (State.DARK, Signal.COMPARE): State.SHADOW,
         (State.DARK, Signal.ABORT): State.ABORTING,
         (State.DARK, Signal.OVERTAKE): State.SUPERSEDED,
+        (State.SHADOW, Signal.PASS): State.GROWING,
+        (State.SHADOW, Signal.RELEASE): State.GROWING,
+        (State.SHADOW, Signal.HOLD): State.SHADOW_HOLDING,
+        (State.SHADOW, Signal.ABORT): State.ABORTING,
+        (State.SHADOW, Signal.OVERTAKE): State.SUPERSEDED,
+        (State.SHADOW_HOLDING, Signal.RESUME): State.SHADOW,
+        (State.SHADOW_HOLDING, Signal.RELEASE): State.GROWING,
+        (State.SHADOW_HOLDING, Signal.ABORT): State.ABORTING,
+        (State.SHADOW_HOLDING, Signal.OVERTAKE): State.SUPERSEDED,
         (State.GROWING, Signal.READY): State.CANARY,
         (State.GROWING, Signal.ABORT): State.ABORTING,
         (State.CANARY, Signal.PASS): State.GROWING,
@@ -84,7 +98,13 @@ OVER = frozenset({State.RELEASED, State.ROLLED_BACK, State.FAILED, State.SUPERSE
 PEOPLE = (Signal.RELEASE, Signal.PROMOTE, Signal.HOLD, Signal.RESUME, Signal.ABORT)
 """What a person may ask for."""
 JUDGED = frozenset({State.CANARY, State.HOLDING})
+COMPARED = frozenset({State.SHADOW, State.SHADOW_HOLDING})
+"""It gets copies of requests, and nothing else."""
+UNSEEN = COMPARED | {State.DARK}
+"""Ready, and no user has ever seen it."""
 EXPOSED = frozenset({State.GROWING, State.CANARY, State.HOLDING, State.FULL, State.BAKING, State.ABORTING})
+READY = UNSEEN | EXPOSED - {State.ABORTING}
+"""Its instances were ready, and it is not on its way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +142,8 @@ class Facts:
     What is known about a release now.
 
     `ready` counts its instances that the proxies send to when they are told; `acknowledged` says that every proxy has
-    the weights as they are to be; `failure` is why its instances will not do, or empty. `verdict` is the judge's latest
-    (pass, fail, undecided, no data) and `words` the sentence for it.
+    the weights and the shadow as they are to be; `failure` is why its instances will not do, or empty. `verdict` is the
+    latest of the judge, or of the comparison, (pass, fail, undecided, no data) and `words` the sentence for it.
     """
 
     at: float
@@ -148,16 +168,16 @@ def due(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str
             found = Signal.GIVE_UP, facts.failure
         case State.ABORTING if facts.acknowledged:
             found = Signal.ACKNOWLEDGED, progress.reason
-        case State.CANARY | State.HOLDING if facts.verdict == "fail":
+        case State.SHADOW | State.SHADOW_HOLDING | State.CANARY | State.HOLDING if facts.verdict == "fail":
             found = _bad(progress, rollout, facts.words)
-        case State.DARK | State.GROWING | State.CANARY | State.HOLDING | State.FULL | State.BAKING if facts.failure:
+        case state if state in READY and facts.failure:
             found = _bad(progress, rollout, facts.failure)
         case State.STARTING | State.GROWING if there:
             found = Signal.READY, f"{progress.size} ready"
         case State.DARK if progress.asked:
             found = Signal.RELEASE, "the file asks for it"
-        case State.CANARY:
-            found = _judged(progress, rollout, facts)
+        case State.SHADOW | State.CANARY as state:
+            found = (_compared if state is State.SHADOW else _judged)(progress, rollout, facts)
         case State.FULL if there:
             found = Signal.ACKNOWLEDGED, "every proxy sends it everything"
         case State.BAKING if there and facts.at >= progress.since + rollout.bake:
@@ -171,14 +191,14 @@ def step(progress: Progress, signal: Signal, rollout: Rollout, total: int, at: f
 
     Raises `errors.Refused` where the table knows no such transition.
     """
-    state = TRANSITIONS.get((progress.state, signal))
+    state = TRANSITIONS.get((progress.state, _meant(progress, signal, rollout)))
     if state is None:
         raise Refused(
             f"release {progress.release} is {progress.state}: {signal} means nothing there", hint=_mend(progress.state)
         )
     after = replace(progress, state=state, since=at, reason=reason)
     match signal:
-        case Signal.RELEASE | Signal.PASS:
+        case Signal.RELEASE | Signal.PASS if state is State.GROWING:
             number = progress.step + 1
             return replace(after, step=number, size=_size(rollout, number, total))
         case Signal.PROMOTE:
@@ -191,6 +211,12 @@ def step(progress: Progress, signal: Signal, rollout: Rollout, total: int, at: f
             return replace(after, weight=0, asked=False)
         case _:
             return after
+
+
+def _meant(progress: Progress, signal: Signal, rollout: Rollout) -> Signal:
+    """To release what is dark is to compare it first, where the file says so."""
+    first = progress.state is State.DARK and rollout.strategy == SHADOW_THEN_CANARY
+    return Signal.COMPARE if first and signal is Signal.RELEASE else signal
 
 
 def refuse_second(service: str, progress: Progress | None) -> None:
@@ -208,10 +234,18 @@ def allowed(state: State) -> tuple[Signal, ...]:
 
 
 def _bad(progress: Progress, rollout: Rollout, why: str) -> tuple[Signal, str] | None:
-    if rollout.rollback == "safe" or progress.state is State.DARK:
+    if rollout.rollback == "safe" or progress.state in UNSEEN:
         return Signal.ABORT, why
     # There is no way back (a migration has run): go no further and say so.
     return (Signal.HOLD, f"frozen, there is no way back: {why}") if progress.state is State.CANARY else None
+
+
+def _compared(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str] | None:
+    if facts.verdict == "pass":
+        return Signal.PASS, facts.words
+    if facts.at >= progress.since + rollout.most:
+        return Signal.HOLD, facts.words or "nothing was compared"
+    return None
 
 
 def _judged(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str] | None:

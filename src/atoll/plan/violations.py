@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from atoll.plan.blueprint import Blueprint, Instance
+from atoll.plan.blueprint import Blueprint, Instance, Workload
 
 
 def violations(blueprint: Blueprint) -> Iterator[str]:
@@ -16,11 +16,24 @@ def violations(blueprint: Blueprint) -> Iterator[str]:
     yield from _twice("network", (str(i.network) for i in instances if i.network))
     yield from _twice("outlet", (o for i in instances for o in _outlets(i)))
     for workload in blueprint.workloads.values():
+        yield from _shadow(workload)
         for instance in workload.instances:
             if instance.recipe.service != workload.service:
                 yield f"{workload.service}: {instance.name} belongs to {instance.recipe.service}"
             if instance.serial > workload.serial:
                 yield f"{workload.service}: {instance.name} has a serial above the {workload.serial} given out"
+
+
+def _shadow(workload: Workload) -> Iterator[str]:
+    """What is compared has no user."""
+    shadow, split = workload.shadow, workload.split
+    alone = (
+        split is not None
+        and shadow is not None
+        and (split.next, split.weight, split.both) == (shadow.release, 0, False)
+    )
+    if shadow is not None and not alone:
+        yield f"{workload.service}: release {shadow.release} is to answer copies only, and {split} says something else"
 
 
 def _outlets(instance: Instance) -> Iterator[str]:

@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 
 from atoll import wire
 from atoll.drivers.builders.build import builder
+from atoll.drivers.comparer import ComparerProcess
 from atoll.drivers.host.proc import listeners
 from atoll.drivers.probes import FabricProber
 from atoll.drivers.runtimes.process import ProcessRuntime
@@ -48,6 +49,7 @@ from atoll.server.loglines import lines
 from atoll.server.settings import Settings
 from atoll.server.surface import Surface
 from atoll.store.store import Store
+from atoll.values.network import COMPARING
 
 
 @dataclass(slots=True)
@@ -124,6 +126,7 @@ def _parts(places: Settings, fabric: Fabric | None, store: Store) -> Parts:
             fabric=fabric.netns if fabric is not None else None,
             rootless=fabric.rootless if fabric is not None else False,
         ),
+        comparer=ComparerProcess(places.run / COMPARING, places.logs / "comparer.txt", sandboxed=fabric is not None),
         prober=FabricProber(fabric.netns if fabric is not None else None, runtime.listening),
         host=Host(str(places.run)),
         clock=time.time,
@@ -178,6 +181,7 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
         flags=FlagDesk(store, engine.record, time.time),
         store=store,
         snapshot=snapshot,
+        comparison=lambda service: engine.comparing.account(engine.changing.system, service),
         follow=lambda after: until(ending.asked, _follow(engine, after)),
         lines=lambda service, tail, follow: until(ending.asked, lines(places.logs, service, tail, follow=follow)),
         end=ending.everything,

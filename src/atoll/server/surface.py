@@ -17,9 +17,9 @@ class Surface:
     """
     Handed in by `server.build`.
 
-    `snapshot` looks at everything now; `follow` yields events as they are written, after those since a number;
-    `lines` yields log lines of a service (None: all), and goes on when it is to follow; `end` makes the control
-    plane end once the answer is out.
+    `snapshot` looks at everything now; `comparison` gives the newest parallel run of a service, None where there is
+    none; `follow` yields events as they are written, after those since a number; `lines` yields log lines of a service
+    (None: all), and goes on when it is to follow; `end` makes the control plane end once the answer is out.
     """
 
     identity: wire.Identity
@@ -27,6 +27,7 @@ class Surface:
     flags: FlagDesk
     store: Store
     snapshot: Callable[[], Awaitable[Snapshot]]
+    comparison: Callable[[str], wire.ComparisonView | None]
     follow: Callable[[int], AsyncIterator[wire.Event]]
     lines: Callable[[str | None, int, bool], AsyncIterator[wire.LogLine]]
     end: Callable[[], None]

@@ -14,6 +14,7 @@ from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.releasing import OVER, TRANSITIONS, Progress, Signal, State
+from atoll.store.comparisons import Comparisons
 from atoll.store.database import connect
 from atoll.store.flags import FlagStore
 from atoll.store.packing import Packing
@@ -57,7 +58,7 @@ class Store:
     """
     One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory.
 
-    `flags` is the part of it that keeps feature flags.
+    `flags` is the part of it that keeps feature flags, `comparisons` are the parallel runs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,6 +66,7 @@ class Store:
         self._db = connect(path)
         self._packing = Packing()
         self.flags = FlagStore(self._db, self._transaction)
+        self.comparisons = Comparisons(self._db)
 
     def close(self) -> None:
         """Write everything and let go of the file."""

@@ -31,7 +31,7 @@ from atoll.model.system import (
     Route,
     RuntimeKind,
 )
-from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Split, Stage, Workload
+from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Shadow, Split, Stage, Workload
 from atoll.plan.observed import MeshSeen
 from atoll.values.network import PREFIX_LENGTH, fabric_address, instance_address
 from atoll.values.protocols import Protocol
@@ -197,6 +197,10 @@ class World:
     def split(self, service: str, split: Split | None) -> None:
         """Put two releases side by side."""
         self.workloads[service] = replace(self.workloads[service], split=split)
+
+    def shadow(self, service: str, shadow: Shadow | None) -> None:
+        """Let the next release answer copies only, or let that be over."""
+        self.workloads[service] = replace(self.workloads[service], shadow=shadow)
 
     def instances(self, service: str) -> tuple[Instance, ...]:
         return self.workloads[service].instances

@@ -18,6 +18,7 @@ from atoll.model.system import RuntimeKind
 from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.design import Host
 from atoll.plan.observed import Exit, MeshSeen, Phase, Seen
+from atoll.policies.comparing.messages import Findings, Orders
 from atoll.ports import Artifact, FlagCalls, HostCalls
 from atoll.store.store import Store
 
@@ -101,6 +102,7 @@ class Mesh:
         self.silent = False
         self.deaf = False
         self.refusal = ""
+        self.refusals: dict[str, int] = {}
         self.counted: tuple[HostCalls, ...] = ()
         self.counted_by_variant: tuple[FlagCalls, ...] = ()
         self.published: list[Blueprint] = []
@@ -138,8 +140,29 @@ class Mesh:
     async def flag_calls(self):
         return self.counted_by_variant
 
+    async def refused(self, instance):
+        return self.refusals.get(instance, 0)
+
     async def close(self):
         self.seen = self.seen
+
+
+class Comparer:
+    """Hears what a test says."""
+
+    def __init__(self):
+        self.problem = ""
+        self.orders = Orders()
+        self.say: Callable[[Findings], None] = lambda _: None
+
+    def listen(self, heard):
+        self.say = heard
+
+    def compare(self, orders):
+        self.orders = orders
+
+    async def close(self):
+        self.orders = Orders()
 
 
 class Prober:
@@ -186,7 +209,7 @@ class House:
         self.path = path
         self.runtime = Runtime()
         self.mesh = Mesh(self.runtime)
-        self.prober, self.builder = Prober(), Builder()
+        self.prober, self.builder, self.comparer = Prober(), Builder(), Comparer()
         self.move_in()
 
     def move_in(self) -> None:
@@ -199,6 +222,7 @@ class House:
             runtimes={RuntimeKind.SANDBOX: self.runtime},
             mesh=self.mesh,
             prober=self.prober,
+            comparer=self.comparer,
             host=Host("/run/x"),
             clock=clock,
             busy_ports=frozenset,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,20 +11,20 @@ import pytest
 from atoll.mesh.translate.blueprint import Topology
 from atoll.model.load import loads
 from atoll.model.system import RuntimeKind, Service
-from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Stage, Workload
+from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, Shadow, Split, Stage, Workload
 from atoll.values.network import instance_address
 
 FABRIC = "/run/fabric"
 
 
 def workload(service: Service, first: int) -> Workload:
-    """One instance that serves and one that drains."""
+    """One instance that serves and one that drains; and where releases are compared, one that is."""
     recipe = Recipe(
         service.name, 1, "digest", ("serve",), (), service.runtime, service.resources, service.health, 10.0, 10.0
     )
     stages = (Stage.SERVE, Stage.DRAIN)
     instances = tuple(_instance(service, recipe, number, stage) for number, stage in enumerate(stages, start=first))
-    return Workload(
+    made = Workload(
         service.name,
         service.runtime,
         instances,
@@ -33,10 +34,15 @@ def workload(service: Service, first: int) -> Workload:
         service.health,
         flags=bool(service.flags),
     )
+    if service.compare is None:
+        return made
+    shadow = Shadow(2, service.compare.share, service.compare.concurrency, service.compare.safe)
+    beside = _instance(service, replace(recipe, release=2), first + 100, Stage.SERVE)
+    return replace(made, instances=(*instances, beside), split=Split(1, 2, 0), shadow=shadow)
 
 
 def _instance(service: Service, recipe: Recipe, number: int, stage: Stage) -> Instance:
-    name = f"{service.name}-r1-{number}"
+    name = f"{service.name}-r{recipe.release}-{number}"
     if service.runtime is RuntimeKind.SANDBOX:
         address = Address(instance_address(number), 8080)
         outlets: tuple[Outlet, ...] = (Outlet(Address("127.0.0.1", 80), netns=f"/run/netns/{name}"),)
@@ -74,7 +80,8 @@ def namespaces() -> Callable[[Blueprint], frozenset[str]]:
 @pytest.fixture
 def topology() -> Callable[..., Topology]:
     def make(*, fabric: str | None = FABRIC, extra_hop: bool = False) -> Topology:
-        return Topology(fabric, extra_hop, "/run/ingress.sock", "/run/egress.sock", "/run/flags.sock")
+        sockets = (f"/run/{name}.sock" for name in ("ingress", "egress", "flags", "copies", "shadow"))
+        return Topology(fabric, extra_hop, *sockets)
 
     return make
 

@@ -60,7 +60,7 @@ def test_a_call_has_an_edge_and_nothing_else_has(shop, namespaces, topology):
     assert set(items(made, ir.MESH, ir.Cluster)) == {"orders->payments"}
     assert set(items(made, ir.GATEWAY, ir.Cluster)) == {"@gateway->orders"}
     assert items(made, ir.GATEWAY, ir.Cluster)["@gateway->orders"].source_netns == "/run/fabric"
-    rules = [host.name for host in items(made, ir.MESH, ir.RouteTable)["mail"].hosts]
+    rules = [host.name for host in items(made, ir.MESH, ir.RouteTable)["mail@1"].hosts]
     assert rules == ["flags", "undeclared"]
 
 
@@ -71,7 +71,7 @@ def test_only_who_may_ask_for_flags_has_a_way_to_the_control_plane(blueprint, na
     assert {n for n in found if n.endswith("->flags")} == {"mail->flags"}
     assert found["mail->flags"].target == ir.Unix("/run/flags.sock")
     tables = items(mesh, ir.MESH, ir.RouteTable)
-    host, other = (next(h for h in tables[name].hosts if h.name == "flags") for name in ("mail", "orders"))
+    host, other = (next(h for h in tables[f"{name}@1"].hosts if h.name == "flags") for name in ("mail", "orders"))
     assert (host.caller, host.domains) == ("mail", ("flags", "flags:80"))
     assert isinstance(host.rules[0], ir.Forward)
     assert (other.rules[0].status, "add `flags: [NAME]` under services.orders" in other.rules[0].text) == (403, True)

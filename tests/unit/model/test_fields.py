@@ -14,7 +14,7 @@ from atoll.kit.policy import Breaker, Bulkhead, Retry
 from atoll.model.fields import SECTIONS, Shape, known
 from atoll.model.reference import TITLES, reference
 from atoll.model.schema import schema
-from atoll.model.system import CallPolicy, Check, Gateway, Health, Resources, Rollout, Route, Service
+from atoll.model.system import CallPolicy, Check, Compare, Gateway, Health, Resources, Rollout, Route, Service
 from atoll.values.quantities import show_duration, show_percent
 
 ROOT = Path(__file__).parents[3]
@@ -60,6 +60,12 @@ KINDS = {
         ("release", "surge", str(Rollout().surge)),
         ("release", "drain", show_duration(Rollout().drain)),
         ("release", "grace", show_duration(Rollout().grace)),
+        ("compare", "share", show_percent(Compare().share)),
+        ("compare", "concurrency", str(Compare().concurrency)),
+        ("compare", "timeout", show_duration(Compare().timeout)),
+        ("compare", "samples", str(Compare().samples)),
+        ("compare", "for", show_duration(Compare().least)),
+        ("compare", "headers", ", ".join(Compare().headers)),
     ],
 )
 def test_the_defaults_of_the_table_are_those_of_the_types(section: str, key: str, default: str) -> None:
@@ -121,6 +127,8 @@ def as_an_editor_reads_it(path: Path) -> object:
 def without_dates(node: object) -> object:
     if isinstance(node, dict):
         return {key: without_dates(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_dates(value) for value in node]
     return node.isoformat() if isinstance(node, date) else node
 
 

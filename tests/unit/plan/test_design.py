@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import Failed
-from atoll.model.system import Route, RuntimeKind
-from atoll.plan.blueprint import Stage
+from atoll.model.system import Compare, Operation, Route, RuntimeKind
+from atoll.plan.blueprint import Shadow, Split, Stage
 from atoll.plan.decisions import Pin
 from atoll.plan.design import FIRST_PORT, PORTS, wake_at
+from atoll.plan.releasing import COMPARED, Progress, State
 
 
 def stable(desk):
@@ -313,3 +314,17 @@ def test_a_rollout_holds_while_too_few_new_ones_serve(desk):
     before = one.stages
     one.design()
     assert one.stages == before, "the proxies forget one: nothing old comes back for it"
+
+
+def test_a_release_that_is_compared_answers_copies_and_only_then(desk):
+    one = desk()
+    one.service = replace(one.service, compare=Compare(share=0.5, concurrency=3, safe=(Operation("POST", "/find"),)))
+    one.pin = Pin(one.recipe(1), one.recipe(2), Progress(2, State.DARK))
+    assert one.design().workloads["orders"].shadow is None
+    for state in COMPARED:
+        one.pin = replace(one.pin, progress=Progress(2, state))
+        made = one.design().workloads["orders"]
+        assert made.shadow == Shadow(2, 0.5, 3, (Operation("POST", "/find"),))
+        assert made.split == Split(1, 2, 0)
+    one.pin = replace(one.pin, progress=Progress(2, State.ABORTING))
+    assert one.design().workloads["orders"].shadow is None

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[3]
 CANARY = Rollout("canary", steps=CAREFUL, bake=60, most=300)
 BLUE_GREEN = Rollout("blue-green", bake=60)
 FORWARD = Rollout("canary", steps=(Step(10), Step(50)), bake=60, rollback="forward-only")
+SHADOW = Rollout("shadow-then-canary", steps=CAREFUL, bake=60, most=300)
 TOTAL = 10
 
 
@@ -95,6 +96,37 @@ def test_where_there_is_no_way_back_a_bad_release_is_frozen():
     assert due(walk(progress, FORWARD, Signal.HOLD), FORWARD, facts(verdict="fail")) is None
 
 
+def test_what_is_compared_gets_copies_until_it_is_alike_and_then_its_first_users():
+    progress = walk(dark(SHADOW), SHADOW, Signal.RELEASE)
+    assert (progress.state, progress.weight, progress.step) == (State.SHADOW, 0, -1)
+    at = progress.since
+    assert due(progress, SHADOW, facts(at + 299, verdict="undecided")) is None
+    assert due(progress, SHADOW, facts(at + 1, verdict="pass")) == (Signal.PASS, "words")
+    assert due(progress, SHADOW, facts(at + 1, verdict="fail")) == (Signal.ABORT, "words")
+    progress = walk(progress, SHADOW, Signal.PASS)
+    assert (progress.state, progress.weight, progress.step) == (State.GROWING, 0, 0)
+    assert walk(progress, SHADOW, Signal.READY).weight == 5
+
+
+def test_a_comparison_without_enough_data_holds_and_a_person_decides():
+    progress = walk(dark(SHADOW), SHADOW, Signal.RELEASE)
+    found = due(progress, SHADOW, Facts(progress.since + 300, TOTAL, acknowledged=True))
+    assert found == (Signal.HOLD, "nothing was compared")
+    holding = walk(progress, SHADOW, Signal.HOLD)
+    assert due(holding, SHADOW, facts(10_000, verdict="pass")) is None
+    assert due(holding, SHADOW, facts(10_000, verdict="fail")) == (Signal.ABORT, "words")
+    assert due(holding, SHADOW, facts(10_000, failure="it crashed")) == (Signal.ABORT, "it crashed")
+    assert allowed(holding.state) == (Signal.RELEASE, Signal.RESUME, Signal.ABORT)
+    assert walk(holding, SHADOW, Signal.RESUME).state is State.SHADOW
+    assert walk(holding, SHADOW, Signal.RELEASE).state is State.GROWING
+
+
+def test_what_no_user_has_seen_may_be_taken_back_even_where_there_is_no_way_back():
+    forward = Rollout("shadow-then-canary", steps=CAREFUL, most=300, rollback="forward-only")
+    progress = walk(dark(forward), forward, Signal.RELEASE)
+    assert due(progress, forward, facts(verdict="fail")) == (Signal.ABORT, "words")
+
+
 def test_what_means_nothing_is_refused_with_what_would():
     with pytest.raises(Refused) as refused:
         step(dark(CANARY), Signal.PROMOTE, CANARY, TOTAL, 0.0, "")
@@ -135,7 +167,7 @@ happening = st.one_of(
 )
 
 
-@given(st.sampled_from([CANARY, BLUE_GREEN, FORWARD]), st.booleans(), st.lists(happening, max_size=60))
+@given(st.sampled_from([CANARY, BLUE_GREEN, FORWARD, SHADOW]), st.booleans(), st.lists(happening, max_size=60))
 def test_whatever_happens_every_promise_holds(rollout, asked, happenings):
     now, progress = 0.0, begin(7, rollout, TOTAL, 0.0, asked=asked)
     for what in happenings:
@@ -146,6 +178,7 @@ def test_whatever_happens_every_promise_holds(rollout, asked, happenings):
             except Refused:
                 assert (progress.state, what) not in TRANSITIONS
                 continue
+            assert_asked(progress, after, rollout)
         else:
             found = due(progress, rollout, what)
             if found is None:
@@ -162,11 +195,19 @@ def test_whatever_happens_every_promise_holds(rollout, asked, happenings):
             break
 
 
+def assert_asked(before, after, rollout):
+    """What is compared is compared before anything else, whoever asks."""
+    if rollout is SHADOW and before.state is State.DARK:
+        assert after.state in {State.SHADOW, State.ABORTING}
+
+
 def assert_due(before, after, signal, known, rollout):
     """What the facts alone may bring about."""
     if after.weight > before.weight:
         assert known.ready >= after.size >= TOTAL * after.weight / 100
     if signal is Signal.PASS:
+        assert known.verdict == "pass"
+    if before.state is State.SHADOW and after.state is State.GROWING:
         assert known.verdict == "pass"
     if after.state is State.ROLLED_BACK:
         assert (known.acknowledged, after.weight) == (True, 0)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from atoll.plan.blueprint import Shadow, Split
 from atoll.plan.violations import violations
 
 
@@ -46,3 +47,13 @@ def test_a_serial_was_given_out(desk):
     workload = one.design().workloads["orders"]
     early = replace(one.blueprint, workloads={"orders": replace(workload, serial=0)})
     assert list(violations(early)) == ["orders: orders-r1-1 has a serial above the 0 given out"]
+
+
+@pytest.mark.parametrize("split", [None, Split(1, 2, 5), Split(1, 3, 0), Split(1, 2, 0, both=True)])
+def test_what_answers_copies_only_has_no_user(desk, split):
+    one = desk(instances=1)
+    workload = replace(one.design().workloads["orders"], shadow=Shadow(2, 0.1, 8), split=split)
+    (words,) = violations(replace(one.blueprint, workloads={"orders": workload}))
+    assert words.startswith("orders: release 2 is to answer copies only, and ")
+    fine = replace(workload, split=Split(1, 2, 0))
+    assert list(violations(replace(one.blueprint, workloads={"orders": fine}))) == []

@@ -91,6 +91,23 @@ def arguments(box: Box, descriptors: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(_options(box, descriptors))
 
 
+def reading(directories: Iterable[str], sockets: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """
+    The command in front of a program of ours that reads what others wrote: it may use the sockets in one directory.
+
+    It sees the base system and *directories* (the programs it is made of), read-only. It has no network, no capability,
+    no namespace but its own, no variables but *env*, and ends with whoever started it.
+    """
+    options = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    options += [*_base(), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - the sandbox's own
+    for directory in dict.fromkeys(directories):
+        options += ["--ro-bind", directory, directory]
+    for name, value in env.items():
+        options += ["--setenv", name, value]
+    options += ["--bind", sockets, sockets, "--chdir", "/"]
+    return (bwrap(), *options, "--")
+
+
 def drop(box: Box) -> tuple[str, ...]:
     """The command in front of the program that gives up root for good; nothing where there is none."""
     if box.rootless:

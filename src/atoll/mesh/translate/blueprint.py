@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from atoll.mesh import ir
-from atoll.mesh.translate import doors, edges, names, outlets
+from atoll.mesh.translate import doors, edges, names, outlets, shadows
 from atoll.model.system import Egress
 from atoll.plan.blueprint import Blueprint, Instance, Stage, Workload
 
@@ -21,7 +21,8 @@ class Topology:
 
     `fabric` is the path of the fabric's network namespace, None where there is none. With `extra_hop` the gateway may
     not dial from the fabric and hands requests to the mesh at the socket `ingress`. `egress` is the socket for the
-    way out, `flags` the one at which the control plane answers for feature flags.
+    way out, `flags` the one at which the control plane answers for feature flags. At `copies` the comparer takes copies
+    of requests, at `shadow` the mesh takes the comparer's calls.
     """
 
     fabric: str | None
@@ -29,6 +30,8 @@ class Topology:
     ingress: str
     egress: str
     flags: str
+    copies: str
+    shadow: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ def translate(
     routed = {n: w for n, w in workloads.items() if w.routes}
     declared = tuple(e for w in workloads.values() for e in w.egress)
     switches = ir.Switches(ir.SWITCHES, tuple(_switched_on(blueprint)))
-    routes = tuple((n, w.routes, w.split) for n, w in routed.items())
-    basis = (blueprint.gateway, routes, declared, topology, switches)
+    stands = tuple((n, w.routes, edges.callee(w)) for n, w in workloads.items() if w.routes or w.shadow is not None)
+    basis = (blueprint.gateway, stands, declared, topology, switches)
     bases[PLATFORM] = basis
     same = old.bases.get(PLATFORM) == basis
     shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared, switches)
@@ -98,11 +101,14 @@ def _share(
         *outlets.calls(workload, callees),
         *outlets.leaving(workload, topology.egress),
         *outlets.flags(workload, topology.flags),
+        *shadows.copies(workload, topology.copies),
+        *shadows.calls(workload),
     ]
     public = doors.public_edges(workload, topology.fabric if not topology.extra_hop else None)
     if topology.extra_hop:
         return ir.Share({ir.GATEWAY: (), ir.MESH: (*mesh, *public)})
-    return ir.Share({ir.GATEWAY: (*assignments, *public), ir.MESH: tuple(mesh)})
+    copies = shadows.copies(workload, topology.copies)
+    return ir.Share({ir.GATEWAY: (*assignments, *public, *copies), ir.MESH: tuple(mesh)})
 
 
 def homes(workload: Workload) -> dict[str, list[Instance]]:
@@ -153,6 +159,7 @@ def _platform(
     else:
         items.append((ir.GATEWAY, doors.public_table(names.GATEWAY, routed)))
     items += doors.egress(declared, topology.egress)
+    items += shadows.door(blueprint.workloads, topology.shadow)
     return ir.Share(_by_proxy(items))
 
 

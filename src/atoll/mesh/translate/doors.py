@@ -9,8 +9,11 @@ from atoll.mesh.translate import edges, names
 from atoll.mesh.translate.edges import Edge
 from atoll.model.system import CallPolicy, Egress, Gateway, Route
 from atoll.plan.blueprint import Workload
+from atoll.values.headers import SHADOW_RUN
 from atoll.values.names import CALLER_HEADER
 
+OURS = (CALLER_HEADER, SHADOW_RUN)
+"""What only we may say of a request."""
 NO_ROUTE = "nothing is served here: no service has a route for this host and path (services.NAME.routes in atoll.yaml)"
 NO_SUCH_DOOR = "{host} is not declared by any service"
 COOKIE = "atoll-release"
@@ -25,7 +28,7 @@ def front(gateway: Gateway) -> ir.Listener:
 def ingress(path: str) -> Iterator[tuple[str, ir.Item]]:
     """The extra hop where the gateway may not enter the fabric: the mesh has the routes and gets everything."""
     rule = edges.passing(names.INGRESS, "the mesh", INGRESS_IDLE)
-    host = ir.VirtualHost("everything", ("*",), (rule,), remove=(CALLER_HEADER,))
+    host = ir.VirtualHost("everything", ("*",), (rule,), remove=OURS)
     yield ir.GATEWAY, ir.RouteTable(names.GATEWAY, (host,))
     yield ir.GATEWAY, ir.Cluster(names.INGRESS, ir.Unix(path), edges.CONNECT_TIMEOUT)
     yield ir.MESH, ir.Listener(names.INGRESS, ir.Unix(path), ir.Door.INGRESS, names.INGRESS)
@@ -34,8 +37,8 @@ def ingress(path: str) -> Iterator[tuple[str, ir.Item]]:
 def public_table(name: str, workloads: Mapping[str, Workload]) -> ir.RouteTable:
     """All routes from outside: the longest path first, a route for this host before one for any."""
     rules = [
-        (route, edges.forward(route.path, Edge(names.GATEWAY, w.service, variant), route.policy, w.split, COOKIE))
-        for w in workloads.values()
+        (route, edges.forward(route.path, Edge(names.GATEWAY, w.service, variant), route.policy, to, COOKIE))
+        for w, to in ((w, edges.callee(w)) for w in workloads.values())
         for route, variant in variants(w.routes)
     ]
     rules.sort(key=lambda pair: (-len(pair[0].path), pair[0].path, not pair[0].hosts))
@@ -46,11 +49,11 @@ def public_table(name: str, workloads: Mapping[str, Workload]) -> ir.RouteTable:
             host,
             (host,),
             (*(rule for route, rule in rules if not route.hosts or host in route.hosts), nothing),
-            remove=(CALLER_HEADER,),
+            remove=OURS,
         )
         for host in sorted({host for route, _ in rules for host in route.hosts})
     ]
-    anywhere = ir.VirtualHost("any host", ("*",), (*general, nothing), remove=(CALLER_HEADER,))
+    anywhere = ir.VirtualHost("any host", ("*",), (*general, nothing), remove=OURS)
     return ir.RouteTable(name, (*hosts, anywhere), any_port=True)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
-from atoll.mesh.translate import names
+from atoll.mesh.translate import names, shadows
 from atoll.model.system import CallPolicy, Egress, Health
-from atoll.plan.blueprint import Split, Workload
+from atoll.plan.blueprint import Shadow, Split, Workload
 from atoll.values.protocols import Protocol
 
 CONNECT_TIMEOUT = 1.0
@@ -20,11 +20,12 @@ EGRESS_CONNECT_TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """What the way to a service depends on beside the caller's policy: when an instance is well, what it speaks."""
+    """What the ways to a service depend on beside a caller's policy: when it is well, what it speaks, its releases."""
 
     health: Health
     protocol: Protocol
     split: Split | None = None
+    shadow: Shadow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +55,31 @@ class Edge:
 
 def callee(workload: Workload) -> Callee:
     """A service, as far as the ways to it depend on it."""
-    return Callee(workload.health, workload.protocol, workload.split)
+    return Callee(workload.health, workload.protocol, workload.split, workload.shadow)
 
 
-def forward(path: str, edge: Edge, policy: CallPolicy, split: Split | None, cookie: str = "") -> ir.Forward:
+def forward(path: str, edge: Edge, policy: CallPolicy, to: Callee, cookie: str = "") -> ir.Forward:
     """
     The rule that sends calls along an edge, with the edge's time limits and tries.
 
-    With *split* a part goes to the next release; *cookie* keeps a browser with the one that it has had.
+    Where *to* is split a part goes to the next release; *cookie* keeps a browser with the one that it has had. While
+    the next release is compared nobody gets to it, and a part of the calls is copied.
     """
-    part = None
-    if split is not None:
+    split, part = to.split, None
+    if split is not None and to.shadow is None:
         release = f"{edge.callee}={split.next}"
         part = ir.Split(edge.beside.name, release, split.weight, split.key, "" if split.key else cookie)
-    return ir.Forward(path, edge.name, edge.callee, policy.timeout, policy.per_try, policy.idle, _retry(policy), part)
+    return ir.Forward(
+        path=path,
+        cluster=edge.name,
+        callee=edge.callee,
+        timeout=policy.timeout,
+        per_try=policy.per_try,
+        idle=policy.idle,
+        retry=_retry(policy),
+        split=part,
+        mirror=shadows.mirror(edge.callee, to.shadow),
+    )
 
 
 def leaving(cluster: str, authority: str, policy: CallPolicy) -> ir.Forward:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 GATEWAY = "@gateway"
 INGRESS = "@ingress"
 EGRESS = "@egress"
+SHADOW = "@shadow"
 
 
 def edge(caller: str, callee: str, variant: int = 0) -> str:
@@ -18,6 +19,21 @@ def edge(caller: str, callee: str, variant: int = 0) -> str:
 def next_of(service: str) -> str:
     """The assignment of a service's next release, while it stands beside the stable one."""
     return f"{service}@next"
+
+
+def copies(service: str) -> str:
+    """The cluster of the copies of a service's calls, on their way to the comparer."""
+    return f"{service}=>@compare"
+
+
+def shadow(assignment: str) -> str:
+    """The cluster of the comparer's calls to one release. It has no `->`: it is no edge, and counts nowhere."""
+    return f"{SHADOW}=>{assignment}"
+
+
+def is_edge(cluster: str) -> bool:
+    """Whether real calls go through this cluster."""
+    return "->" in cluster
 
 
 def target(cluster: str) -> str:
@@ -40,6 +56,11 @@ def outlet(instance: str, callee_: str | None) -> str:
     return instance if callee_ is None else edge(instance, callee_)
 
 
-def table(service: str, callee_: str | None) -> str:
-    """The route table behind an outlet: one for all callees, or one where the listener itself names the callee."""
-    return service if callee_ is None else edge(service, callee_)
+def table(service: str, release: int, callee_: str | None) -> str:
+    """
+    The route table behind an outlet: one for all callees, or one where the listener itself names the callee.
+
+    Each release has its own, so that what one may call can change without a change of its listeners.
+    """
+    whole = f"{service}@{release}"
+    return whole if callee_ is None else edge(whole, callee_)

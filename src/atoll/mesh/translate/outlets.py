@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from atoll.mesh import ir
-from atoll.mesh.translate import edges, names
+from atoll.mesh.translate import edges, names, shadows
 from atoll.mesh.translate.edges import Callee, Edge
 from atoll.model.system import Call, Egress
 from atoll.plan.blueprint import Instance, Outlet, Workload
@@ -41,17 +42,15 @@ def leaving(workload: Workload, egress_socket: str) -> Iterator[ir.Item]:
 
 
 def tables(workload: Workload, callees: Mapping[str, Callee]) -> Iterator[ir.Item]:
-    """One table for all sandboxed instances; one for each callee where the listener names it."""
-    outlets = [outlet for instance in workload.instances for outlet in instance.outlets]
-    if any(outlet.callee is None for outlet in outlets):
-        yield _table(workload, callees)
-    named = {outlet.callee for outlet in outlets}
-    for call in workload.calls:
-        if call.service in named:
-            host = ir.VirtualHost(call.service, ("*",), (_rule(workload, call, callees),), workload.service)
-            yield ir.RouteTable(names.edge(workload.service, call.service), (host,))
-    if FLAGS in named:
-        yield ir.RouteTable(names.edge(workload.service, FLAGS), (_flags(workload, ("*",)),))
+    """For each release one table for its sandboxed instances, or one for each callee where the listener names it."""
+    outlets = {(i.recipe.release, outlet.callee) for i in workload.instances for outlet in i.outlets}
+    for release in sorted({release for release, _ in outlets}):
+        way = _Way(workload, release, callees)
+        if (release, None) in outlets:
+            yield way.table()
+        yield from (way.table_to(call) for call in workload.calls if (release, call.service) in outlets)
+        if (release, FLAGS) in outlets:
+            yield way.table_to_flags()
 
 
 def _listener(service: str, instance: Instance, outlet: Outlet) -> ir.Listener:
@@ -59,46 +58,71 @@ def _listener(service: str, instance: Instance, outlet: Outlet) -> ir.Listener:
         name=names.outlet(instance.name, outlet.callee),
         address=ir.Inet(outlet.address.ip, outlet.address.port, outlet.netns),
         door=ir.Door.OUTLET,
-        table=names.table(service, outlet.callee),
+        table=names.table(service, instance.recipe.release, outlet.callee),
         caller=service,
     )
 
 
-def _table(workload: Workload, callees: Mapping[str, Callee]) -> ir.RouteTable:
-    caller = workload.service
-    inner = tuple(
-        ir.VirtualHost(c.service, (c.service, f"{c.service}:80"), (_rule(workload, c, callees),), caller)
-        for c in workload.calls
-    )
-    outer = tuple(_outside(caller, egress) for egress in workload.egress)
-    mine = _flags(workload, (FLAGS, f"{FLAGS}:80"))
-    return ir.RouteTable(caller, (*inner, *outer, mine, _undeclared(caller)))
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What the instances of one release may call: a release that answers copies only may change nothing by it."""
 
+    workload: Workload
+    release: int
+    callees: Mapping[str, Callee]
 
-def _flags(workload: Workload, domains: tuple[str, ...]) -> ir.VirtualHost:
-    caller = workload.service
-    refusal = ir.Refuse(
-        403, f"{caller} may not ask for flags: add `flags: [NAME]` under services.{caller} in atoll.yaml"
-    )
-    rule = edges.to_flags(names.edge(caller, FLAGS), FLAGS) if workload.flags else refusal
-    return ir.VirtualHost(FLAGS, domains, (rule,), caller)
+    @property
+    def caller(self) -> str:
+        return self.workload.service
 
+    @property
+    def shadowed(self) -> bool:
+        shadow = self.workload.shadow
+        return shadow is not None and shadow.release == self.release
 
-def _rule(workload: Workload, call: Call, callees: Mapping[str, Callee]) -> ir.Rule:
-    callee = callees.get(call.service)
-    if callee is None:
-        return ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}")
-    return edges.forward("/", Edge(workload.service, call.service), call.policy, callee.split)
+    def table(self) -> ir.RouteTable:
+        inner = tuple(
+            ir.VirtualHost(c.service, (c.service, f"{c.service}:80"), self._to(c), self.caller)
+            for c in self.workload.calls
+        )
+        outer = tuple(self._outside(egress) for egress in self.workload.egress)
+        hosts = (*inner, *outer, self._flags(FLAGS, f"{FLAGS}:80"), _undeclared(self.caller))
+        return ir.RouteTable(names.table(self.caller, self.release, None), hosts)
 
+    def table_to(self, call: Call) -> ir.RouteTable:
+        host = ir.VirtualHost(call.service, ("*",), self._to(call), self.caller)
+        return ir.RouteTable(names.table(self.caller, self.release, call.service), (host,))
 
-def _outside(caller: str, egress: Egress) -> ir.VirtualHost:
-    name, authority = _egress_name(caller, egress), edges.authority(egress)
-    if egress.scheme == "https":
-        rule: ir.Rule = ir.Tunnel(name, authority, egress.policy.idle, ends=False)
-        return ir.VirtualHost(f"https://{authority}", (authority,), (rule, *_refusals(caller)))
-    domains = (egress.host, authority) if egress.port == 80 else (authority,)  # noqa: PLR2004 - the port of HTTP
-    rule = edges.leaving(name, authority, egress.policy)
-    return ir.VirtualHost(f"http://{authority}", domains, (rule, *_refusals(caller)), remove=(CALLER_HEADER,))
+    def table_to_flags(self) -> ir.RouteTable:
+        return ir.RouteTable(names.table(self.caller, self.release, FLAGS), (self._flags("*"),))
+
+    def _flags(self, *domains: str) -> ir.VirtualHost:
+        """Asking for a flag changes nothing, so a release that answers copies may."""
+        if self.workload.flags:
+            rule: ir.Rule = edges.to_flags(names.edge(self.caller, FLAGS), FLAGS)
+        else:
+            mend = f"add `flags: [NAME]` under services.{self.caller} in atoll.yaml"
+            rule = ir.Refuse(403, f"{self.caller} may not ask for flags: {mend}")
+        return ir.VirtualHost(FLAGS, domains, (rule,), self.caller)
+
+    def _to(self, call: Call) -> tuple[ir.Rule, ...]:
+        callee = self.callees.get(call.service)
+        if callee is None:
+            return (ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}"),)
+        rule = edges.forward("/", Edge(self.caller, call.service), call.policy, callee)
+        return (*shadows.guards(), replace(rule, mirror=None)) if self.shadowed else (rule,)
+
+    def _outside(self, egress: Egress) -> ir.VirtualHost:
+        name, authority = _egress_name(self.caller, egress), edges.authority(egress)
+        refusals = _refusals(self.caller)
+        if egress.scheme == "https":
+            tunnel = ir.Tunnel(name, authority, egress.policy.idle, ends=False)
+            rule = shadows.no_tunnel() if self.shadowed else tunnel
+            return ir.VirtualHost(f"https://{authority}", (authority,), (rule, *refusals))
+        domains = (egress.host, authority) if egress.port == 80 else (authority,)  # noqa: PLR2004 - the port of HTTP
+        guards = shadows.guards() if self.shadowed else ()
+        rules = (*guards, edges.leaving(name, authority, egress.policy), *refusals)
+        return ir.VirtualHost(f"http://{authority}", domains, rules, remove=(CALLER_HEADER,))
 
 
 def _undeclared(caller: str) -> ir.VirtualHost:

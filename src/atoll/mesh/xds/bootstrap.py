@@ -10,6 +10,7 @@ from atoll.mesh.ir import SWITCHES
 COUNTED = (
     r"^cluster\..*->.*\.upstream_(rq_completed|rq_5xx|rq_time|rq_retry|cx_connect_fail|cx_overflow|rq_pending_overflow)$",
     r"^cluster\..*->.*\.outlier_detection\.ejections_active$",
+    r"^http\.outlet\..*\.rq_direct_response$",
     r"^(listener_manager\.lds|cluster_manager\.cds)\.update_rejected$",
     r"^http\.gateway\.(downstream_rq_[1-5]xx|downstream_cx_active)$",
     r"^measured\..*$",

@@ -59,7 +59,7 @@ def listener(item: ir.Listener) -> Listener:
         case ir.Door.INGRESS:
             _pass_on(manager)
             _explain_to_public(manager)
-        case ir.Door.EGRESS:
+        case ir.Door.EGRESS | ir.Door.SHADOW:
             _pass_on(manager)
     result = Listener(
         name=item.name,
@@ -77,7 +77,7 @@ def listener(item: ir.Listener) -> Listener:
 
 def _manager(item: ir.Listener) -> HttpConnectionManager:
     return HttpConnectionManager(
-        stat_prefix=item.door.value,
+        stat_prefix=item.door.value if item.door is not ir.Door.OUTLET else f"{item.door.value}.{item.name}",
         rds=Rds(route_config_name=item.table, config_source=ADS),
         http_filters=[_ROUTER],
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],

@@ -25,6 +25,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
+from atoll.mesh.xds import shadows
 from atoll.mesh.xds.messages import count, packed, seconds
 from atoll.values.names import CALLER_HEADER
 
@@ -81,6 +82,8 @@ def _routes(rule: ir.Rule) -> Iterator[Route]:
     match rule:
         case ir.Forward():
             yield from _forward(rule)
+        case ir.Meant():
+            yield shadows.meant(rule)
         case ir.Tunnel():
             yield _tunnel(rule)
         case ir.Refuse():
@@ -119,9 +122,21 @@ def _remembered(route: Route, cookie: str) -> Iterator[Route]:
 def _variants(rule: ir.Forward) -> Iterator[Route]:
     for condition in _STREAMING:
         yield _route(rule, condition, timeout=0.0, per_try=None, retry_on=UNSENT)
+    if rule.mirror is not None:
+        yield from _mirrored(rule, rule.mirror)
     if rule.retry is not None:
         yield _route(rule, _IS_IDEMPOTENT, timeout=rule.timeout, per_try=rule.per_try, retry_on=REPEATABLE)
     yield _route(rule, None, timeout=rule.timeout, per_try=rule.per_try, retry_on=UNSENT)
+
+
+def _mirrored(rule: ir.Forward, mirror: ir.Mirror) -> Iterator[Route]:
+    """As without a copy, and a copy."""
+    for method, conditions in shadows.copied(mirror):
+        retry_on = REPEATABLE if method in IDEMPOTENT.split("|") else UNSENT
+        route = _route(rule, None, timeout=rule.timeout, per_try=rule.per_try, retry_on=retry_on)
+        route.match.headers.extend(conditions)
+        route.route.request_mirror_policies.append(shadows.policy(mirror))
+        yield route
 
 
 def _route(
@@ -236,6 +251,8 @@ _ASKED: dict[ir.Asked, Callable[[], RouteMatch]] = {
     ir.Asked.ANYTHING: _anything,
     ir.Asked.TUNNEL: _any_tunnel,
     ir.Asked.BARE_NAME: _bare_name,
+    ir.Asked.WRITE: shadows.write,
+    ir.Asked.UPGRADE: shadows.upgrade,
 }
 
 _STREAMING = (

@@ -15,19 +15,12 @@ from functools import lru_cache
 from typing import Any
 
 from atoll.errors import Refused
+from atoll.model.system import Tolerance
 
 ROOT = "$"
 LIST, SET = "list", "set"
 DEEPEST = 64
 """Levels of JSON; what is nested more deeply is compared as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """Two numbers are the same if they differ by at most `absolute`, or by `relative` of the larger one."""
-
-    absolute: float = 0.0
-    relative: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

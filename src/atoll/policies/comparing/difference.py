@@ -8,6 +8,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
+from atoll.model.system import Tolerance
 from atoll.policies.comparing.canonical import (
     LIST,
     ROOT,
@@ -15,14 +16,17 @@ from atoll.policies.comparing.canonical import (
     Canonical,
     Contract,
     Reply,
-    Tolerance,
     below,
     canonical,
     identity,
 )
 
-STATUS = "status"
+STATUS = ":status"
+"""No field of a body: those of an HTTP head are told apart by a colon, as in HTTP/2."""
 HEADER = "header:"
+HARMLESS = frozenset({STATUS, f"{HEADER}content-type"})
+"""What a report always shows."""
+LONGEST_SHOWN = 80
 _NOTHING = object()
 
 
@@ -176,8 +180,8 @@ def _keyed(array: list[Any], field: str) -> dict[str, Any]:
 
 def redacted(difference: Difference, contract: Contract, salt: bytes) -> tuple[str, str, str]:
     """The path and both values as a report may show them."""
-    shown = contract.is_shown(difference.path) or difference.path == STATUS
-    one, other = (repr(v) if shown else redact(v, salt) for v in (difference.one, difference.other))
+    shown = contract.is_shown(difference.path) or difference.path in HARMLESS
+    one, other = (repr(v)[:LONGEST_SHOWN] if shown else redact(v, salt) for v in (difference.one, difference.other))
     return difference.path, one, other
 
 

@@ -156,6 +156,25 @@ def learned(profile: Profile, run: Comparison) -> Profile:
     return Profile(profile.alpha, samples, odd)
 
 
+def learned_beside(profile: Profile, run: Comparison) -> Profile:
+    """
+    The profile after a run beside another release, from stable's part of it.
+
+    Two of three answers are stable's, so it is two thirds of an A/A run. Where all three differ stable may have
+    deviated twice.
+    """
+    samples, odd = Counter(profile.samples), Counter(profile.odd)
+    samples.update({endpoint: 2 * count // 3 for endpoint, count in run.samples.items()})
+    odd.update({of: found.others + 2 * found.all_three for of, found in run.counts.items()})
+    return Profile(profile.alpha, samples, odd)
+
+
+def current(verdict: FieldVerdict, profile: Profile) -> float:
+    """The evidence as it is now, where the verdict has the most that it ever came to."""
+    noise = profile.noise((verdict.endpoint, verdict.path))
+    return evidence(verdict.count, verdict.samples, noise, profile.alpha)
+
+
 def report(run: Comparison, profile: Profile) -> tuple[FieldVerdict, ...]:
     """All fields that ever differed, the strongest evidence first."""
     found = (_verdict(of, counted, run.samples[of[0]], profile) for of, counted in run.counts.items())

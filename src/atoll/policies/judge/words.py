@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from math import exp
-
 from atoll.policies.judge.verdict import GUARD, RISK_BUDGET, Evidence, Kind, Verdict
+from atoll.policies.odds import odds
 from atoll.values.judging import ERRORS, LATENCIES
-
-BEYOND = 16.0
-"""Logarithm of odds that nobody reads digits of: ten million."""
 
 
 def explain(verdict: Verdict) -> str:
@@ -30,20 +26,6 @@ def explain(verdict: Verdict) -> str:
     if verdict.dry_run:
         clauses += [f"in a dry run {', '.join(verdict.dry_run)} would have aborted"]
     return "; ".join(clauses)
-
-
-def odds(log_odds: float) -> str:
-    """`3,100:1`, with two digits that count."""
-    if log_odds > BEYOND:
-        return "above 9,000,000:1"
-    if log_odds < 0:
-        return f"1:{_rounded(exp(min(BEYOND, -log_odds)))}"
-    return f"{_rounded(exp(log_odds))}:1"
-
-
-def _rounded(number: float) -> str:
-    text = f"{number:.2g}"
-    return f"{float(text):,.0f}" if float(text) >= 10 else text  # noqa: PLR2004
 
 
 def _counted(metric: str, found: Evidence) -> str:

@@ -35,6 +35,7 @@ def app(surface: Surface) -> Starlette:
             Route("/v1/rollback", guarded(do.rollback), methods=["POST"]),
             Route("/v1/steer", guarded(do.steer), methods=["POST"]),
             Route("/v1/progress", guarded(do.progress)),
+            Route("/v1/comparison", guarded(do.comparison)),
             Route("/v1/down", guarded(do.down), methods=["POST"]),
             Route("/v1/end", guarded(do.end), methods=["POST"]),
             Route("/v1/changes/{number:int}", guarded(do.change)),
@@ -80,6 +81,14 @@ class _Handlers:
     async def progress(self, _: Request) -> Response:
         store = self._surface.store
         return answer(progress(store.system()[1], store.pins(), store.flags.releases.on_their_way()))
+
+    async def comparison(self, request: Request) -> Response:
+        service = self._service(request) or ""
+        found = self._surface.comparison(service)
+        if found is None:
+            hint = f"write `compare: {{}}` under services.{service}, then deploy and release it"
+            raise Refused(f"no release of {service} was compared in the last seven days", hint=hint)
+        return answer(found)
 
     async def down(self, _: Request) -> Response:
         return answer(self._surface.desk.down())

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.policies.comparing.canonical import Canonical, Contract, Reply, Tolerance
+from atoll.model.system import Tolerance
+from atoll.policies.comparing.canonical import Canonical, Contract, Reply
 from atoll.policies.comparing.difference import Difference, How, Odd, Triple, differences, odd_ones, redact, redacted
 
 
@@ -74,7 +75,7 @@ def test_status_and_headers_are_fields():
     one = Canonical(200, (("a", "1"), ("b", "2")), None)
     other = Canonical(404, (("b", "3"), ("c", "4")), None)
     assert [(d.path, d.how) for d in differences(one, other, Contract())] == [
-        ("status", How.VALUE), ("header:a", How.MISSING), ("header:b", How.VALUE), ("header:c", How.EXTRA),
+        (":status", How.VALUE), ("header:a", How.MISSING), ("header:b", How.VALUE), ("header:c", How.EXTRA),
     ]  # fmt: skip
 
 

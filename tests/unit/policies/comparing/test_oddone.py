@@ -17,6 +17,7 @@ from atoll.policies.comparing.oddone import (
     evidence,
     family,
     learned,
+    learned_beside,
     report,
 )
 
@@ -86,6 +87,12 @@ def test_a_profile_adds_up_over_runs():
     assert second.noise((GET, "price")) == Noise(5, 5)
     assert second.noise((GET, "other")) == Noise(5, 0)
     assert second.noise(("GET /other", "price")) is None
+
+
+def test_a_run_beside_another_release_teaches_what_stable_did_in_it():
+    run = ran(Odd.CANDIDATE, Odd.PRIMARY, Odd.SECONDARY, Odd.ALL, None, None)
+    assert learned_beside(PLAIN, run).noise((GET, "price")) == Noise(4, 4)
+    assert learned_beside(learned(PLAIN, ran(None)), run).noise((GET, "price")) == Noise(5, 4)
 
 
 def test_a_noisy_field_is_judged_by_the_odd_one_alone():

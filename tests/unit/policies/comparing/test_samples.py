@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+
+from atoll.policies.comparing.canonical import Contract, Reply
+from atoll.policies.comparing.difference import Odd
+from atoll.policies.comparing.oddone import REST
+from atoll.policies.comparing.samples import LATENCY, MOST_ODD, Answer, LeftOut, Sample, sample
+
+SALT = b"salt"
+GET = "GET /orders"
+
+
+def answer(body, status=200, took=0.01, content="application/json"):
+    return Answer(Reply(status, {"content-type": content}, json.dumps(body).encode()), took)
+
+
+def of(*answers, contract=None, first=True):
+    return sample(GET, answers, contract or Contract(), SALT, first=first)
+
+
+def test_three_equal_answers_have_no_odd_one():
+    found = of(*[answer({"total": 5})] * 3)
+    assert found == Sample(GET, {}, (0.01, 0.01, 0.01))
+
+
+def test_the_odd_one_is_named_by_field_with_an_example_that_tells_nothing():
+    found = of(answer({"total": 5, "id": 1}), answer({"total": 5, "id": 1}), answer({"total": 6, "id": 1}))
+    assert found.odd == {"total": Odd.CANDIDATE}
+    (example,) = found.examples
+    assert (example.path, example.primary) == ("total", example.secondary)
+    assert example.candidate != example.primary
+    assert "5" not in example.primary.partition("hash")[0]
+    assert "6" not in example.candidate.partition("hash")[0]
+
+
+def test_what_may_be_shown_is_shown_and_so_are_status_and_type():
+    contract = Contract(shown=("currency",), headers=("content-type", "set-cookie"))
+    one = answer({"currency": "EUR"})
+    other = answer({"currency": "USD"}, status=201, content="text/plain")
+    other.reply.headers["set-cookie"] = "session=secret"
+    shown = {e.path: (e.primary, e.candidate) for e in of(one, one, other, contract=contract).examples}
+    assert shown["currency"] == ("'EUR'", "'USD'")
+    assert shown[":status"] == ("200", "201")
+    assert shown["header:content-type"] == ("'application/json'", "'text/plain'")
+    assert "secret" not in shown["header:set-cookie"][1]
+
+
+def test_a_candidate_that_does_not_answer_differs():
+    good = answer({"a": 1})
+    assert of(good, good, Answer(None, 5.0)).odd[":status"] is Odd.CANDIDATE
+
+
+def test_what_stable_cannot_answer_teaches_nothing():
+    bad = answer({}, status=503)
+    assert of(bad, Answer(None, 5.0), answer({"a": 1})) is LeftOut.FAILED
+    assert of(bad, answer({"a": 1}), answer({"a": 1})).odd[":status"] is Odd.PRIMARY
+
+
+def test_a_contract_that_leaves_nothing_to_compare_in_an_answer_is_noticed():
+    contract = Contract(masked=("id",))
+    assert of(*[answer({"id": 1})] * 3, contract=contract) is LeftOut.BLIND
+    assert of(*[answer({"id": 1, "a": 1})] * 3, contract=contract).odd == {}
+
+
+def test_the_slow_one_is_the_odd_one_only_where_it_is_much_slower():
+    def took(*seconds):
+        return of(*(answer({}, took=one) for one in seconds)).odd
+
+    assert took(0.010, 0.011, 0.030) == {LATENCY: Odd.CANDIDATE}
+    assert took(0.030, 0.011, 0.010) == {LATENCY: Odd.PRIMARY}
+    assert took(0.100, 0.105, 0.110) == {}
+    assert took(0.0001, 0.0001, 0.0009) == {}
+
+
+def test_an_answer_that_differs_everywhere_is_told_in_few_fields():
+    fields = {f"f{n:03}": n for n in range(100)}
+    found = of(answer(fields), answer(fields), answer(dict.fromkeys(fields, -1)))
+    assert len(found.odd) == MOST_ODD + 1
+    assert found.odd[REST] is Odd.CANDIDATE

@@ -24,6 +24,9 @@ VERSIONS = {path.stem: path for path in sorted((HERE / "versions").glob("*.py"))
 AS_IT_IS = "    source: services/orders\n"
 THREE = "    source: .play/orders\n    instances: 3\n"
 JUDGED = "    release: {strategy: canary, steps: [{weight: 25%, for: 30s}, {weight: 50%, for: 30s}], bake: 10s}\n"
+COMPARED = JUDGED.replace("canary", "shadow-then-canary") + "    compare: {share: 50%, for: 20s}\n"
+WHAT_IT_ANSWERS = "different"
+"""The version of which no rate and no latency tells: its answers have to be compared with those of the one that serves."""
 VISITORS = ["--path", "/api/quote?mug=2", "--seconds", "1800"]
 
 
@@ -45,7 +48,8 @@ def play(atoll: str, version: str, rate: float) -> int:
         print("orders runs three times from now on; an order is known to the instance that took it, and to no other")
         prepare("healthy", release="")
         _atoll(atoll, "apply")
-    prepare(version, JUDGED)
+    compared = version == WHAT_IT_ANSWERS
+    prepare(version, COMPARED if compared else JUDGED)
     url = json.loads(_atoll(atoll, "status", "--json", quiet=True))["gateway"]
     load = [sys.executable, str(HERE / "load.py"), "--url", url, "--rate", str(rate), *VISITORS]
     visitors = subprocess.Popen(load, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -60,6 +64,8 @@ def play(atoll: str, version: str, rate: float) -> int:
     finally:
         visitors.send_signal(signal.SIGINT)
         told, _ = visitors.communicate()
+    if compared:
+        _atoll(atoll, "compare", "orders")
     print(f"what the visitors saw:\n{told}")
     return 0
 

@@ -409,9 +409,10 @@ def test_versions_to_play_with_differ_as_they_say(start, tmp_path, monkeypatch, 
     copy = shutil.copytree(SHOP, tmp_path / "shop", ignore=shutil.ignore_patterns(".*", "node_modules"))
     for name, value in {"HERE": copy, "SOURCE": copy / ".play" / "orders", "FILE": copy / "play.yaml"}.items():
         monkeypatch.setattr(play, name, value)
-    play.prepare(version, play.JUDGED)
+    compared = version == play.WHAT_IT_ANSWERS
+    play.prepare(version, play.COMPARED if compared else play.JUDGED)
     orders = load(play.FILE).services["orders"]
-    assert (orders.instances, orders.rollout.strategy) == (3, "canary")
+    assert (orders.instances, orders.rollout.strategy) == (3, "shadow-then-canary" if compared else "canary")
     _, orders = start("catalog", "orders", source={"orders": play.SOURCE})
     answers = [orders.ask("/api/quote?mug=1") for _ in range(60 if version == "failing" else 5)]
     failed = sum(answer.status == 500 for answer in answers)

@@ -97,11 +97,6 @@ class Store:
         row = self._db.execute("SELECT number, system FROM intents ORDER BY number DESC LIMIT 1").fetchone()
         return (row[0], wire.decode(row[1], System)) if row else (0, None)
 
-    def system_at(self, number: int) -> System | None:
-        """An earlier system."""
-        row = self._db.execute("SELECT system FROM intents WHERE number = ?", (number,)).fetchone()
-        return wire.decode(row[0], System) if row else None
-
     # --- changes ------------------------------------------------------------------------------------------------
 
     def request(self, kind: str, services: Iterable[str], request: bytes, at: float) -> Change:

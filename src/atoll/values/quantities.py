@@ -29,7 +29,6 @@ _SIZES = {
 _SIZE = re.compile(rf"{_NUMBER}(Ki|Mi|Gi|Ti|k|M|G|T|)", re.ASCII)
 _CPU = re.compile(r"(\d+)m|(\d+(?:\.\d{1,3})?)", re.ASCII)
 _PERCENT = re.compile(rf"{_NUMBER}%", re.ASCII)
-_RATE = re.compile(rf"{_NUMBER} ?rps", re.ASCII)
 
 
 def duration(text: str) -> float:
@@ -104,19 +103,6 @@ def percent(text: str) -> float:
 def show_percent(share: float) -> str:
     """A share as a percentage."""
     return f"{_plain(Decimal(str(share)) * 100)}%"
-
-
-def rate(text: str) -> float:
-    """`100 rps` as a number per second."""
-    match = _match(_RATE, text)
-    if match is None:
-        raise ValueError(f"{_shown(text)} is not a rate: write 100 rps")
-    return float(Decimal(match[1]))
-
-
-def show_rate(per_second: float) -> str:
-    """A number per second as the field writes it."""
-    return f"{_plain(Decimal(str(per_second)))} rps"
 
 
 def _match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

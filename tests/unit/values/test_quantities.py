@@ -32,8 +32,6 @@ from atoll.values import quantities as q
         (q.percent, "50%", 0.5),
         (q.percent, "99.9%", 0.999),
         (q.percent, "100%", 1.0),
-        (q.rate, "100 rps", 100.0),
-        (q.rate, "0.5rps", 0.5),
     ],
 )
 def test_reads(read: Callable[[str], float], text: str, number: float) -> None:
@@ -62,8 +60,6 @@ def test_reads(read: Callable[[str], float], text: str, number: float) -> None:
         (q.cpu, "1.5m", "amount of cpu"),
         (q.percent, "50", "write 50%"),
         (q.percent, "101%", "more than 100%"),
-        (q.rate, "100", "write 100 rps"),
-        (q.rate, "100 rpm", "write 100 rps"),
         (q.size, "1" * 40, "not a size"),
     ],
 )
@@ -90,8 +86,6 @@ def test_refuses(read: Callable[[str], float], text: str, saying: str) -> None:
         (q.show_cpu(0), "0m"),
         (q.show_percent(0.999), "99.9%"),
         (q.show_percent(1.0), "100%"),
-        (q.show_rate(100.0), "100 rps"),
-        (q.show_rate(0.5), "0.5 rps"),
     ],
 )
 def test_shows(text: str, shown: str) -> None:
@@ -119,14 +113,9 @@ def test_percentages_come_back(thousandths: int) -> None:
     assert q.percent(q.show_percent(share)) == share
 
 
-@given(st.integers(0, 10**9))
-def test_rates_come_back(tenths: int) -> None:
-    assert q.rate(q.show_rate(tenths / 10)) == tenths / 10
-
-
 @given(st.text(alphabet="0123456789.msdhkMGTi% rp-+e٣", max_size=40))
 def test_any_text_is_a_number_or_a_sentence(text: str) -> None:
-    for read in (q.duration, q.size, q.cpu, q.percent, q.rate):
+    for read in (q.duration, q.size, q.cpu, q.percent):
         try:
             assert read(text) >= 0
         except ValueError as error:

@@ -328,3 +328,12 @@ def test_type_checkers_are_told_of_the_same_names():
     (block,) = (each for each in ast.parse(Path(atoll.kit.__file__).read_text()).body if isinstance(each, ast.If))
     told = {name.name: each.module.removeprefix("atoll.kit.") for each in block.body for name in each.names}
     assert told == atoll.kit._HOME
+
+
+def test_a_system_that_cannot_fork(monkeypatch):
+    import runpy
+
+    from atoll.kit import forks
+
+    monkeypatch.delattr(os, "register_at_fork")
+    assert "renew_in_child" in runpy.run_path(forks.__file__)

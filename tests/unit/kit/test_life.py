@@ -174,7 +174,7 @@ def test_a_forked_child_has_experiments_of_its_own():
 
         f()
         f()                               # one runs, one waits, in a thread that no child has
-        one._tally._changed.acquire()     # held at the moment of the fork
+        one._tally._lock.acquire()     # held at the moment of the fork
         pid = forks()
         if pid == 0:
             go.set()
@@ -183,7 +183,7 @@ def test_a_forked_child_has_experiments_of_its_own():
             print(one.drain(30), one.state()["match"], one.state()["outstanding"], two.state()["calls"], flush=True)
             os._exit(0)
         os.waitpid(pid, 0)
-        one._tally._changed.release()
+        one._tally._lock.release()
         print(one.state()["outstanding"])
         go.set()
         print(one.drain(30), one.state()["match"])

@@ -1,4 +1,4 @@
-.PHONY: setup demo test check fast bench
+.PHONY: setup demo test check fast kit bench
 
 setup:  ## Python packages and tools into .venv
 	@scripts/setup
@@ -23,6 +23,9 @@ check:  ## lint, types, architecture
 
 fast: check  ## what to run before every commit
 	.venv/bin/pytest -q tests/unit tests/simulation -n 2
+
+kit:  ## the kit alone: every Python there is, its hooks' real libraries, branch coverage
+	@scripts/kit
 
 bench:  ## measure, side by side with peers
 	.venv/bin/python -m benchmarks

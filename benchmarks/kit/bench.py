@@ -2,12 +2,13 @@
 Overhead per call and behaviour of `atoll.kit` beside its peers, in one process, on one machine.
 
     python -m venv peers && peers/bin/pip install nopanic resilix grit-toolkit pyresilience hyx interlock-cb \
-        tenacity purgatory circuitbreaker stamina
+        tenacity purgatory pybreaker circuitbreaker stamina laboratory
     PYTHONPATH=src peers/bin/python benchmarks/kit/bench.py
 
-The function called does nothing and succeeds at once: the worst case for ratios. Each figure is the least of 60
-samples of about 2,000 calls on the thread's CPU clock, with the median in brackets as the spread. Peers that are
-not installed are left out.
+The function called does nothing and succeeds at once: the worst case for ratios. A round gives every library of a case
+its turn of a few milliseconds on the thread's CPU clock, one right after the other, so that a machine that is busy with
+something else is so for all of them. "times ours" is the median, over the rounds, of the ratio to our own turn in the
+same round, with the quartiles. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import contextlib
 import gc
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from peers import HERE, LIBRARIES, breakers, present
 
-from atoll.kit import Breaker, Bulkhead, Policy, Retry
+from atoll.kit import Breaker, Bulkhead, Meter, Policy, Retry, subscribe
 
-SAMPLES, CALLS = 60, 2000
+ROUNDS = 80
+TURN = 4e6  # nanoseconds
 OPEN = 0.05
 
 
@@ -37,63 +40,78 @@ def nothing_sync() -> None:
     pass
 
 
-def measure(decorator: Callable[[Any], Any], *, sync: bool) -> tuple[float, float]:
-    """(least, median) nanoseconds of one call of nothing under `decorator`."""
+def rounds(decorators: dict[str, Callable[[Any], Any]], *, sync: bool) -> dict[str, list[float]]:
+    """Nanoseconds of one call of nothing under each decorator, in each round."""
 
-    f: Any = None
-
-    async def sample(calls: int) -> float:
+    async def turn(f: Any, calls: int) -> float:
         began = time.thread_time_ns()
         for _ in range(calls):
             await f()
         return (time.thread_time_ns() - began) / calls
 
-    def sample_sync(calls: int) -> float:
+    def turn_sync(f: Any, calls: int) -> float:
         began = time.thread_time_ns()
         for _ in range(calls):
             f()
         return (time.thread_time_ns() - began) / calls
 
-    async def samples() -> list[float]:
-        nonlocal f
-        f = decorator(nothing_sync if sync else nothing)  # some libraries ask for the running loop here
-        once = sample_sync(50) if sync else await sample(50)
-        calls = max(50, min(CALLS, int(2e7 / once)))  # slow ones need fewer calls for the same time
-        return [sample_sync(calls) if sync else await sample(calls) for _ in range(SAMPLES)]
+    async def all_rounds() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        # Some libraries ask for the running loop when they decorate.
+        under = {name: each(nothing_sync if sync else nothing) for name, each in decorators.items()}
+        once = {name: turn_sync(f, 50) if sync else await turn(f, 50) for name, f in under.items()}
+        for _ in range(ROUNDS):
+            for name, f in under.items():
+                calls = max(20, int(TURN / once[name]))
+                found.setdefault(name, []).append(turn_sync(f, calls) if sync else await turn(f, calls))
+        return found
 
     gc.collect()
-    found = asyncio.run(samples())
-    return min(found), statistics.median(found)
+    return asyncio.run(all_rounds())
+
+
+def ratio(of: list[float], to: list[float]) -> str:
+    """The median of the ratios round by round, with the quartiles."""
+    low, middle, high = statistics.quantiles([mine / other for mine, other in zip(of, to, strict=True)], n=4)
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def overhead() -> None:
-    cases: dict[str, list[tuple[str, tuple[float, float]]]] = {}
+    cases: dict[str, dict[str, Callable[[Any], Any]]] = {}
     for library, (modules, make) in LIBRARIES.items():
-        if not all(map(present, modules)):
-            continue
-        for case, decorator in make().items():
-            sync = case.startswith("sync")
-            cases.setdefault(case, []).append((library, measure(decorator, sync=sync)))
-    bare, bare_sync = measure(lambda f: f, sync=False), measure(lambda f: f, sync=True)
-    print(f"bare: async {bare[0]:.0f} ns, sync {bare_sync[0]:.0f} ns\n")
-    for case, rows in cases.items():
-        ours = next(figures[0] for library, figures in rows if library == HERE)
-        print(f"| {case} | ns | times ours |\n|---|---|---|")
-        for library, (least, median) in sorted(rows, key=lambda row: row[1][0]):
-            print(f"| {library} | {least:,.0f} ({median:,.0f}) | {least / ours:.1f} |")
+        if all(map(present, modules)):
+            for case, decorator in make().items():
+                cases.setdefault(case, {})[library] = decorator
+    for case, decorators in cases.items():
+        found = rounds({**decorators, "(bare call)": lambda f: f}, sync=case.startswith("sync"))
+        print(f"| {case} | least ns | median ns | times ours |\n|---|---|---|---|")
+        for library, taken in sorted(found.items(), key=lambda each: statistics.median(each[1])):
+            print(f"| {library} | {min(taken):,.0f} | {statistics.median(taken):,.0f} | {ratio(taken, found[HERE])} |")
         print()
 
 
 def telemetry() -> None:
-    settings: dict[str, Any] = {
-        "bulkhead": Bulkhead(),
-        "retry": Retry(),
-        "breaker": Breaker(rate=0.5),
-        "timeout": 5.0,
+    """What watching costs, as differences in the same round."""
+    settings: dict[str, Any] = {"bulkhead": Bulkhead(), "retry": Retry(), "breaker": Breaker(rate=0.5), "timeout": 5.0}
+    silent = Policy("p", **settings)
+    watched = {
+        "an observer of every call": Policy("p", **settings, observe=lambda _name, _seconds, _error: None),
+        "a Meter": Policy("p", **settings, observe=Meter()),
     }
-    silent = measure(Policy("p", **settings), sync=False)
-    watched = measure(Policy("p", **settings, observe=lambda _name, _seconds, _error: None), sync=False)
-    print(f"one observer of every call: {watched[0] - silent[0]:+.0f} ns (of {silent[0]:.0f})\n")
+    print("| watching the async pipeline | more ns, median (quartiles) |\n|---|---|")
+    for name, policy in watched.items():
+        _difference(name, rounds({"silent": silent, "watched": policy}, sync=False))
+    stop = subscribe(lambda _event: None)
+    subscribed = Policy("q", **settings)
+    _difference("a subscriber to events", rounds({"silent": silent, "watched": subscribed}, sync=False))
+    stop()
+    print()
+
+
+def _difference(name: str, found: dict[str, list[float]]) -> None:
+    more = [watched - silent for watched, silent in zip(found["watched"], found["silent"], strict=True)]
+    low, middle, high = statistics.quantiles(more, n=4)
+    print(f"| {name} | {middle:+.0f} ({low:+.0f} to {high:+.0f}) |")
 
 
 async def fail() -> None:
@@ -195,11 +213,35 @@ async def own_error(make: Callable[[], Any]) -> str:
     return "ok"
 
 
+def parallel(decorator: Callable[[Any], Any]) -> str:
+    """Whether four threads under one breaker run at the same time."""
+    meet = threading.Barrier(4)
+    f = decorator(lambda: meet.wait(0.5))
+    passed: list[int] = []
+
+    def one() -> None:
+        with contextlib.suppress(Exception):
+            f()
+            passed.append(1)
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return "ok" if len(passed) == 4 else "one at a time"
+
+
 def probes() -> None:
     """The behaviour probes: see docs/kit/comparison.md for what each one asks."""
-    print("| breaker | half | cancel | st-ok | st-fail | exc |\n|---|---|---|---|---|---|")
+    at_once = {
+        library: parallel(make()["sync breaker"])
+        for library, (modules, make) in LIBRARIES.items()
+        if all(map(present, modules)) and "sync breaker" in make()
+    }
+    asked: dict[str, list[str]] = {}
     for library, make in breakers(OPEN).items():
-        answers = []
+        asked[library] = []
         for probe in (
             half,
             cancel,
@@ -208,10 +250,13 @@ def probes() -> None:
             own_error,
         ):
             try:
-                answers.append(asyncio.run(asyncio.wait_for(probe(make), 10)))
+                asked[library].append(asyncio.run(asyncio.wait_for(probe(make), 10)))
             except Exception as error:  # noqa: BLE001 - a probe a library cannot take
-                answers.append(type(error).__name__)
-        print(f"| {library} | {' | '.join(answers)} |")
+                asked[library].append(type(error).__name__)
+    print("| breaker | par | half | cancel | st-ok | st-fail | exc |\n|---|---|---|---|---|---|---|")
+    for library in {**asked, **at_once}:
+        answers = asked.get(library, ["n/a"] * 5)
+        print(f"| {library} | {at_once.get(library, 'n/a')} | {' | '.join(answers)} |")
 
 
 if __name__ == "__main__":

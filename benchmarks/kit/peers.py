@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from atoll.kit import Adaptive, Breaker, Bulkhead, Hedge, Policy, Rate, Retry
+from atoll.kit import Adaptive, Breaker, Bulkhead, Hedge, Policy, Rate, Retry, experiment
 
 Decorator = Callable[[Any], Any]
 HERE = "atoll.kit"
@@ -29,7 +30,15 @@ def _ours() -> dict[str, Decorator]:
         "hedge": Policy("h", hedge=Hedge(), idempotent=True),
         "pipeline": Policy("p", bulkhead=Bulkhead(), retry=Retry(), breaker=Breaker(rate=0.5), timeout=5.0),
         "sync pipeline": Policy("s", bulkhead=Bulkhead(), retry=Retry(), breaker=Breaker(rate=0.5)),
+        "sync breaker": Policy("b", breaker=Breaker(consecutive=None, rate=0.5)),
+        "sync retry": Policy("r", retry=Retry()),
+        "sync bulkhead": Policy("k", bulkhead=Bulkhead()),
+        "sync experiment": experiment("e", candidate=_nothing, queue=10**9),
     }
+
+
+def _nothing() -> None:
+    """The other way to do nothing."""
 
 
 def _nopanic() -> dict[str, Decorator]:
@@ -46,6 +55,9 @@ def _nopanic() -> dict[str, Decorator]:
             np.bulkhead(1024), np.retry(3, budget=np.RetryBudget()), np.circuit_breaker(), np.timeout(5.0)
         ),
         "sync pipeline": np.compose(np.bulkhead(1024), np.retry(3, budget=np.RetryBudget()), np.circuit_breaker()),
+        "sync breaker": np.circuit_breaker(),
+        "sync retry": np.retry(3, budget=np.RetryBudget()),
+        "sync bulkhead": np.bulkhead(1024),
     }
 
 
@@ -62,6 +74,8 @@ def _resilix() -> dict[str, Decorator]:
         "timeout": protect.timeout(5.0),
         "bulkhead": protect.bulkhead(1024),
         "pipeline": stacked,
+        "sync breaker": CircuitBreaker(failures=5),
+        "sync retry": protect.when(OSError, retry=3),
     }
 
 
@@ -77,6 +91,9 @@ def _grit() -> dict[str, Decorator]:
         "hedge": grit.hedge(5.0),
         "pipeline": grit.policy(grit.bulkhead(1024), grit.retry(), grit.breaker(), grit.timeout(5.0)),
         "sync pipeline": grit.policy(grit.bulkhead(1024), grit.retry(), grit.breaker()),
+        "sync breaker": grit.breaker(),
+        "sync retry": grit.retry(),
+        "sync bulkhead": grit.bulkhead(1024),
     }
 
 
@@ -92,6 +109,9 @@ def _pyresilience() -> dict[str, Decorator]:
         "bulkhead": pr.resilient(bulkhead=bulkhead),
         "pipeline": pr.resilient(retry=retry, circuit_breaker=breaker, timeout=timeout, bulkhead=bulkhead),
         "sync pipeline": pr.resilient(retry=retry, circuit_breaker=breaker, bulkhead=bulkhead),
+        "sync breaker": pr.resilient(circuit_breaker=breaker),
+        "sync retry": pr.resilient(retry=retry),
+        "sync bulkhead": pr.resilient(bulkhead=bulkhead),
     }
 
 
@@ -116,7 +136,7 @@ def _hyx() -> dict[str, Decorator]:
 def _interlock() -> dict[str, Decorator]:
     from interlock import CircuitBreaker  # noqa: PLC0415 - optional
 
-    return {"breaker": CircuitBreaker(name="b")}
+    return {"breaker": CircuitBreaker(name="b"), "sync breaker": CircuitBreaker(name="s")}
 
 
 def _tenacity_and_purgatory() -> dict[str, Decorator]:
@@ -150,13 +170,39 @@ def _tenacity_and_purgatory() -> dict[str, Decorator]:
 def _circuitbreaker() -> dict[str, Decorator]:
     from circuitbreaker import CircuitBreaker  # noqa: PLC0415 - optional
 
-    return {"breaker": CircuitBreaker()}
+    return {"breaker": CircuitBreaker(), "sync breaker": CircuitBreaker()}
+
+
+def _tenacity_and_pybreaker() -> dict[str, Decorator]:
+    import pybreaker  # noqa: PLC0415 - optional
+    import tenacity  # noqa: PLC0415 - optional
+
+    retry = tenacity.retry(stop=tenacity.stop_after_attempt(3), reraise=True)
+
+    def stacked(f: Any) -> Any:
+        limit = threading.BoundedSemaphore(1024)
+        retried = retry(pybreaker.CircuitBreaker()(f))
+
+        def whole(*args: Any, **kwargs: Any) -> Any:
+            with limit:
+                return retried(*args, **kwargs)
+
+        return whole
+
+    # Its async form is for Tornado's coroutines only.
+    return {"sync retry": retry, "sync breaker": pybreaker.CircuitBreaker(), "sync pipeline": stacked}
+
+
+def _laboratory() -> dict[str, Decorator]:
+    from laboratory import Experiment  # noqa: PLC0415 - optional
+
+    return {"sync experiment": Experiment.decorator(_nothing)}
 
 
 def _stamina() -> dict[str, Decorator]:
     import stamina  # noqa: PLC0415 - optional
 
-    return {"retry": stamina.retry(on=OSError)}
+    return {"retry": stamina.retry(on=OSError), "sync retry": stamina.retry(on=OSError)}
 
 
 LIBRARIES: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, Decorator]]]] = {
@@ -168,7 +214,9 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, Decorator]]]]
     "hyx": (("hyx",), _hyx),
     "interlock-cb": (("interlock",), _interlock),
     "tenacity + purgatory": (("tenacity", "purgatory"), _tenacity_and_purgatory),
+    "tenacity + pybreaker": (("tenacity", "pybreaker"), _tenacity_and_pybreaker),
     "circuitbreaker": (("circuitbreaker",), _circuitbreaker),
+    "laboratory": (("laboratory",), _laboratory),
     "stamina": (("stamina",), _stamina),
 }
 
@@ -215,6 +263,10 @@ def breakers(seconds: float) -> dict[str, Callable[[], tuple[Decorator, int]]]:
             minimum_number_of_calls=2, wait_duration_in_open=seconds, permitted_calls_in_half_open=1, window_size=2
         )
         found["interlock-cb"] = lambda: (Interlock(name="p", config=config_2), 2)
+    if present("purgatory"):
+        from purgatory import AsyncCircuitBreakerFactory  # noqa: PLC0415 - optional
+
+        found["tenacity + purgatory"] = lambda: (AsyncCircuitBreakerFactory(2, seconds)("p"), 2)
     if present("circuitbreaker"):
         from circuitbreaker import CircuitBreaker  # noqa: PLC0415 - optional
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from atoll.kit import Adaptive, AttemptTimeout, Bulkhead, BulkheadFull, Policy, deadline, throttled
+from atoll.kit.permits import Permits
 from atoll.kit.testing import capture, virtual_time
 
 
@@ -296,3 +297,18 @@ def test_a_thread_in_the_line_is_served():
     waiter.join(10)
     assert served == ["served"]
     assert held(policy) == 0
+
+
+def test_a_debt_that_another_thread_paid_meanwhile_is_not_paid_twice():
+    class Paid:
+        def __enter__(self):
+            permits._debt = 0  # what the other thread did while this one waited for the lock
+
+        def __exit__(self, *_):
+            pass
+
+    permits = Permits("p", 1, 0, 0.0)
+    permits.free.pop()
+    permits._debt, permits._lock = 1, Paid()
+    permits.give()
+    assert len(permits.free) == 1

@@ -174,7 +174,7 @@ def test_a_forked_child_has_experiments_of_its_own():
 
         f()
         f()                               # one runs, one waits, in a thread that no child has
-        one._tally._changed.acquire()     # held at the moment of the fork
+        one._tally._lock.acquire()     # held at the moment of the fork
         pid = forks()
         if pid == 0:
             go.set()
@@ -183,7 +183,7 @@ def test_a_forked_child_has_experiments_of_its_own():
             print(one.drain(30), one.state()["match"], one.state()["outstanding"], two.state()["calls"], flush=True)
             os._exit(0)
         os.waitpid(pid, 0)
-        one._tally._changed.release()
+        one._tally._lock.release()
         print(one.state()["outstanding"])
         go.set()
         print(one.drain(30), one.state()["match"])
@@ -328,3 +328,12 @@ def test_type_checkers_are_told_of_the_same_names():
     (block,) = (each for each in ast.parse(Path(atoll.kit.__file__).read_text()).body if isinstance(each, ast.If))
     told = {name.name: each.module.removeprefix("atoll.kit.") for each in block.body for name in each.names}
     assert told == atoll.kit._HOME
+
+
+def test_a_system_that_cannot_fork(monkeypatch):
+    import runpy
+
+    from atoll.kit import forks
+
+    monkeypatch.delattr(os, "register_at_fork")
+    assert "renew_in_child" in runpy.run_path(forks.__file__)

@@ -516,3 +516,18 @@ def test_threads_work_in_virtual_time(clock):
         return await asyncio.to_thread(lambda: "thread")
 
     assert clock.run(main()) == "thread"
+
+
+def test_an_async_attempt_that_may_not_be_tried_again_raises():
+    policy = Policy("p", retry=Retry(2))
+    tries = []
+
+    async def main():
+        async for attempt in policy.attempts():
+            async with attempt:
+                tries.append(attempt.number)
+                raise KeyError("once")
+
+    with pytest.raises(KeyError, match="once"):
+        asyncio.run(main())
+    assert tries == [1]

@@ -109,10 +109,8 @@ def _compound(value: object) -> bytes:
 def _head(major: int, size: int) -> bytes:
     if size < _SMALL:
         return bytes((major + size,))
-    for extra, (code, limit) in enumerate((("B", 8), ("H", 16), ("I", 32), ("Q", 64))):
-        if size >> limit == 0:
-            return pack(f">B{code}", major + 24 + extra, size)
-    raise OverflowError
+    extra = sum(size >> limit != 0 for limit in (8, 16, 32))
+    return pack(f">B{'BHIQ'[extra]}", major + 24 + extra, size)
 
 
 def _integer(value: int) -> bytes:

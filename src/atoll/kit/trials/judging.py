@@ -79,7 +79,7 @@ class Judge:
     def _cleaned(self, seen: Observation) -> Observation:
         if self.clean is None or seen.error is not None:
             return seen
-        return replace(seen, value=_ask("clean", self.clean, seen.value))
+        return seen._replace(value=_ask("clean", self.clean, seen.value))
 
 
 def _ask(place: Place, f: Callable[..., Any], *args: object) -> Any:

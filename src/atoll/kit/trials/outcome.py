@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["match", "mismatch", "ignored", "timeout"]
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """How one of the two ended: what it returned or raised (`error` is None where it returned), after `seconds`."""
 
     value: Any

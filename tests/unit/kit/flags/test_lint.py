@@ -265,3 +265,25 @@ def test_all_problems_are_in_the_refusal():
     with pytest.raises(InvalidFlags) as refused:
         Flags.load(document)
     assert len(refused.value.findings) == len(str(refused.value).splitlines()) == 2
+
+
+def test_a_document_that_is_too_deep_is_refused():
+    deep = {"!": [True]}
+    for _ in range(3000):
+        deep = {"!": [deep]}
+    document = copy.deepcopy({**GOOD, "flags": {}})
+    document["flags"]["deep"] = {**GOOD["flags"]["checkout"], "targeting": {"if": [deep, "on"]}}
+    with pytest.raises(InvalidFlags, match="deep"):
+        Flags.load(document)
+
+
+def test_shares_that_are_reckoned_are_not_counted():
+    document = copy.deepcopy(GOOD)
+    document["flags"]["checkout"]["targeting"] = {"fractional": [{"var": "plan"}, {"merge": [["on"], [5]]}]}
+    assert [each for each in lint(document, today=TODAY) if "share" in each.reason] == []
+
+
+def test_a_last_condition_that_always_holds_hides_nothing():
+    document = copy.deepcopy(GOOD)
+    document["flags"]["checkout"]["targeting"] = {"if": [{"==": [{"var": "a"}, 1]}, "on", True, "off"]}
+    assert [each for each in lint(document, today=TODAY) if "never reached" in each.reason] == []

@@ -1,6 +1,8 @@
+from http.client import HTTPSConnection
+
 import pytest
 
-from atoll.kit.flags.source import signals
+from atoll.kit.flags.source import FileSource, HttpSource, signals
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,19 @@ from atoll.kit.flags.source import signals
 )
 def test_signals(stream, said):
     assert list(signals(stream.splitlines(keepends=True))) == said
+
+
+def test_a_file_is_followed_again_in_a_child(tmp_path):
+    path = tmp_path / "flags.json"
+    path.write_text("{}")
+    source = FileSource(path, 0.0)
+    source.stop()
+    assert list(source.changes()) == []
+    source.renew()
+    assert next(source.changes()) == source.fetch("").etag
+
+
+def test_https_is_spoken_where_the_url_says_so():
+    connection = HttpSource("https://flags.example:8443/v1", {}, 1.0, 1.0)._connection(1.0)
+    assert isinstance(connection, HTTPSConnection)
+    assert (connection.host, connection.port) == ("flags.example", 8443)

@@ -99,3 +99,7 @@ def test_beginnings_and_ends(name, args):
 def test_log_says_nothing(capsys):
     assert OPERATORS["log"]("secret") == "secret"
     assert capsys.readouterr().out == ""
+
+
+def test_a_number_as_a_name_is_looked_up_twice_as_the_reference_does():
+    assert lookup({1: {"1": "x"}}, 1) == "x"

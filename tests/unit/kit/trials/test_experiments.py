@@ -995,3 +995,14 @@ def test_nonsense_is_refused_with_every_problem():
         experiment("e", candidate=asynchronous)(abs)
     with pytest.raises(InvalidPolicy, match="generator"):
         experiment("e", candidate=abs)(stream)
+
+
+@pytest.mark.parametrize("candidate", [abs, Callable()], ids=["threads", "loops"])
+def test_a_child_begins_with_none_on_their_way(candidate):
+    one = experiment("e", candidate=candidate)
+    one._tally.enter()
+    one.renew()
+    assert one.drain(0)
+    assert counted(one, "calls", "outstanding") == (1, 0)
+    one._tally.leave("dropped")  # the parent's call comes back in the child as well
+    assert counted(one, "outstanding") == (0,)

@@ -56,7 +56,7 @@ def test_a_sandbox_asks_by_the_kit_and_by_ofrep_and_sees_a_change(running):
         control.change_flag(wire.FlagChange("new", "set", "test", "because", "on"))
         until(lambda: kit(running)["variant"] == "on", what="the change")
         assert asked(running, "/ofrep?flag=new&user=u")[1]["variant"] == "on"
-        assert any(e.text == "test sets new: because" for e in control.events(service="flag:new"))
+        assert any("(test): because" in e.text for e in control.events(service="flag:new"))
 
 
 def test_what_is_not_declared_is_refused_with_the_line_to_add_whoever_one_says_to_be(running):

@@ -153,11 +153,10 @@ class FlagReleasing:
         return _Followed(done=True)
 
     def _facts(self, release: FlagRelease, followed: _Followed, verdict: Verdict | None) -> Facts:
-        aborting = release.progress.state is State.ABORTING
         return Facts(
             at=self._parts.clock(),
             ready=release.progress.size,
-            acknowledged=followed.done or aborting,  # nobody gets what is killed or gone
+            acknowledged=followed.done or bool(followed.obstacle),  # nobody gets what is killed or gone
             failure=followed.obstacle,
             verdict=verdict.kind if verdict is not None else "",
             words=explain(verdict) if verdict is not None else "",

@@ -83,7 +83,7 @@ class FlagDesk:
                 return self._kill(document, request)
             case _:
                 raise Refused(f"a flag knows no {request.verb!r}", hint="write set, kill or revive")
-        return self._put(made[0], request.verb + "s", request.actor, request.reason, words=made[1])
+        return self._put(made[0], "", request.actor, request.reason, words=made[1])
 
     def rollback(self, request: wire.FlagRollback) -> wire.FlagReceipt:
         """Make an earlier version what is served. Raises `errors.Refused` where it is not there."""
@@ -122,8 +122,11 @@ class FlagDesk:
         after, words = dead(document, request.flag)
         hit = whom(self.store.system()[1], request.flag)
         words += (f"it hits {', '.join(hit)}" if hit else "no service may ask for it",)
-        author = Author(self.clock(), request.actor, f"kills {request.flag}", request.reason)
-        version = self.store.flags.write(after, author, before=self.store.flags.current().etag)
+        current = self.store.flags.current()
+        if as_text(after) == current.text:
+            return wire.FlagReceipt(described(current), (f"{request.flag} is killed already",))
+        author = Author(self.clock(), request.actor, words[0], request.reason)
+        version = self.store.flags.write(after, author, before=current.etag)
         self._say(author, (request.flag,), level="warning")
         if release is not None:
             self.store.ask(subject(release.flag), Signal.ABORT, request.actor, request.reason, self.clock())
@@ -151,7 +154,8 @@ class FlagDesk:
         names = _differing(current.document(), document)
         self._free(names)
         told = ", ".join(names) if len(names) <= NAMED else f"{len(names)} flags"
-        author = Author(self.clock(), actor, f"{verb} {told or 'nothing but what is around the flags'}", reason)
+        deed = "; ".join(words) or f"{verb} {told or 'nothing but what is around the flags'}"
+        author = Author(self.clock(), actor, deed, reason)
         version = self.store.flags.write(document, author, before=current.etag if before is None else before)
         self._say(author, names)
         return wire.FlagReceipt(described(version), words or (f"version {version.number} {author.deed}",), warnings)
@@ -167,7 +171,7 @@ class FlagDesk:
     def _say(self, author: Author, names: tuple[str, ...], level: str = "info") -> None:
         why = f": {author.reason}" if author.reason else ""
         about = subject(names[0]) if len(names) == 1 else "flags"
-        self.record(Happening(level, "flag", about, about, f"{author.actor} {author.deed}{why}"))
+        self.record(Happening(level, "flag", about, about, f"{author.deed} ({author.actor}){why}"))
 
     def _version(self, number: int) -> Version:
         found = self.store.flags.version(number)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from atoll import wire
+from atoll.errors import Unavailable
 from atoll.kit.flags import shares
 from atoll.model.system import Rollout, Step
 from atoll.operations.flags import FlagDesk
@@ -202,6 +203,30 @@ def test_an_abort_puts_back_the_percentage_there_was_and_all_else_stays(live):
         ask(house, "abort")
         await house.until(lambda: state(house) is None)
         assert (flag(house), flag(house, "other")["defaultVariant"]) == (before, "on")
+
+    live(story)
+
+
+def test_an_abort_is_not_over_before_the_flag_is_what_it_was(live, monkeypatch):
+    async def story(house):
+        write(house, new=OFF)
+        begin(house)
+        await house.until(lambda: state(house) == "canary")
+        served, full = house.store.flags.write, True
+
+        def sometimes(*given, **named):
+            if full:
+                raise Unavailable("the disk is full")
+            return served(*given, **named)
+
+        monkeypatch.setattr(house.store.flags, "write", sometimes)
+        ask(house, "abort")
+        await house.until(lambda: state(house) == "aborting")
+        await asyncio.sleep(20)
+        assert (state(house), shares(flag(house))["on"]) == ("aborting", 10)
+        full = False
+        await house.until(lambda: state(house) is None)
+        assert flag(house) == OFF
 
     live(story)
 

@@ -62,9 +62,9 @@ def test_a_document_is_written_with_who_and_why_in_history_and_journal(shop, des
     assert served(desk) == {"new": NEW, "size": SIZE}
     (version,) = desk.history(10)
     assert (version, version.actor, version.reason, version.at) == (receipt.version, "ada", "because", shop.at)
-    assert told(shop) == [("info", "flags", "ada sets new, size: because")]
+    assert told(shop) == [("info", "flags", "sets new, size (ada): because")]
     assert write(desk, new=NEW, size=SIZE | {"defaultVariant": "large"}).words == ("version 2 sets size",)
-    assert told(shop)[-1] == ("info", "flag:size", "ada sets size: because")
+    assert told(shop)[-1] == ("info", "flag:size", "sets size (ada): because")
 
 
 def test_the_same_again_is_no_new_version(shop, desk):
@@ -120,8 +120,15 @@ def test_a_default_a_percentage_and_attributes_are_set(shop, desk):
     assert after["size"]["defaultVariant"] == "large"
     assert after["new"]["targeting"] == {"fractional": [["on", 25], ["off", 75]]}
     assert (after["new"]["metadata"]["owner"], after["new"]["state"]) == ("team-b", "DISABLED")
-    assert [v.deed for v in desk.history(2)] == ["sets new", "sets new"]
-    assert told(shop)[-1] == ("info", "flag:new", "bob sets new: it is time")
+    assert [v.deed for v in desk.history(2)] == [
+        "new: owner is team-b; new: state is DISABLED",
+        "new: 25% get on (it was 5% on, 95% off)",
+    ]
+    assert told(shop)[-1] == (
+        "info",
+        "flag:new",
+        "new: owner is team-b; new: state is DISABLED (bob): it is time",
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +166,10 @@ def test_a_kill_acts_at_once_says_whom_it_hits_and_can_be_taken_back(shop, desk)
     )
     assert change(desk, "other", "kill").words[1] == "it hits orders"
     assert desk.view().flags[0].killed
-    assert told(shop)[1] == ("warning", "flag:new", "bob kills new: it is time")
+    said = "new is killed: everybody gets off (it was 5% on, 95% off) (bob): it is time"
+    assert told(shop)[1] == ("warning", "flag:new", said)
+    assert change(desk, "new", "kill").words == ("new is killed already",)
+    assert desk.history(1)[0].deed.startswith("other is killed")
     assert change(desk, "new", "revive").words == ("new is as it was before it was killed: 5% on, 95% off",)
     assert served(desk)["new"] == NEW
 

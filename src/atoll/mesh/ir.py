@@ -90,6 +90,7 @@ class Forward:
 
     `timeout` bounds the call with all its tries, 0 leaves that to somebody else. What streams is bounded by `idle`
     only. Without `retry` every call is tried once. `split` sends a part to another release, `mirror` copies a part.
+    With `only` the rule is for these methods and paths, in which `{name}` stands for any one segment.
     """
 
     path: str
@@ -101,6 +102,7 @@ class Forward:
     retry: Retry | None
     split: Split | None = None
     mirror: Mirror | None = None
+    only: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from atoll.model.system import Call, Egress, Operation, Route
 from atoll.plan.blueprint import Shadow, Split
@@ -41,7 +42,9 @@ def shadowed(world, share: float = 1.0) -> None:
     world.service("orders", calls=(Call("web"),))
     world.add("web", release=2)
     world.split("web", Split(stable=1, next=2, weight=0))
-    world.shadow("web", Shadow(2, share, copies=4, safe=(Operation("POST", "/search/{kind}"),)))
+    world.shadow("web", Shadow(2, share, copies=4))
+    for service, path in (("web", "/search/{kind}"), ("payments", "/quote")):
+        world.workloads[service] = replace(world.workloads[service], safe=(Operation("POST", path),))
 
 
 def lines(heads: list[str]) -> set[str]:
@@ -140,6 +143,7 @@ async def test_what_only_answers_copies_may_read_of_others_and_change_nothing(wo
         refused = await world.call(shadow, "payments", method=method)
         assert (refused.status, refused.body.split(":")[0]) == (409, "shadow_blocked")
         assert (await world.call(stable, "payments", method=method)).status == 200
+    assert (await world.call(shadow, "payments", "/quote?a=1", method="POST")).status == 200  # payments says it is safe
     upgrade = ("Host: payments", "Connection: Upgrade", "Upgrade: websocket")
     assert (await world.ask("http://127.0.0.1/", caller=shadow, headers=upgrade)).status == 409
     out = await world.ask("http://127.0.0.1/", caller=shadow, method="POST", headers=("Host: out.test",))
@@ -166,7 +170,7 @@ async def test_no_trick_gets_a_write_past_the_proxy(world):
             ("Host: PAYMENTS",),
             (*host, "X-Atoll-Shadow-Run: web-r2", "X-Atoll-Shadow-To: payments"),
             (*host, "X-Atoll-Release: payments=1", "X-Atoll-Caller: orders"),
-            (*host, "X-HTTP-Method-Override: GET", ":method: GET"),
+            (*host, "X-HTTP-Method-Override: GET", ":method: GET", ":path: /quote"),
         )
     ]
     tricks.append(await world.ask(url, caller=shadow, method="POST", headers=host, http2_prior_knowledge=""))

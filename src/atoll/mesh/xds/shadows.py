@@ -28,11 +28,16 @@ def copied(mirror: ir.Mirror) -> Iterator[tuple[str, list[HeaderMatcher]]]:
     """What a request must be like to be copied, and a method that it then has."""
     yield "GET", [_IS_SAFE, _NO_SHADOW]
     for method, path in mirror.safe:
-        is_method = HeaderMatcher(name=":method", string_match=StringMatcher(exact=method))
-        is_path = HeaderMatcher(
-            name=":path", string_match=StringMatcher(safe_regex=RegexMatcher(regex=_template(path)))
-        )
-        yield method, [is_method, is_path, _NO_SHADOW]
+        yield method, [*operation(method, path), _NO_SHADOW]
+
+
+def operation(method: str, path: str) -> list[HeaderMatcher]:
+    """Requests of this method to this path, in which `{name}` stands for any one segment."""
+    regex = RegexMatcher(regex=_template(path))
+    return [
+        HeaderMatcher(name=":method", string_match=StringMatcher(exact=method)),
+        HeaderMatcher(name=":path", string_match=StringMatcher(safe_regex=regex)),
+    ]
 
 
 def _template(path: str) -> str:

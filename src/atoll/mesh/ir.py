@@ -110,6 +110,7 @@ class Meant:
     """
     Requests that name `target` (`orders`, `orders@next`) in the header `x-atoll-shadow-to` go to `cluster`, once.
 
+    Only those that change nothing: GET, HEAD and OPTIONS, and the methods and paths in `safe`.
     The answer names the address of the instance that gave it, in `x-atoll-shadow-from`: without it, nobody did.
     """
 
@@ -117,6 +118,7 @@ class Meant:
     cluster: str
     callee: str
     idle: float
+    safe: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,8 @@ async def test_the_comparer_asks_either_release_by_name_and_knows_who_answered(w
     assert "x-atoll-shadow-run: web-r2" in answers["web@next"]
     assert answers["orders"].startswith("HTTP/1.1 404")
     assert "x-atoll-shadow-from" not in answers["orders"]
+    assert (await ask(world, "web", "POST /x")).startswith("HTTP/1.1 404")  # whatever becomes of the comparer
+    assert (await ask(world, "web", "POST /search/all?q=1")).startswith("HTTP/1.1 200")
     counted = {(c.ip, c.success + c.error) for c in await world.mesh.calls(frozenset({"web"}))}
     assert counted == {(first.address.ip, 0), (second.address.ip, 0)}  # no call that anybody judges by
 
@@ -125,9 +127,9 @@ async def asked(world, target: str) -> bool:
     return (await ask(world, target)).startswith("HTTP/1.1 200")
 
 
-async def ask(world, target: str) -> str:
+async def ask(world, target: str, what: str = "GET /x") -> str:
     reader, writer = await asyncio.open_unix_connection(world.root / "compare" / "shadow.sock")
-    head = f"GET /x HTTP/1.1\r\nhost: shop.test\r\nx-atoll-shadow-to: {target}\r\nx-atoll-shadow-run: web-r2\r\n"
+    head = f"{what} HTTP/1.1\r\nhost: shop.test\r\nx-atoll-shadow-to: {target}\r\nx-atoll-shadow-run: web-r2\r\n"
     writer.write(f"{head}connection: close\r\n\r\n".encode())
     answer = (await reader.read()).decode()
     writer.close()

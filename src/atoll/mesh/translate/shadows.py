@@ -59,14 +59,14 @@ def calls(workload: Workload) -> Iterator[ir.Cluster]:
 
 def door(workloads: Mapping[str, Workload], socket: str) -> Iterator[tuple[str, ir.Item]]:
     """Where the comparer calls: a header says which release of which service it means."""
-    shadowed = [workload.service for workload in workloads.values() if workload.shadow is not None]
+    shadowed = [workload for workload in workloads.values() if workload.shadow is not None]
     if shadowed:
         rules = tuple(
-            ir.Meant(target, names.shadow(target), service, IDLE)
-            for service in shadowed
-            for target in _targets(service)
+            ir.Meant(target, names.shadow(target), workload.service, IDLE, operations(workload.safe))
+            for workload in shadowed
+            for target in _targets(workload.service)
         )
-        nothing = ir.Refuse(404, "nothing is compared that is called so")
+        nothing = ir.Refuse(404, "nothing is compared that is called so, or this could change something")
         host = ir.VirtualHost("compared", ("*",), (*rules, nothing))
         yield ir.MESH, ir.Listener(names.SHADOW, ir.Unix(socket), ir.Door.SHADOW, names.SHADOW)
         yield ir.MESH, ir.RouteTable(names.SHADOW, (host,))

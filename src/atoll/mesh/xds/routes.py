@@ -83,7 +83,7 @@ def _routes(rule: ir.Rule) -> Iterator[Route]:
         case ir.Forward():
             yield from _only(rule) if rule.only else _forward(rule)
         case ir.Meant():
-            yield shadows.meant(rule)
+            yield from shadows.meant(rule)
         case ir.Tunnel():
             yield _tunnel(rule)
         case ir.Refuse():

@@ -67,10 +67,15 @@ def policy(mirror: ir.Mirror) -> RouteAction.RequestMirrorPolicy:
     )
 
 
-def meant(rule: ir.Meant) -> Route:
-    """The comparer's way to one release: no time limit but its own, no second try, and the answer says who gave it."""
-    matcher = HeaderMatcher(name=SHADOW_TO, string_match=StringMatcher(exact=rule.target))
-    result = Route(name=rule.callee, match=RouteMatch(prefix="/", headers=[matcher]))
+def meant(rule: ir.Meant) -> Iterator[Route]:
+    """The comparer's ways to one release: no time limit but its own, no second try, and the answer says who gave it."""
+    named = HeaderMatcher(name=SHADOW_TO, string_match=StringMatcher(exact=rule.target))
+    for conditions in ([_IS_SAFE], *(operation(method, path) for method, path in rule.safe)):
+        yield _meant(rule, [named, *conditions])
+
+
+def _meant(rule: ir.Meant, conditions: list[HeaderMatcher]) -> Route:
+    result = Route(name=rule.callee, match=RouteMatch(prefix="/", headers=conditions))
     result.request_headers_to_remove.append(SHADOW_TO)
     result.response_headers_to_add.append(
         HeaderValueOption(

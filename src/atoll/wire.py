@@ -378,8 +378,9 @@ class ComparisonView:
     """
     A parallel run: what it has come to, by endpoint and field, the strongest evidence first.
 
-    `verdict` is pass, fail, undecided or no data, `words` the sentence for it; `left_out` counts the copies that were
-    not compared, by reason; `blocked` are calls that the candidate was not let make, so that they are not tested.
+    `verdict` is pass, fail, undecided or no data, `words` the sentence for it; `masked` and `ignored` are what the
+    contract leaves out; `left_out` counts the copies that were not compared, by reason; `blocked` are calls that the
+    candidate was not let make, so that they are not tested.
     """
 
     service: str
@@ -393,6 +394,8 @@ class ComparisonView:
     samples: int
     endpoints: Mapping[str, int]
     fields: tuple[FieldView, ...]
+    masked: tuple[str, ...]
+    ignored: tuple[str, ...]
     left_out: Mapping[str, int]
     blocked: int
     intended: tuple[IntendedView, ...]

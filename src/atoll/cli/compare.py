@@ -75,6 +75,9 @@ def _rest(view: wire.ComparisonView) -> Iterator[str]:
     for one in view.fields[:SHOWN]:
         for example in one.examples[:1] if one.kind == "different" else ():
             yield escape(f"{one.path}: {example.primary} | {example.secondary} | new: {example.candidate}")
+    for word, fields in (("masked", view.masked), ("ignored", view.ignored)):
+        if fields:
+            yield escape(f"{word} by the contract: {', '.join(fields)}")
     for rule in view.intended:
         word = "[yellow]was intended until[/yellow]" if rule.expired else "is intended until"
         where = f" in {rule.endpoint}" if rule.endpoint else ""

@@ -27,6 +27,8 @@ def account(run: Run, intended: tuple[Intended, ...], at: float, *, running: boo
         samples=run.samples,
         endpoints=dict(run.comparison.samples),
         fields=tuple(_field(run, verdict, intended, at) for verdict in report(run.comparison, Profile())),
+        masked=run.contract.masked,
+        ignored=run.contract.ignored,
         left_out=dict(run.left_out),
         blocked=run.blocked,
         intended=tuple(_intended(one, at) for one in intended),

@@ -29,6 +29,7 @@ from atoll.policies.comparing.run import Run, heard, refused
 
 SAVE = 5.0
 """Seconds between two times that a run is written down."""
+SWEEP = 3600.0
 NOTHING = Ruling("", "")
 
 
@@ -43,6 +44,7 @@ class Comparing:
         self._rulings: dict[str, Ruling] = {}
         self._saved: dict[str, Run] = {}
         self._saved_at = 0.0
+        self._swept_at = 0.0
         self._problem = ""
         parts.comparer.listen(self._hear)
 
@@ -128,6 +130,9 @@ class Comparing:
         now = self._parts.clock()
         if now < self._saved_at + SAVE:
             return
+        if now >= self._swept_at + SWEEP:
+            self._parts.store.comparisons.sweep(now)
+            self._swept_at = now
         self._saved_at = now
         for service, run in self._runs.items():
             if self._saved.get(service) is not run:

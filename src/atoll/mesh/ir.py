@@ -90,6 +90,7 @@ class Forward:
 
     `timeout` bounds the call with all its tries, 0 leaves that to somebody else. What streams is bounded by `idle`
     only. Without `retry` every call is tried once. `split` sends a part to another release, `mirror` copies a part.
+    With `only` the rule is for these methods and paths, in which `{name}` stands for any one segment.
     """
 
     path: str
@@ -101,6 +102,7 @@ class Forward:
     retry: Retry | None
     split: Split | None = None
     mirror: Mirror | None = None
+    only: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Meant:
     """
     Requests that name `target` (`orders`, `orders@next`) in the header `x-atoll-shadow-to` go to `cluster`, once.
 
+    Only those that change nothing: GET, HEAD and OPTIONS, and the methods and paths in `safe`.
     The answer names the address of the instance that gave it, in `x-atoll-shadow-from`: without it, nobody did.
     """
 
@@ -115,6 +118,7 @@ class Meant:
     cluster: str
     callee: str
     idle: float
+    safe: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -538,7 +538,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 Shape.COUNT,
                 "Calls to compare at least, before the release may go on.",
                 "200",
-                "finds a field that differs in one answer of fifty",
+                "finds a field that differs in one answer of twenty",
             ),
             Field("for", Shape.DURATION, "Shortest time to compare.", "1m", "what runs once a minute is seen"),
             Field(

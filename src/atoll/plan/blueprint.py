@@ -126,14 +126,13 @@ class Shadow:
     """
     The next release answers copies of requests, for its answers to be compared, and nothing else.
 
-    `share` (0 to 1) of the calls that change nothing is copied, at most `copies` at a time; `safe` are operations that
-    change nothing though their method does not say so. What its instances call may not change anything either.
+    `share` (0 to 1) of the calls that change nothing is copied, at most `copies` at a time. What its instances call may
+    not change anything either.
     """
 
     release: int
     share: float
     copies: int
-    safe: tuple[Operation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +158,7 @@ class Workload:
     split: Split | None = None
     flags: bool = False  # whether it may ask for feature flags
     shadow: Shadow | None = None
+    safe: tuple[Operation, ...] = ()  # change nothing, though their method does not say so
     basis: object = field(default=None, compare=False, repr=False)
 
 

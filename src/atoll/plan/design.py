@@ -175,6 +175,7 @@ class _Turn:
             split=self._split(),
             flags=bool(self.service.flags),
             shadow=self._shadow(),
+            safe=self.service.compare.safe if self.service.compare is not None else (),
             failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),
         )
         settled = self._is_settled(instances)
@@ -298,7 +299,7 @@ class _Turn:
         progress, compare = self.pin.progress, self.service.compare if self.service is not None else None
         if progress is None or compare is None or progress.state not in COMPARED or self.pin.stable is None:
             return None
-        return Shadow(progress.release, compare.share, compare.concurrency, compare.safe)
+        return Shadow(progress.release, compare.share, compare.concurrency)
 
     def _former(self) -> Recipe | None:
         """What to go back to while a rollout is under way."""

@@ -33,16 +33,19 @@ class Comparisons:
         self._db = database
 
     def keep(self, run: Run, at: float) -> None:
-        """Write down what a run has come to, and let old ones go."""
+        """Write down what a run has come to, and let go of those long before it."""
         self._db.execute(
             "INSERT INTO comparisons VALUES (?1, ?2, ?3, ?4)"
             " ON CONFLICT (service, release) DO UPDATE SET at = ?3, run = ?4",
             (run.service, run.release, at, wire.encode(to_row(run))),
         )
         self._db.execute(
-            "DELETE FROM comparisons WHERE at < ?1 OR (service = ?2 AND release <= ?3)",
-            (at - KEPT, run.service, run.release - RUNS_KEPT),
+            "DELETE FROM comparisons WHERE service = ? AND release <= ?", (run.service, run.release - RUNS_KEPT)
         )
+
+    def sweep(self, at: float) -> None:
+        """Let go of what nobody may read any more."""
+        self._db.execute("DELETE FROM comparisons WHERE at < ?", (at - KEPT,))
 
     def run(self, service: str, release: int | None = None) -> Run | None:
         """One run, the newest where no release is named; None also where another version has written it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from atoll.model.system import Call, Egress, Operation, Route
 from atoll.plan.blueprint import Shadow, Split
@@ -41,7 +42,9 @@ def shadowed(world, share: float = 1.0) -> None:
     world.service("orders", calls=(Call("web"),))
     world.add("web", release=2)
     world.split("web", Split(stable=1, next=2, weight=0))
-    world.shadow("web", Shadow(2, share, copies=4, safe=(Operation("POST", "/search/{kind}"),)))
+    world.shadow("web", Shadow(2, share, copies=4))
+    for service, path in (("web", "/search/{kind}"), ("payments", "/quote")):
+        world.workloads[service] = replace(world.workloads[service], safe=(Operation("POST", path),))
 
 
 def lines(heads: list[str]) -> set[str]:
@@ -114,6 +117,8 @@ async def test_the_comparer_asks_either_release_by_name_and_knows_who_answered(w
     assert "x-atoll-shadow-run: web-r2" in answers["web@next"]
     assert answers["orders"].startswith("HTTP/1.1 404")
     assert "x-atoll-shadow-from" not in answers["orders"]
+    assert (await ask(world, "web", "POST /x")).startswith("HTTP/1.1 404")  # whatever becomes of the comparer
+    assert (await ask(world, "web", "POST /search/all?q=1")).startswith("HTTP/1.1 200")
     counted = {(c.ip, c.success + c.error) for c in await world.mesh.calls(frozenset({"web"}))}
     assert counted == {(first.address.ip, 0), (second.address.ip, 0)}  # no call that anybody judges by
 
@@ -122,9 +127,9 @@ async def asked(world, target: str) -> bool:
     return (await ask(world, target)).startswith("HTTP/1.1 200")
 
 
-async def ask(world, target: str) -> str:
+async def ask(world, target: str, what: str = "GET /x") -> str:
     reader, writer = await asyncio.open_unix_connection(world.root / "compare" / "shadow.sock")
-    head = f"GET /x HTTP/1.1\r\nhost: shop.test\r\nx-atoll-shadow-to: {target}\r\nx-atoll-shadow-run: web-r2\r\n"
+    head = f"{what} HTTP/1.1\r\nhost: shop.test\r\nx-atoll-shadow-to: {target}\r\nx-atoll-shadow-run: web-r2\r\n"
     writer.write(f"{head}connection: close\r\n\r\n".encode())
     answer = (await reader.read()).decode()
     writer.close()
@@ -140,6 +145,7 @@ async def test_what_only_answers_copies_may_read_of_others_and_change_nothing(wo
         refused = await world.call(shadow, "payments", method=method)
         assert (refused.status, refused.body.split(":")[0]) == (409, "shadow_blocked")
         assert (await world.call(stable, "payments", method=method)).status == 200
+    assert (await world.call(shadow, "payments", "/quote?a=1", method="POST")).status == 200  # payments says it is safe
     upgrade = ("Host: payments", "Connection: Upgrade", "Upgrade: websocket")
     assert (await world.ask("http://127.0.0.1/", caller=shadow, headers=upgrade)).status == 409
     out = await world.ask("http://127.0.0.1/", caller=shadow, method="POST", headers=("Host: out.test",))
@@ -166,7 +172,7 @@ async def test_no_trick_gets_a_write_past_the_proxy(world):
             ("Host: PAYMENTS",),
             (*host, "X-Atoll-Shadow-Run: web-r2", "X-Atoll-Shadow-To: payments"),
             (*host, "X-Atoll-Release: payments=1", "X-Atoll-Caller: orders"),
-            (*host, "X-HTTP-Method-Override: GET", ":method: GET"),
+            (*host, "X-HTTP-Method-Override: GET", ":method: GET", ":path: /quote"),
         )
     ]
     tricks.append(await world.ask(url, caller=shadow, method="POST", headers=host, http2_prior_knowledge=""))

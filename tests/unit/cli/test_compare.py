@@ -4,6 +4,7 @@ import pytest
 
 from atoll.engine.account import account
 from atoll.model.system import Intended
+from atoll.policies.comparing.canonical import Contract
 from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.messages import Findings
 from atoll.policies.comparing.oddone import Profile
@@ -23,7 +24,8 @@ def view():
     example = Example("total[*]", "float of length 1, hash aa", "float of length 1, hash aa", "NoneType")
     sample = Sample("GET /orders/{id}", odd, (0.01, 0.02, 0.03), (example,))
     found = Findings("orders", "orders-r2", (sample,) * 30, {"a body was too large": 7})
-    run = heard(Run("orders", 2, 1, AT, AT), found, AT, Profile())
+    contract = Contract(masked=("id", "items[*].at"))
+    run = heard(Run("orders", 2, 1, AT, AT, contract), found, AT, Profile())
     run = Run(**{f: getattr(run, f) for f in run.__slots__} | {"kind": "fail", "words": "its answers differ: total[*]"})
     run = Run(**{f: getattr(run, f) for f in run.__slots__} | {"refused": {"a": 9}, "before": {"a": 4}})
     return account(run, RULES, AT, running=True)
@@ -45,6 +47,7 @@ def test_compare_says_what_differs_by_how_much_and_what_was_left_out(atoll, cont
     assert rows["id"].startswith("masked 1:1 0 0 30 30")
     assert lines[8:] == [
         "total[*]: float of length 1, hash aa | float of length 1, hash aa | new: NoneType",
+        "masked by the contract: id, items[*].at",
         "at is intended until 2099-12-31 (ann: another clock)",
         "rate in GET /orders/{id} was intended until 2020-01-31 (bob: was rounded)",
         "5 calls that the new release wanted to make were blocked: what they do is not tested",

@@ -36,9 +36,10 @@ def workload(service: Service, first: int) -> Workload:
     )
     if service.compare is None:
         return made
-    shadow = Shadow(2, service.compare.share, service.compare.concurrency, service.compare.safe)
+    shadow = Shadow(2, service.compare.share, service.compare.concurrency)
     beside = _instance(service, replace(recipe, release=2), first + 100, Stage.SERVE)
-    return replace(made, instances=(*instances, beside), split=Split(1, 2, 0), shadow=shadow)
+    stands = replace(made, split=Split(1, 2, 0), shadow=shadow, safe=service.compare.safe)
+    return replace(stands, instances=(*instances, beside))
 
 
 def _instance(service: Service, recipe: Recipe, number: int, stage: Stage) -> Instance:

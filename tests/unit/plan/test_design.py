@@ -324,7 +324,8 @@ def test_a_release_that_is_compared_answers_copies_and_only_then(desk):
     for state in COMPARED:
         one.pin = replace(one.pin, progress=Progress(2, state))
         made = one.design().workloads["orders"]
-        assert made.shadow == Shadow(2, 0.5, 3, (Operation("POST", "/find"),))
+        assert made.shadow == Shadow(2, 0.5, 3)
+        assert made.safe == (Operation("POST", "/find"),)
         assert made.split == Split(1, 2, 0)
     one.pin = replace(one.pin, progress=Progress(2, State.ABORTING))
     assert one.design().workloads["orders"].shadow is None

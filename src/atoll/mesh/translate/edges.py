@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
 from atoll.mesh.translate import names, shadows
-from atoll.model.system import CallPolicy, Egress, Health
+from atoll.model.system import CallPolicy, Egress, Health, Operation
 from atoll.plan.blueprint import Shadow, Split, Workload
 from atoll.values.protocols import Protocol
 
@@ -26,6 +26,7 @@ class Callee:
     protocol: Protocol
     split: Split | None = None
     shadow: Shadow | None = None
+    safe: tuple[Operation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Edge:
 
 def callee(workload: Workload) -> Callee:
     """A service, as far as the ways to it depend on it."""
-    return Callee(workload.health, workload.protocol, workload.split, workload.shadow)
+    return Callee(workload.health, workload.protocol, workload.split, workload.shadow, workload.safe)
 
 
 def forward(path: str, edge: Edge, policy: CallPolicy, to: Callee, cookie: str = "") -> ir.Forward:
@@ -78,7 +79,7 @@ def forward(path: str, edge: Edge, policy: CallPolicy, to: Callee, cookie: str =
         idle=policy.idle,
         retry=_retry(policy),
         split=part,
-        mirror=shadows.mirror(edge.callee, to.shadow),
+        mirror=shadows.mirror(edge.callee, to.shadow, to.safe),
     )
 
 

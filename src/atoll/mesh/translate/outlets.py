@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from atoll.mesh import ir
 from atoll.mesh.translate import edges, names, shadows
@@ -110,7 +110,7 @@ class _Way:
         if callee is None:
             return (ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}"),)
         rule = edges.forward("/", Edge(self.caller, call.service), call.policy, callee)
-        return (*shadows.guards(), replace(rule, mirror=None)) if self.shadowed else (rule,)
+        return shadows.guarded(rule, callee.safe) if self.shadowed else (rule,)
 
     def _outside(self, egress: Egress) -> ir.VirtualHost:
         name, authority = _egress_name(self.caller, egress), edges.authority(egress)
@@ -120,8 +120,8 @@ class _Way:
             rule = shadows.no_tunnel() if self.shadowed else tunnel
             return ir.VirtualHost(f"https://{authority}", (authority,), (rule, *refusals))
         domains = (egress.host, authority) if egress.port == 80 else (authority,)  # noqa: PLR2004 - the port of HTTP
-        guards = shadows.guards() if self.shadowed else ()
-        rules = (*guards, edges.leaving(name, authority, egress.policy), *refusals)
+        leaving = edges.leaving(name, authority, egress.policy)
+        rules = (*(shadows.guarded(leaving) if self.shadowed else (leaving,)), *refusals)
         return ir.VirtualHost(f"http://{authority}", domains, rules, remove=(CALLER_HEADER,))
 
 

@@ -7,10 +7,12 @@ checks, and with names that no count of real calls looks at: what it does shows 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from atoll.mesh import ir
 from atoll.mesh.translate import names
+from atoll.model.system import Operation
 from atoll.plan.blueprint import Shadow, Workload
 
 CONNECT_TIMEOUT = 1.0
@@ -20,15 +22,16 @@ CALLS = 2
 """The comparer asks stable twice for each copy."""
 
 BLOCKED = "shadow_blocked: {host} was not called, as this release only answers copies of requests now (compare)"
-UNSAFE = (ir.Asked.WRITE, ir.Asked.UPGRADE)
 
 
-def mirror(service: str, shadow: Shadow | None) -> ir.Mirror | None:
+def mirror(service: str, shadow: Shadow | None, safe: Sequence[Operation]) -> ir.Mirror | None:
     """What is copied of the calls to a service while its next release is compared."""
-    if shadow is None:
-        return None
-    safe = tuple((one.method, one.path) for one in shadow.safe)
-    return ir.Mirror(names.copies(service), service, shadow.share, safe)
+    return None if shadow is None else ir.Mirror(names.copies(service), service, shadow.share, operations(safe))
+
+
+def operations(safe: Sequence[Operation]) -> tuple[tuple[str, str], ...]:
+    """Methods and paths."""
+    return tuple((one.method, one.path) for one in safe)
 
 
 def copies(workload: Workload, socket: str) -> Iterator[ir.Cluster]:
@@ -56,22 +59,29 @@ def calls(workload: Workload) -> Iterator[ir.Cluster]:
 
 def door(workloads: Mapping[str, Workload], socket: str) -> Iterator[tuple[str, ir.Item]]:
     """Where the comparer calls: a header says which release of which service it means."""
-    shadowed = [workload.service for workload in workloads.values() if workload.shadow is not None]
+    shadowed = [workload for workload in workloads.values() if workload.shadow is not None]
     if shadowed:
         rules = tuple(
-            ir.Meant(target, names.shadow(target), service, IDLE)
-            for service in shadowed
-            for target in _targets(service)
+            ir.Meant(target, names.shadow(target), workload.service, IDLE, operations(workload.safe))
+            for workload in shadowed
+            for target in _targets(workload.service)
         )
-        nothing = ir.Refuse(404, "nothing is compared that is called so")
+        nothing = ir.Refuse(404, "nothing is compared that is called so, or this could change something")
         host = ir.VirtualHost("compared", ("*",), (*rules, nothing))
         yield ir.MESH, ir.Listener(names.SHADOW, ir.Unix(socket), ir.Door.SHADOW, names.SHADOW)
         yield ir.MESH, ir.RouteTable(names.SHADOW, (host,))
 
 
-def guards() -> tuple[ir.Rule, ...]:
-    """What an instance that answers copies may not ask of others: anything that could change something."""
-    return tuple(ir.Refuse(409, BLOCKED, asked) for asked in UNSAFE)
+def guarded(rule: ir.Forward, safe: Sequence[Operation] = ()) -> tuple[ir.Rule, ...]:
+    """
+    The rule for an instance that answers copies: it may ask nothing that could change something.
+
+    *safe* are operations of the callee that change nothing, though their method does not say so.
+    """
+    plain = replace(rule, mirror=None)
+    allowed = (replace(plain, only=operations(safe)),) if safe else ()
+    upgrade, write = (ir.Refuse(409, BLOCKED, asked) for asked in (ir.Asked.UPGRADE, ir.Asked.WRITE))
+    return (upgrade, *allowed, write, plain)
 
 
 def no_tunnel() -> ir.Rule:

@@ -81,13 +81,20 @@ def _virtual_host(host: ir.VirtualHost) -> VirtualHost:
 def _routes(rule: ir.Rule) -> Iterator[Route]:
     match rule:
         case ir.Forward():
-            yield from _forward(rule)
+            yield from _only(rule) if rule.only else _forward(rule)
         case ir.Meant():
-            yield shadows.meant(rule)
+            yield from shadows.meant(rule)
         case ir.Tunnel():
             yield _tunnel(rule)
         case ir.Refuse():
             yield _refuse(rule)
+
+
+def _only(rule: ir.Forward) -> Iterator[Route]:
+    for method, path in rule.only:
+        for route in _forward(rule):
+            route.match.headers.extend(shadows.operation(method, path))
+            yield route
 
 
 def _forward(rule: ir.Forward) -> Iterator[Route]:

@@ -28,11 +28,16 @@ def copied(mirror: ir.Mirror) -> Iterator[tuple[str, list[HeaderMatcher]]]:
     """What a request must be like to be copied, and a method that it then has."""
     yield "GET", [_IS_SAFE, _NO_SHADOW]
     for method, path in mirror.safe:
-        is_method = HeaderMatcher(name=":method", string_match=StringMatcher(exact=method))
-        is_path = HeaderMatcher(
-            name=":path", string_match=StringMatcher(safe_regex=RegexMatcher(regex=_template(path)))
-        )
-        yield method, [is_method, is_path, _NO_SHADOW]
+        yield method, [*operation(method, path), _NO_SHADOW]
+
+
+def operation(method: str, path: str) -> list[HeaderMatcher]:
+    """Requests of this method to this path, in which `{name}` stands for any one segment."""
+    regex = RegexMatcher(regex=_template(path))
+    return [
+        HeaderMatcher(name=":method", string_match=StringMatcher(exact=method)),
+        HeaderMatcher(name=":path", string_match=StringMatcher(safe_regex=regex)),
+    ]
 
 
 def _template(path: str) -> str:
@@ -62,10 +67,15 @@ def policy(mirror: ir.Mirror) -> RouteAction.RequestMirrorPolicy:
     )
 
 
-def meant(rule: ir.Meant) -> Route:
-    """The comparer's way to one release: no time limit but its own, no second try, and the answer says who gave it."""
-    matcher = HeaderMatcher(name=SHADOW_TO, string_match=StringMatcher(exact=rule.target))
-    result = Route(name=rule.callee, match=RouteMatch(prefix="/", headers=[matcher]))
+def meant(rule: ir.Meant) -> Iterator[Route]:
+    """The comparer's ways to one release: no time limit but its own, no second try, and the answer says who gave it."""
+    named = HeaderMatcher(name=SHADOW_TO, string_match=StringMatcher(exact=rule.target))
+    for conditions in ([_IS_SAFE], *(operation(method, path) for method, path in rule.safe)):
+        yield _meant(rule, [named, *conditions])
+
+
+def _meant(rule: ir.Meant, conditions: list[HeaderMatcher]) -> Route:
+    result = Route(name=rule.callee, match=RouteMatch(prefix="/", headers=conditions))
     result.request_headers_to_remove.append(SHADOW_TO)
     result.response_headers_to_add.append(
         HeaderValueOption(

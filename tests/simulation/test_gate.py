@@ -1,0 +1,60 @@
+"""The gate of a parallel run on whole runs of many fields: who is let through, and who is sent back."""
+
+from __future__ import annotations
+
+from random import Random
+
+from atoll.model.system import Compare
+from atoll.policies.comparing.difference import Odd
+from atoll.policies.comparing.gate import FAIL, PASS, UNDECIDED, rule
+from atoll.policies.comparing.messages import Findings
+from atoll.policies.comparing.oddone import Profile
+from atoll.policies.comparing.run import Run, heard
+from atoll.policies.comparing.samples import Sample
+
+NOISE = {"at": 0.3, "rank": 0.1, "stock": 0.02, "views": 0.5, "total": 0.0, "name": 0.0}
+"""How often one instance deviates from the others in a field."""
+COMPARE = Compare(samples=200, least=1)
+LOOK = 25
+
+
+def outcome(seed: int, regression: dict[str, float], requests: int = 600) -> str:
+    """The first verdict that decides, looked at every few samples; undecided at the end."""
+    random = Random(seed)
+    run, profile = Run("a", 2, 1, 0.0, 0.0), Profile()
+    for number in range(requests // LOOK):
+        samples = tuple(Sample("GET /", drawn(random, regression), (0.01, 0.01, 0.01)) for _ in range(LOOK))
+        run = heard(run, Findings("a", "a-r2", samples), float(number), profile)
+        kind = rule(run, COMPARE, profile, -10.0, float(number)).kind
+        if kind in {PASS, FAIL}:
+            return kind
+    return UNDECIDED
+
+
+def drawn(random: Random, regression: dict[str, float]) -> dict[str, Odd]:
+    found = {}
+    for field, noise in NOISE.items():
+        primary, secondary = random.random() < noise, random.random() < noise
+        candidate = random.random() < noise or random.random() < regression.get(field, 0.0)
+        if primary + secondary + candidate > 1:
+            found[field] = Odd.ALL
+        elif primary or secondary or candidate:
+            found[field] = Odd.CANDIDATE if candidate else Odd.PRIMARY if primary else Odd.SECONDARY
+    return found
+
+
+def test_the_same_program_is_let_through_whatever_the_noise():
+    outcomes = [outcome(seed, {}) for seed in range(200)]
+    assert outcomes.count(FAIL) <= 3
+    assert outcomes.count(PASS) >= 190
+
+
+def test_one_answer_of_twenty_in_a_quiet_field_is_not_let_through():
+    outcomes = [outcome(seed, {"total": 0.05}) for seed in range(200)]
+    assert outcomes.count(PASS) <= 12
+    assert outcomes.count(FAIL) >= 180
+
+
+def test_one_answer_of_seven_in_a_field_with_some_noise_is_not_let_through():
+    outcomes = [outcome(seed, {"stock": 0.15}) for seed in range(200)]
+    assert outcomes.count(PASS) <= 10

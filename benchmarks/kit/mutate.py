@@ -1,9 +1,10 @@
 """
 Mutation testing of the kit: break one operator, constant or condition at a time, and see whether a test notices.
 
-    python benchmarks/kit/mutate.py resilience/breaker.py resilience/retry.py aio/alarms.py [--every N]
+    python benchmarks/kit/mutate.py resilience/breaker.py resilience/retry.py aio/alarms.py [--every N] [--lines N...]
 
-Works on a copy of the source in a temporary directory; prints the mutants that no test noticed.
+Works on a copy of the source in a temporary directory; prints the mutants that no test noticed. With `--lines` only the
+mutants of these lines: to ask again about the survivors of an earlier run.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("modules", nargs="+")
     options.add_argument("--every", type=int, default=1, help="only each N-th mutant")
+    options.add_argument("--lines", type=int, nargs="*", default=[], help="only mutants of these lines")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copytree(ROOT / "src", Path(scratch, "src"))
@@ -84,7 +86,17 @@ def main() -> None:
         ]
         tests += [
             f"{scratch}/tests/test_{each}.py"
-            for each in ("breaker", "retry", "timeout", "deadline", "bulkhead", "parts", "life", "model")
+            for each in (
+                "breaker",
+                "retry",
+                "timeout",
+                "deadline",
+                "bulkhead",
+                "parts",
+                "cancellation",
+                "life",
+                "model",
+            )
         ]
         if subprocess.run(tests, env=environment, cwd=scratch, capture_output=True, check=False).returncode:
             sys.exit("the tests fail without any mutant: nothing can be learned")
@@ -93,6 +105,8 @@ def main() -> None:
             original = path.read_text()
             tried = survived = 0
             for what, changed in list(mutants(ast.parse(original)))[:: given.every]:
+                if given.lines and int(what.split()[1].rstrip(":")) not in given.lines:
+                    continue
                 path.write_text(ast.unparse(changed))
                 try:
                     done = subprocess.run(

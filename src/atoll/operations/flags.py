@@ -67,8 +67,12 @@ class FlagDesk:
         """
         try:
             document = parse(request.text)
+            as_text(document).encode()
         except InvalidFlags as error:
             raise refusal(error.findings) from error
+        except UnicodeEncodeError as error:
+            half = error.object[error.start : error.end]
+            raise Refused(f"{half!r} is half a character", hint="write the whole one, or leave it out") from error
         return self._put(document, "sets", request.actor, request.reason, before=request.before)
 
     def change(self, request: wire.FlagChange) -> wire.FlagReceipt:

@@ -87,7 +87,19 @@ def test_a_document_with_errors_is_refused_with_all_of_them_and_nothing_changes(
     assert (served(desk), len(desk.history(10)), len(shop.happenings)) == ({"new": NEW}, 1, 1)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"flags": {}, "flags": {}}', '{"flags": 3}', '{"flags": {"f": NaN}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"flags": {}, "flags": {}}',
+        '{"flags": 3}',
+        '{"flags": {}, "metadata": {"a": NaN}}',
+        '{"flags": {}, "metadata": {"a": 1e999}}',
+        '{"flags": {}, "metadata": {"a": "\\ud800"}}',
+    ],
+)
 def test_what_is_no_document_is_refused(desk, text):
     with pytest.raises(Refused):
         desk.write(wire.FlagWrite(text, "ada", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 Document = Mapping[str, Any]
@@ -77,7 +78,7 @@ def parse(text: str | bytes) -> dict[str, Any]:
 
     """
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite)
     except InvalidFlags:
         raise
     except RecursionError:
@@ -98,5 +99,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _finite(said: str) -> float:
+    value = float(said)
+    return value if isfinite(value) else _no_number(said)  # what is written back would be no JSON any more
+
+
 def _no_number(name: str) -> float:
-    raise refused("", f"{name} is not a number in JSON", "write a number")
+    raise refused("", f"{name} is not a number that JSON readers agree on", "write a smaller one")

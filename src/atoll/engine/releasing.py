@@ -37,7 +37,7 @@ from atoll.values.judging import ERRORS, JudgePolicy
 POLICY = JudgePolicy(metrics=(ERRORS,))
 """What the proxies count by instance are requests and errors."""
 JUDGED = (State.CANARY, State.HOLDING)
-WATCHED = (State.STARTING, State.DARK, State.GROWING, *JUDGED)
+WATCHED = (State.STARTING, State.DARK, *COMPARED, State.GROWING, *JUDGED)
 """Before it is judged it is known how much traffic there will be to judge by."""
 WINDOW = 60.0
 LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)

@@ -9,6 +9,7 @@ from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.messages import Findings
 from atoll.policies.comparing.oddone import Profile
 from atoll.policies.comparing.samples import Sample
+from atoll.ports import HostCalls
 
 COMPARE = "{masked: [id], samples: 50, for: 10s, safe: [POST /find], concurrency: 3}"
 RELEASE = "{steps: [{weight: 10%, for: 10s}], most: 5m, bake: 10s}"
@@ -64,6 +65,21 @@ def test_answers_that_are_alike_let_it_go_to_its_first_users(live):
         assert any("(comparer): answers alike to 50 calls to 1 endpoint" in text for text in house.texts("release"))
         account = house.engine.comparing.account(house.engine.changing.system, "orders")
         assert (account.verdict, account.samples, account.running) == ("pass", 50, False)
+
+    live(story)
+
+
+def test_how_much_it_is_called_is_known_when_its_first_users_come(live):
+    async def story(house):
+        await shadowed(house)
+        address = house.engine.blueprint.workloads["orders"].instances[0].address
+        for second in range(30):
+            house.mesh.counted = (HostCalls("mesh", address.ip, address.port, 50 * second, 0),)
+            await asyncio.sleep(1)
+        say(house, 50)
+        await house.until(lambda: state(house) == "canary")
+        (prospect,) = [text for text in house.texts("release") if " rps, " in text]
+        assert 40 < float(prospect.split()[2]) < 60, prospect
 
     live(story)
 

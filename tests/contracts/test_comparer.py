@@ -23,7 +23,7 @@ from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.messages import Findings, Orders, Task
 from atoll.testing.grounds import why_no_sandboxes
 
-ORDERS = Orders((Task("orders", "orders-r2", 4, 2.0, Contract()),))
+ORDERS = Orders((Task("orders", "orders-r2", 5.0, 4, 2.0, Contract()),))
 sandboxes = pytest.mark.skipif(bool(why_no_sandboxes()), reason=why_no_sandboxes() or "-")
 
 
@@ -97,7 +97,7 @@ async def sampled(directory: Path, found: list[Findings], seconds: float = 20.0)
 async def test_it_finds_comes_back_when_it_is_killed_and_ends_when_there_is_nothing(directory):
     async with running(directory, sandboxed=not why_no_sandboxes()) as (comparer, found):
         one = await sampled(directory, found)
-        assert (one.service, one.run, one.samples[0].endpoint) == ("orders", "orders-r2", "GET /orders/{id}")
+        assert (one.service, one.since, one.samples[0].endpoint) == ("orders", 5.0, "GET /orders/{id}")
         assert one.samples[0].odd["total"] is Odd.CANDIDATE
         for pid in programs(directory):
             with contextlib.suppress(ProcessLookupError):

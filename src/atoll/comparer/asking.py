@@ -62,9 +62,12 @@ class Asker:
         """
         targets = [(0, task.service), (1, task.service), (2, f"{task.service}@next")]
         self._random.shuffle(targets)
-        answers = await asyncio.gather(*(self._ask(copy, task, target) for _, target in targets))
-        first, second, third = (answer for _, answer in sorted(zip(targets, answers, strict=True), key=_place))
-        return first, second, third
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = {place: group.create_task(self._ask(copy, task, target)) for place, target in targets}
+        except ExceptionGroup as errors:
+            raise Unasked(_why(errors)) from errors
+        return asked[0].result(), asked[1].result(), asked[2].result()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -77,7 +80,7 @@ class Asker:
                 reply = await self._reply(copy, task, target)
         except TimeoutError:
             return Answer(None, task.timeout)
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unasked(LeftOut.UNASKED) from error
         return Answer(reply, time.monotonic() - begun)
 
@@ -97,12 +100,18 @@ class Asker:
             return Reply(response.status, {name: found[name] for name in task.contract.headers if name in found}, body)
 
 
-def _place(pair: tuple[tuple[int, str], Answer]) -> int:
-    return pair[0][0]
+def _why(errors: ExceptionGroup[Exception]) -> LeftOut:
+    """The first reason; what is none of ours goes on as it is."""
+    first = errors.exceptions[0]
+    if not isinstance(first, Unasked):
+        raise first
+    return first.why
 
 
 def _url(target: str) -> URL:
     """The target as it came: to read it as a URL and to write it again could change it."""
+    if not target.startswith("/"):
+        raise ValueError(f"{target!r} is no path")
     return URL(f"http://mesh{target}", encoded=True)
 
 

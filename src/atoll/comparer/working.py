@@ -51,8 +51,7 @@ class Worker:
         self._works = {}
         for task in orders.tasks:
             before = old.get(task.service)
-            same = before is not None and before.task.run == task.run
-            work = before if same and before is not None else _Work(task)
+            work = before if before is not None and before.task.since == task.since else _Work(task)
             work.task = task
             self._works[task.service] = work
 
@@ -74,7 +73,7 @@ class Worker:
         """What is new since the last time."""
         for service, work in self._works.items():
             if work.samples or work.left_out:
-                yield Findings(service, work.task.run, tuple(work.samples), dict(work.left_out))
+                yield Findings(service, work.task.since, tuple(work.samples), dict(work.left_out))
                 work.samples, work.left_out = [], Counter()
 
     async def close(self) -> None:

@@ -96,7 +96,7 @@ class Comparing:
 
     def _hear(self, findings: Findings) -> None:
         run = self._runs.get(findings.service)
-        if run is not None and run.name == findings.run:  # else it is over
+        if run is not None and run.since == findings.since:  # else it is over, or was begun anew
             self._runs[findings.service] = heard(run, findings, self._parts.clock(), self._profiles[findings.service])
 
     def _begin(self, one: _Shadowed) -> None:
@@ -179,6 +179,7 @@ def _task(one: _Shadowed, run: Run) -> Task:
     return Task(
         service=one.service.name,
         run=run.name,
+        since=run.since,
         concurrency=compare.concurrency,
         timeout=compare.timeout,
         contract=run.contract,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from atoll.plan.releasing import ALL, JUDGED, Progress, Signal, State
+from atoll.plan.releasing import ALL, COMPARED, JUDGED, Progress, Signal, State
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.judging import observe
@@ -16,7 +16,7 @@ from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.values.judging import JudgePolicy
 
-WATCHED = frozenset({State.STARTING, State.DARK, State.GROWING}) | JUDGED
+WATCHED = frozenset({State.STARTING, State.DARK, State.GROWING}).union(COMPARED, JUDGED)
 """Before it is judged it is known how much traffic there will be to judge by."""
 WINDOW = 60.0
 LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)

@@ -11,7 +11,7 @@ from atoll.policies.comparing.canonical import Contract
 from atoll.policies.comparing.messages import Task
 from atoll.policies.comparing.samples import LeftOut
 
-TASK = Task("orders", "orders-r2", 4, 1.0, Contract())
+TASK = Task("orders", "orders-r2", 5.0, 4, 1.0, Contract())
 HEADERS = (
     ("host", "shop.test"),
     ("x-request-id", "7"),
@@ -69,7 +69,7 @@ async def test_what_does_not_answer_in_time_did_not_answer(mesh, asker):
         await asyncio.Event().wait()
 
     mesh.answers["orders@next"] = never
-    answers = await asker.triple(copy(), Task("orders", "orders-r2", 4, 0.05, Contract()))
+    answers = await asker.triple(copy(), Task("orders", "orders-r2", 5.0, 4, 0.05, Contract()))
     assert [a.reply is None for a in answers] == [False, False, True]
     assert answers[2].took == 0.05
 
@@ -86,6 +86,12 @@ async def test_what_is_too_large_is_not_read_to_its_end(mesh, asker):
     with pytest.raises(Unasked) as unasked:
         await asker.triple(copy(), TASK)
     assert unasked.value.why is LeftOut.LARGE
+
+
+async def test_what_is_no_path_is_not_asked_for(mesh, asker):
+    with pytest.raises(Unasked):
+        await asker.triple(copy("*", method="OPTIONS"), TASK)
+    assert mesh.asked == []
 
 
 async def test_without_a_mesh_nobody_is_asked(tmp_path):

@@ -15,7 +15,7 @@ from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.messages import Orders, Task
 from atoll.policies.comparing.samples import LATENCY, LeftOut
 
-TASK = Task("orders", "orders-r2", 2, 1.0, Contract(masked=("id",)), safe=(Operation("POST", "/find"),))
+TASK = Task("orders", "orders-r2", 5.0, 2, 1.0, Contract(masked=("id",)), safe=(Operation("POST", "/find"),))
 
 
 def copy(target="/orders/7", method="GET", service="orders", body=b""):
@@ -39,7 +39,7 @@ async def found(worker, count=1):
     async with asyncio.timeout(10):
         while len(samples) + sum(left_out.values()) < count:
             for findings in worker.findings():
-                assert (findings.service, findings.run) == ("orders", "orders-r2")
+                assert (findings.service, findings.since) == ("orders", 5.0)
                 samples += findings.samples
                 for why, number in findings.left_out.items():
                     left_out[why] = left_out.get(why, 0) + number
@@ -102,7 +102,7 @@ async def test_what_was_found_in_a_run_that_is_over_is_not_told(worker):
     worker.offer(copy())
     await found(worker)
     worker.offer(copy())
-    worker.told(Orders((replace(TASK, run="orders-r3"),)))
+    worker.told(Orders((replace(TASK, since=6.0),)))
     await asyncio.sleep(0.05)
     assert list(worker.findings()) == []
     worker.told(Orders())

@@ -9,6 +9,7 @@ from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.messages import Findings
 from atoll.policies.comparing.oddone import Profile
 from atoll.policies.comparing.samples import Sample
+from atoll.ports import HostCalls
 
 COMPARE = "{masked: [id], samples: 50, for: 10s, safe: [POST /find], concurrency: 3}"
 RELEASE = "{steps: [{weight: 10%, for: 10s}], most: 5m, bake: 10s}"
@@ -24,9 +25,10 @@ def state(house):
     return progress.state if progress is not None else None
 
 
-def say(house, count, odd=None, run="orders-r2", **left_out):
+def say(house, count, odd=None, since=None, **left_out):
     sample = Sample("GET /orders", odd or {}, (0.01, 0.01, 0.01))
-    house.comparer.say(Findings("orders", run, (sample,) * count, left_out))
+    now = house.comparer.orders.tasks[0].since if since is None else since
+    house.comparer.say(Findings("orders", now, (sample,) * count, left_out))
 
 
 async def shadowed(house, compare=COMPARE):
@@ -63,6 +65,21 @@ def test_answers_that_are_alike_let_it_go_to_its_first_users(live):
         assert any("(comparer): answers alike to 50 calls to 1 endpoint" in text for text in house.texts("release"))
         account = house.engine.comparing.account(house.engine.changing.system, "orders")
         assert (account.verdict, account.samples, account.running) == ("pass", 50, False)
+
+    live(story)
+
+
+def test_how_much_it_is_called_is_known_when_its_first_users_come(live):
+    async def story(house):
+        await shadowed(house)
+        address = house.engine.blueprint.workloads["orders"].instances[0].address
+        for second in range(30):
+            house.mesh.counted = (HostCalls("mesh", address.ip, address.port, 50 * second, 0),)
+            await asyncio.sleep(1)
+        say(house, 50)
+        await house.until(lambda: state(house) == "canary")
+        (prospect,) = [text for text in house.texts("release") if " rps, " in text]
+        assert 40 < float(prospect.split()[2]) < 60, prospect
 
     live(story)
 
@@ -121,13 +138,16 @@ def test_a_control_plane_that_dies_goes_on_with_what_was_compared(live):
 def test_what_is_found_of_another_run_or_by_another_contract_does_not_count(live):
     async def story(house):
         await shadowed(house)
-        say(house, 100, {"total": Odd.CANDIDATE}, run="orders-r1")
+        began = house.comparer.orders.tasks[0].since
+        say(house, 100, {"total": Odd.CANDIDATE}, since=began - 1)
         await asyncio.sleep(20)
         assert state(house) == "shadow"
         say(house, 30)
         await house.settle(house.ask(new("{masked: [id, at], samples: 50, for: 10s}")))
         assert house.engine.comparing.account(None, "orders").samples == 0
-        assert house.comparer.orders.tasks[0].contract.masked == ("id", "at")
+        await house.until(lambda: house.comparer.orders.tasks[0].contract.masked == ("id", "at"))
+        say(house, 30, {"at": Odd.CANDIDATE}, since=began)  # was under way
+        assert house.engine.comparing.account(None, "orders").samples == 0
 
     live(story)
 

@@ -162,3 +162,20 @@ def test_events_of_a_flag_may_be_asked_for(flagged):
     flagged.desk().recognise("flag:new")
     with pytest.raises(Refused, match="there is no flag 'nwe'"):
         flagged.desk().recognise("flag:nwe")
+
+
+def test_what_is_in_the_shadow_may_be_released_held_and_taken_back_but_not_promoted(scene_of):
+    scene = scene_of("system: shop\nservices: {orders: {source: orders, compare: {}}}")
+    scene.desk()
+    scene.serve_now()
+    under_way(scene, "orders", State.DARK)
+    assert steer(scene, "orders", "release").state == "dark"  # it begins with the comparison, which the engine takes up
+    under_way(scene, "orders", State.SHADOW)
+    with pytest.raises(Refused) as refused:
+        steer(scene, "orders", "promote")
+    assert refused.value.hint == "what can be done now: atoll release, atoll hold, atoll abort"
+    assert steer(scene, "orders", "hold").allowed == ("release", "hold", "abort")
+    under_way(scene, "orders", State.SHADOW_HOLDING)
+    assert steer(scene, "orders", "resume").allowed == ("release", "resume", "abort")
+    with pytest.raises(Refused, match="knows no 'compare'"):
+        steer(scene, "orders", "compare")

@@ -13,7 +13,7 @@ from atoll.policies.comparing.samples import Sample
 @dataclass(frozen=True, slots=True)
 class Task:
     """
-    One service whose releases are to be compared, in the run with this name.
+    One service whose releases are to be compared, in the run with this name that began at `since`.
 
     At most `concurrency` copies at a time, each answer within `timeout` seconds. `endpoints` are patterns of paths;
     `safe` are operations that change nothing, beside GET, HEAD and OPTIONS.
@@ -21,6 +21,7 @@ class Task:
 
     service: str
     run: str
+    since: float
     concurrency: int
     timeout: float
     contract: Contract
@@ -37,9 +38,13 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a run has come to since the last time; `left_out` counts the copies that were not compared, by reason."""
+    """
+    What the run that began at `since` has come to since the last time.
+
+    `left_out` counts the copies that were not compared, by reason.
+    """
 
     service: str
-    run: str
+    since: float
     samples: tuple[Sample, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)

@@ -21,7 +21,7 @@ RULE = Intended("total", "ann", "cents", "2027-01-31")
 def ran(*odd, left_out=None, profile=PLAIN):
     """A run of one sample for each mapping of fields to who was odd."""
     samples = tuple(Sample("GET /orders", one, (0.01, 0.01, 0.01)) for one in odd)
-    findings = Findings("orders", "orders-r2", samples, left_out or {})
+    findings = Findings("orders", 0.0, samples, left_out or {})
     return heard(Run("orders", 2, 1, 0.0, 0.0), findings, NOW, profile)
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from atoll.engine.judging import LOUD, WATCHED, Flows, judged
+from atoll.engine.judging import LOUD, WATCHED, Flows, decider, heard
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Conflict, Refused, Unavailable
 from atoll.kit.flags import Document, InvalidFlags, parse, with_flag, with_percent
 from atoll.plan.flag_release import FlagRelease, flag_of, subject
 from atoll.plan.happenings import Happening
-from atoll.plan.releasing import ALL, JUDGED, Facts, Signal, State, due, step
+from atoll.plan.releasing import ALL, JUDGED, Facts, Signal, State, due, judged, step
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.verdict import Verdict
@@ -102,17 +102,18 @@ class FlagReleasing:
         after, verdict = self._judge(release)
         if after.progress.shown != release.progress.shown:  # the judge's guard, for a moment
             self._follow(after, "judge")
-        found = due(after.progress, release.rollout, self._facts(after, followed, verdict))
+        facts = self._facts(after, followed, verdict)
+        found = due(after.progress, release.rollout, facts)
         if found is None:
             if after != release:
                 self._flags.releases.remember(after)
             return
         signal, reason = found
+        actor = decider(reason, facts, "judge")
         if signal in {Signal.READY, Signal.RELEASE}:
             reason = release.progress.reason  # why it goes on, as nothing had to be waited for
         elif release.progress.state is State.FULL and signal is Signal.ACKNOWLEDGED:
             reason = "everybody gets it"
-        actor = "judge" if verdict is not None else "atoll"
         self._take(after, Transition(subject(release.flag), signal, actor, reason))
 
     def _take(self, release: FlagRelease, change: Transition) -> None:
@@ -170,11 +171,11 @@ class FlagReleasing:
         readings = tuple(self._readings(release))
         if progress.state in WATCHED and readings:
             self._flows.measure(flag, self._seen_at, readings)
-        if progress.state not in JUDGED or not self._seen_at:
+        if not judged(progress, release.rollout) or not self._seen_at:
             return release, None
         self._foresee(release, readings)
         # A share of people is not one of requests: some ask more often, and targeting may decide before it.
-        after, verdict = judged(progress, Snapshot(self._seen_at, readings), POLICY)
+        after, verdict = heard(progress, Snapshot(self._seen_at, readings), POLICY)
         return replace(release, progress=after), verdict
 
     def _readings(self, release: FlagRelease) -> Iterator[Reading]:

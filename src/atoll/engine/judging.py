@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from atoll.plan.releasing import ALL, COMPARED, JUDGED, Progress, Signal, State
+from atoll.plan.releasing import ALL, COMPARED, JUDGED, Facts, Progress, Signal, State
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.judging import observe
@@ -16,7 +16,7 @@ from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.values.judging import JudgePolicy
 
-WATCHED = frozenset({State.STARTING, State.DARK, State.GROWING}).union(COMPARED, JUDGED)
+WATCHED = frozenset({State.STARTING, State.DARK}).union(COMPARED, JUDGED)
 """Before it is judged it is known how much traffic there will be to judge by."""
 WINDOW = 60.0
 LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
@@ -99,8 +99,13 @@ class Flows:
         return resolvable(traffic, policy, most).text
 
 
-def judged(progress: Progress, snapshot: Snapshot, policy: JudgePolicy) -> tuple[Progress, Verdict]:
+def heard(progress: Progress, snapshot: Snapshot, policy: JudgePolicy) -> tuple[Progress, Verdict]:
     """The judge's word on what was counted since the last look."""
     state, verdict = observe(remembered(progress, policy, snapshot.at), snapshot, policy)
     said = explain(verdict)
     return replace(progress, judge=to_json(state), said=said, paused=not verdict.exposed), verdict
+
+
+def decider(reason: str, facts: Facts, judge: str) -> str:
+    """Who moves a release on for *reason*: *judge*, if it is what that one said, or the control plane by itself."""
+    return judge if facts.words and reason.endswith(facts.words) else "atoll"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from atoll.engine.evidence import Evidence
-from atoll.engine.judging import LOUD, WATCHED, Flows, judged
+from atoll.engine.judging import LOUD, WATCHED, Flows, decider, heard
 from atoll.engine.parts import Parts
 from atoll.errors import Conflict, Refused
 from atoll.model.system import Service, System
@@ -20,7 +20,7 @@ from atoll.plan.decisions import Pin
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import ALL, COMPARED, JUDGED, Facts, Progress, Signal, State, due, step
+from atoll.plan.releasing import ALL, COMPARED, JUDGED, Facts, Progress, Signal, State, due, judged, step
 from atoll.policies import rolling
 from atoll.policies.comparing.gate import Ruling
 from atoll.policies.judge.release import judged_by
@@ -97,7 +97,7 @@ class Releasing:
                 self._parts.store.remember(service.name, after)
             return replace(pin, progress=after)
         signal, reason = found
-        actor = "judge" if verdict is not None else "comparer" if facts.verdict else "atoll"
+        actor = decider(reason, facts, "judge" if verdict is not None else "comparer")
         return self._take(service, after, Transition(service.name, signal, actor, reason))
 
     def _take(self, service: Service, progress: Progress, change: Transition) -> Pin:
@@ -120,10 +120,10 @@ class Releasing:
         self, service: Service, progress: Progress, workload: Workload | None
     ) -> tuple[Progress, Verdict | None]:
         """The judge's word on what was counted since the last look; none where nothing was looked at."""
-        if progress.state not in JUDGED or workload is None or not self._evidence.at:
+        if not judged(progress, service.rollout) or workload is None or not self._evidence.at:
             return progress, None
         snapshot = self._evidence.snapshot(workload, progress.release, progress.shown / ALL)
-        return judged(progress, snapshot, judged_by(service, progress))
+        return heard(progress, snapshot, judged_by(service, progress))
 
     def _measure(self, service: str, progress: Progress, workload: Workload | None) -> None:
         readings = tuple(self._evidence.readings(workload, progress.release)) if workload is not None else ()

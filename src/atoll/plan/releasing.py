@@ -77,6 +77,7 @@ TRANSITIONS: Mapping[tuple[State, Signal], State] = MappingProxyType(
         (State.SHADOW_HOLDING, Signal.ABORT): State.ABORTING,
         (State.SHADOW_HOLDING, Signal.OVERTAKE): State.SUPERSEDED,
         (State.GROWING, Signal.READY): State.CANARY,
+        (State.GROWING, Signal.HOLD): State.HOLDING,
         (State.GROWING, Signal.ABORT): State.ABORTING,
         (State.CANARY, Signal.PASS): State.GROWING,
         (State.CANARY, Signal.PROMOTE): State.GROWING,
@@ -92,12 +93,16 @@ TRANSITIONS: Mapping[tuple[State, Signal], State] = MappingProxyType(
         (State.ABORTING, Signal.ACKNOWLEDGED): State.ROLLED_BACK,
     }
 )
-"""GROWING that was for all of the traffic leads to FULL, there is nothing left to compare with."""
+"""
+GROWING that was for all of the traffic leads to FULL, there is nothing left to compare with. Where nobody is sent to it
+yet, to hold it makes it DARK again.
+"""
 
 OVER = frozenset({State.RELEASED, State.ROLLED_BACK, State.FAILED, State.SUPERSEDED})
 PEOPLE = (Signal.RELEASE, Signal.PROMOTE, Signal.HOLD, Signal.RESUME, Signal.ABORT)
 """What a person may ask for."""
-JUDGED = frozenset({State.CANARY, State.HOLDING})
+JUDGED = frozenset({State.GROWING, State.CANARY, State.HOLDING})
+"""Some are sent to it and some are not, once it has a weight: there is something to compare."""
 COMPARED = frozenset({State.SHADOW, State.SHADOW_HOLDING})
 """It gets copies of requests, and nothing else."""
 UNSEEN = COMPARED | {State.DARK}
@@ -168,7 +173,7 @@ def due(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str
             found = Signal.GIVE_UP, facts.failure
         case State.ABORTING if facts.acknowledged:
             found = Signal.ACKNOWLEDGED, progress.reason
-        case State.SHADOW | State.SHADOW_HOLDING | State.CANARY | State.HOLDING if facts.verdict == "fail":
+        case state if state in COMPARED | JUDGED and facts.verdict == "fail":
             found = _bad(progress, rollout, facts.words)
         case state if state in READY and facts.failure:
             found = _bad(progress, rollout, facts.failure)
@@ -183,6 +188,12 @@ def due(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str
         case State.BAKING if there and facts.at >= progress.since + rollout.bake:
             found = Signal.BAKED, f"nothing went wrong for {rollout.bake:g} s"
     return found
+
+
+def judged(progress: Progress, rollout: Rollout) -> bool:
+    """Whether the judge has a say: on the way to everything no more, which it or a person has decided."""
+    growing = progress.state is State.GROWING
+    return progress.state in JUDGED and progress.weight > 0 and not (growing and progress.step >= len(rollout.steps))
 
 
 def step(progress: Progress, signal: Signal, rollout: Rollout, total: int, at: float, reason: str) -> Progress:
@@ -207,6 +218,10 @@ def step(progress: Progress, signal: Signal, rollout: Rollout, total: int, at: f
         case Signal.READY if progress.state is State.GROWING:
             weight = _weight(rollout, progress.step)
             return replace(after, weight=weight, state=State.FULL if weight == ALL else state)
+        case Signal.HOLD if progress.state is State.GROWING:
+            number = _reached(rollout, progress.weight)
+            state = state if progress.weight else State.DARK
+            return replace(after, state=state, step=number, size=_size(rollout, max(0, number), total), asked=False)
         case Signal.ABORT:
             return replace(after, weight=0, asked=False)
         case _:
@@ -237,7 +252,8 @@ def _bad(progress: Progress, rollout: Rollout, why: str) -> tuple[Signal, str] |
     if rollout.rollback == "safe" or progress.state in UNSEEN:
         return Signal.ABORT, why
     # There is no way back (a migration has run): go no further and say so.
-    return (Signal.HOLD, f"frozen, there is no way back: {why}") if progress.state is State.CANARY else None
+    going_on = progress.state in {State.GROWING, State.CANARY}
+    return (Signal.HOLD, f"frozen, there is no way back: {why}") if going_on else None
 
 
 def _compared(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str] | None:
@@ -249,7 +265,8 @@ def _compared(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signa
 
 
 def _judged(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str] | None:
-    least = rollout.steps[progress.step].least
+    # The file may have lost steps meanwhile.
+    least = rollout.steps[progress.step].least if progress.step < len(rollout.steps) else 0.0
     if facts.verdict == "no data":
         return Signal.HOLD, facts.words
     if facts.at < progress.since + least or progress.paused:
@@ -265,6 +282,11 @@ def _weight(rollout: Rollout, number: int) -> int:
     return rollout.steps[number].weight if number < len(rollout.steps) else ALL
 
 
+def _reached(rollout: Rollout, weight: int) -> int:
+    """The step that has *weight*; -1 before the first."""
+    return sum(s.weight <= weight for s in rollout.steps) - 1
+
+
 def _size(rollout: Rollout, number: int, total: int) -> int:
     return max(1, ceil(total * _weight(rollout, number) / ALL))
 
@@ -278,7 +300,7 @@ def diagram() -> str:
     """The table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2", "    [*] --> starting"]
     edges = [(source, signal, target) for (source, signal), target in TRANSITIONS.items()]
-    edges.append((State.GROWING, Signal.READY, State.FULL))
+    edges += [(State.GROWING, Signal.READY, State.FULL), (State.GROWING, Signal.HOLD, State.DARK)]
     lines += [f"    {_node(source)} --> {_node(target)}: {signal}" for source, signal, target in edges]
     lines += [f"    {_node(state)} --> [*]" for state in State if state in OVER]
     return "\n".join(lines) + "\n"

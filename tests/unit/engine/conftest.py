@@ -6,6 +6,7 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -273,20 +274,28 @@ class House:
         return [e.text for e in self.events if e.kind == kind]
 
 
+def live_in(path: Path, story: Callable[[House], Coroutine[None, None, None]]) -> None:
+    """Run *story* with a house at *path* whose engine turns, in virtual time."""
+
+    async def main() -> None:
+        house = House(path)
+        await house.wake()
+        try:
+            await story(house)
+        finally:
+            await house.sleep()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+
+
 @pytest.fixture
 def live(tmp_path):
     """Run a test's coroutine with a house whose engine turns, in virtual time."""
+    return partial(live_in, tmp_path / "state.db")
 
-    def run(story: Callable[[House], Coroutine[None, None, None]]) -> None:
-        async def main() -> None:
-            house = House(tmp_path / "state.db")
-            await house.wake()
-            try:
-                await story(house)
-            finally:
-                await house.sleep()
 
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.run(main())
-
-    return run
+@pytest.fixture
+def live_anew(tmp_path_factory):
+    """As `live`, with another house every time."""
+    return lambda story: live_in(tmp_path_factory.mktemp("house") / "state.db", story)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atoll.engine.judging import Flows, judged
+from atoll.engine.judging import Flows, heard
 from atoll.plan.releasing import Progress, State
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
@@ -44,9 +44,9 @@ def test_what_the_judge_has_seen_and_said_is_kept_with_the_release():
     progress = CANARY
     for second in range(30):
         readings = (old(100 * second, 0), new(10 * second, 0))
-        progress, verdict = judged(progress, Snapshot(100.0 + second, readings, 0.1), POLICY)
+        progress, verdict = heard(progress, Snapshot(100.0 + second, readings, 0.1), POLICY)
     assert progress.said.startswith("canary 0 of 290 bad, stable 0 of 2,900")
-    again, _ = judged(progress, Snapshot(131.0, (old(3100, 0), new(310, 0)), 0.1), POLICY)
+    again, _ = heard(progress, Snapshot(131.0, (old(3100, 0), new(310, 0)), 0.1), POLICY)
     assert "canary 0 of 310 bad" in again.said
     assert verdict.exposed
     assert not again.paused

@@ -21,6 +21,7 @@ from atoll.plan.releasing import (
     begin,
     diagram,
     due,
+    judged,
     step,
 )
 
@@ -94,6 +95,43 @@ def test_where_there_is_no_way_back_a_bad_release_is_frozen():
     found = due(progress, FORWARD, facts(verdict="fail"))
     assert found == (Signal.HOLD, "frozen, there is no way back: words")
     assert due(walk(progress, FORWARD, Signal.HOLD), FORWARD, facts(verdict="fail")) is None
+    growing = walk(progress, FORWARD, Signal.PASS)
+    assert due(growing, FORWARD, facts(verdict="fail")) == found
+    assert due(growing, FORWARD, facts(failure="it crashed"))[0] is Signal.HOLD
+
+
+def test_while_capacity_is_made_it_keeps_its_share_and_is_judged_on():
+    growing = walk(dark(CANARY), CANARY, Signal.RELEASE, Signal.READY, Signal.PASS)
+    assert (growing.state, growing.weight, growing.step) == (State.GROWING, 5, 1)
+    assert judged(growing, CANARY)
+    assert due(growing, CANARY, facts(ready=0, verdict="fail")) == (Signal.ABORT, "words")
+    assert due(growing, CANARY, facts(ready=0, verdict="no data")) is None
+
+
+def test_on_the_way_to_nobody_or_to_everybody_it_is_not_judged():
+    assert not judged(walk(dark(CANARY), CANARY, Signal.RELEASE), CANARY)
+    promoted = walk(dark(CANARY), CANARY, Signal.RELEASE, Signal.READY, Signal.PROMOTE)
+    assert (promoted.state, promoted.weight) == (State.GROWING, 5)
+    assert not judged(promoted, CANARY)
+
+
+def test_what_grows_may_be_held_at_the_share_it_has():
+    growing = walk(dark(CANARY), CANARY, Signal.RELEASE, Signal.READY, Signal.PASS)
+    held = walk(growing, CANARY, Signal.HOLD)
+    assert (held.state, held.weight, held.step, held.size) == (State.HOLDING, 5, 0, 1)
+    back = walk(held, CANARY, Signal.RESUME)
+    assert (back.state, back.weight, back.step) == (State.CANARY, 5, 0)
+    nobody = walk(walk(dark(CANARY), CANARY, Signal.RELEASE), CANARY, Signal.HOLD)
+    assert (nobody.state, nobody.weight, nobody.step, nobody.asked) == (State.DARK, 0, -1, False)
+    assert due(nobody, CANARY, facts(10_000, verdict="pass")) is None
+
+
+def test_steps_that_the_file_has_lost_meanwhile_ask_for_no_more_time():
+    progress = walk(dark(CANARY), CANARY, Signal.RELEASE, Signal.READY, Signal.PASS, Signal.READY)
+    shorter = Rollout("canary", steps=CAREFUL[:1], most=300)
+    assert due(progress, shorter, facts(progress.since, verdict="pass")) == (Signal.PASS, "words")
+    after = step(progress, Signal.PASS, shorter, TOTAL, 0.0, "")
+    assert step(after, Signal.READY, shorter, TOTAL, 0.0, "").state is State.FULL
 
 
 def test_what_is_compared_gets_copies_until_it_is_alike_and_then_its_first_users():

@@ -46,5 +46,5 @@ def _view(name: str, found: Progress, stable: int | None, steps: int) -> wire.Pr
         since=found.since,
         reason=found.reason,
         allowed=tuple(allowed(found.state)),
-        evidence=found.said if found.state in JUDGED else "",
+        evidence=found.said if found.weight and found.state in JUDGED else "",
     )

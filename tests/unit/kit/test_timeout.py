@@ -10,7 +10,7 @@ import pytest
 
 from atoll.kit import AttemptTimeout, Budget, DeadlineExceeded, Pipeline, Policy, Retry, deadline, remaining
 from atoll.kit.aio.alarms import _ambient, table_for
-from atoll.kit.testing import virtual_time
+from atoll.kit.testing import capture, virtual_time
 
 
 def test_expiry_is_a_timeout_error_at_the_right_moment():
@@ -194,6 +194,24 @@ def test_the_budget_is_for_the_whole_and_names_itself():
             assert clock.now() - began == pytest.approx(1)
             with pytest.raises(AttemptTimeout):
                 await policy.call(asyncio.sleep, 9)
+
+        clock.run(main())
+
+
+def test_the_events_say_what_ran_out_and_how_much_it_was():
+    with virtual_time() as clock:
+
+        async def main():
+            with capture() as seen:
+                with pytest.raises(AttemptTimeout):
+                    await Policy("slow", timeout=0.5).call(asyncio.sleep, 5)
+                with pytest.raises(DeadlineExceeded):
+                    await Policy("whole", budget=2).call(asyncio.sleep, 5)
+            told = [(each.policy, each.kind, each.reason, each.value) for each in seen]
+            assert told == [
+                ("slow", "timeout", "attempt took more than 0.5 s", 0.5),
+                ("whole", "timeout", "whole", 2),
+            ]
 
         clock.run(main())
 

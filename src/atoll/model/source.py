@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scanner import RoundTripScanner
 
 from atoll.model.problems import Place, Problem
 from atoll.values.quantities import show_size
@@ -22,6 +24,7 @@ from atoll.values.quantities import show_size
 BIGGEST = 1024 * 1024
 MOST_NODES = 200_000
 DEEPEST = 50
+_TOO_DEEP = f"nested more than {DEEPEST} levels deep"
 _DECIMAL = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _TAG = "tag:yaml.org,2002:"
@@ -98,6 +101,7 @@ def read(text: str, file: str) -> tuple[Tree, tuple[Problem, ...]]:
     reader = _Reader(file)
     try:
         yaml = YAML(pure=True)
+        yaml.Scanner = _Scanner
         yaml.composer.warn_double_anchors = False  # an anchor may be set anew (YAML 1.2.2, section 3.2.2.2)
         documents = list(yaml.compose_all(text))
     except ReaderError as error:
@@ -128,6 +132,15 @@ def too_big(file: str) -> Problem:
     return Problem(Place(file, 1, 1), f"the file is larger than {limit}", "split it into several systems")
 
 
+class _Scanner(RoundTripScanner):  # type: ignore[misc]  # its module has no types
+    """Gives up where brackets are nested too deeply: the time it takes grows with the square of the depth."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 - its name
+        if len(self.flow_context) >= DEEPEST:
+            raise MarkedYAMLError(problem_mark=self.reader.get_mark(), problem=_TOO_DEEP)
+        super().fetch_flow_collection_start(TokenClass, to_push)
+
+
 class _Reader:
     def __init__(self, file: str) -> None:
         self._file = file
@@ -146,7 +159,7 @@ class _Reader:
         if self._count > MOST_NODES:
             raise Unreadable(Problem(place, f"the aliases unfold to more than {MOST_NODES} values"))
         if len(above) > DEEPEST:
-            raise Unreadable(Problem(place, f"nested more than {DEEPEST} levels deep"))
+            raise Unreadable(Problem(place, _TOO_DEEP))
         if node.tag not in _TAGS:
             self.problems.append(Problem(place, f"the tag {_tag(node)} has no meaning here", "take it out"))
         inside = (*above, id(node))
@@ -193,6 +206,8 @@ def _syntax(error: MarkedYAMLError, file: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     place = Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file, 1, 1)
     what = str(error.problem or error.context or "not YAML").strip()
+    if what == _TOO_DEEP:
+        return Problem(place, what)
     return Problem(place, f"not YAML: {what}", _syntax_hint(error, what))
 
 

@@ -24,6 +24,7 @@ _LISTEN = "0A"
 _AFTER_NAME = 3  # the fields after the name begin with field 3, the state
 _PPID, _SID, _UTIME, _STIME, _THREADS, _START, _RSS = 4, 6, 14, 15, 20, 22, 24
 _ENDED = {"Z", "X"}
+_LONGEST_STAT = 4096  # bytes; 52 numbers and a name of 64 at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,15 @@ def _sockets(pid: int) -> Iterator[int]:
 
 def _stat(pid: int) -> list[str]:
     """The fields after the name, which itself may hold anything; empty where there is no such process."""
+    # Every instance is asked twice in every turn of the engine, and this is four times as fast as a `Path` is read.
     try:
-        text = (_PROC / f"{pid}/stat").read_text(errors="replace")
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return []
-    return text.rpartition(")")[2].split()
+    try:
+        text = os.read(descriptor, _LONGEST_STAT)
+    except ProcessLookupError:  # it has ended between the two
+        return []
+    finally:
+        os.close(descriptor)
+    return text.rpartition(b")")[2].decode().split()

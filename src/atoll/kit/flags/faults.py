@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from atoll.kit.flags.document import Finding, pointer
@@ -17,6 +18,19 @@ _KINDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
     ("number", (int, float)),
     ("object", (dict, list)),
 )
+
+
+MOST_EVALUATORS = 1000
+"""Whether they go in circles is looked up for each: the time grows with the square of their number."""
+Links = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The evaluators of a document, and which refers to which."""
+
+    evaluators: Evaluators
+    links: Links
 
 
 def faults(document: Any, sound: Collection[str] = ()) -> list[Finding]:
@@ -41,36 +55,46 @@ def _document_faults(document: Any, sound: Collection[str]) -> Iterator[Finding]
     if not isinstance(evaluators, Mapping):
         yield error("/$evaluators", "this is not an object", 'write {"name": {...}}')
         return
-    own = list(_evaluator_faults(evaluators))
+    if len(evaluators) > MOST_EVALUATORS:
+        few = f"there are {len(evaluators):,} evaluators, {MOST_EVALUATORS:,} are allowed"
+        yield error("/$evaluators", few, "take out what no flag refers to")
+        return
+    known = Shared(evaluators, links(evaluators))
+    own = list(_evaluator_faults(known))
     yield from own
     for key, flag in document["flags"].items():
         # Names of evaluators stay known, so that a fault in one is not also a fault of every flag that uses it.
         if key not in sound:
-            yield from flag_faults(key, flag, {} if own else evaluators, names=evaluators)
+            yield from _flag_faults(key, flag, known, sound=not own)
 
 
-def _evaluator_faults(evaluators: Evaluators) -> Iterator[Finding]:
-    for name, logic in evaluators.items():
+def _evaluator_faults(known: Shared) -> Iterator[Finding]:
+    for name, logic in known.evaluators.items():
         path = pointer("/$evaluators", name)
-        yield from logic_faults(logic, path, evaluators)
-        if name in reached(references(logic), evaluators):
+        yield from logic_faults(logic, path, known.evaluators)
+        if name in reached(known.links[name], known.links):
             yield error(path, "this refers to itself in a circle", "write out one of the references")
 
 
-def reached(names: Iterable[str], evaluators: Evaluators) -> set[str]:
+def links(evaluators: Evaluators) -> Links:
+    """The evaluators that each evaluator refers to itself."""
+    return {name: frozenset(references(logic)) for name, logic in evaluators.items()}
+
+
+def reached(names: Iterable[str], linked: Links) -> set[str]:
     """All evaluators that these evaluators lead to, themselves included."""
     found: set[str] = set()
     todo = list(names)
     while todo:
         name = todo.pop()
-        if name not in found and name in evaluators:
+        if name not in found and name in linked:
             found.add(name)
-            todo.extend(references(evaluators[name]))
+            todo.extend(linked[name])
     return found
 
 
-def flag_faults(key: Any, flag: Any, evaluators: Evaluators, names: Evaluators) -> Iterator[Finding]:
-    """What is wrong with one flag. Results are followed into `evaluators`, which must have no faults."""
+def _flag_faults(key: Any, flag: Any, known: Shared, *, sound: bool) -> Iterator[Finding]:
+    """What is wrong with one flag. Results are followed into the evaluators where those are *sound*."""
     path = pointer("/flags", key)
     if not isinstance(key, str) or not key or not key.isprintable():
         yield error(path, "a flag needs a printable name", "give it one")
@@ -90,7 +114,7 @@ def flag_faults(key: Any, flag: Any, evaluators: Evaluators, names: Evaluators) 
         return
     yield from _variant_faults(variants, pointer(path, "variants"))
     yield from _choice_faults(flag.get("defaultVariant"), variants, pointer(path, "defaultVariant"))
-    yield from _targeting_faults(flag, path, evaluators, names)
+    yield from _targeting_faults(flag, path, known, sound=sound)
 
 
 def _metadata_faults(metadata: Any, path: str) -> Iterator[Finding]:
@@ -138,9 +162,7 @@ def _choice_faults(name: Any, variants: Mapping[str, Any], path: str) -> Iterato
         yield error(path, f"{said!r} is not among the variants", instead(said, variants))
 
 
-def _targeting_faults(
-    flag: Mapping[str, Any], path: str, evaluators: Evaluators, names: Evaluators
-) -> Iterator[Finding]:
+def _targeting_faults(flag: Mapping[str, Any], path: str, known: Shared, *, sound: bool) -> Iterator[Finding]:
     targeting = flag.get("targeting")
     path = pointer(path, "targeting")
     if targeting is None or targeting == {}:
@@ -148,11 +170,11 @@ def _targeting_faults(
     if not isinstance(targeting, dict):
         yield error(path, "targeting is not an object", 'write an operation like {"if": [...]}, or leave it out')
         return
-    wrong = list(logic_faults(targeting, path, names))
+    wrong = list(logic_faults(targeting, path, known.evaluators))
     yield from wrong
-    if wrong or not reached(references(targeting), names) <= evaluators.keys():
+    if wrong or (not sound and reached(references(targeting), known.links)):
         return
-    for place, value in results(targeting, path, evaluators, set()):
+    for place, value in results(targeting, path, known.evaluators, set()):
         if value is not None:
             yield from _result_faults(value, place, flag["variants"])
 

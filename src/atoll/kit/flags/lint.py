@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from atoll.kit.flags.document import Document, Finding, pointer
-from atoll.kit.flags.faults import faults, reached, too_deep
+from atoll.kit.flags.faults import faults, links, reached, too_deep
 from atoll.kit.flags.logic import doubt, error, instead, logic_doubts, references
 
 KINDS = ("experiment", "ops", "permission", "release")
@@ -88,14 +88,13 @@ def _doubts(document: Document) -> Iterator[Finding]:
             yield doubt(pointer("", name), f"a document has no field {name}", instead(name, _FIELDS))
     for name, logic in evaluators.items():
         yield from logic_doubts(logic, pointer("/$evaluators", name), evaluators)
-    used: set[str] = set()
     for key, flag in document["flags"].items():
         path = pointer("/flags", key)
-        used |= reached(references(flag.get("targeting")), evaluators)
         if flag.get("defaultVariant") in (None, ""):
             reason = "without defaultVariant, who matches nothing gets what the code says, which nobody sees here"
             yield doubt(pointer(path, "defaultVariant"), reason, instead("off", flag["variants"]))
         killed = (flag.get("metadata") or {}).get("killed") is True
         yield from () if killed else logic_doubts(flag.get("targeting"), pointer(path, "targeting"), evaluators)
-    for name in sorted(evaluators.keys() - used):
+    asked = (name for flag in document["flags"].values() for name in references(flag.get("targeting")))
+    for name in sorted(evaluators.keys() - reached(asked, links(evaluators))):
         yield doubt(pointer("/$evaluators", name), "no flag uses this", "leave it out")

@@ -9,7 +9,7 @@ from typing import Any
 from atoll import wire
 from atoll.kit.flags import Document, Due, Facts, due, shares
 from atoll.kit.flags.evaluation import named
-from atoll.kit.flags.faults import reached
+from atoll.kit.flags.faults import links, reached
 from atoll.kit.flags.logic import references
 from atoll.kit.flags.seen import RELEASING
 from atoll.model.system import Service, System
@@ -76,7 +76,7 @@ def cut(document: Document, service: Service, releases: Iterable[FlagRelease]) -
         if service.may_ask_for(name)
     }
     evaluators = document.get("$evaluators") or {}
-    used = reached(_references(flags.values()), evaluators)
+    used = reached(_references(flags.values()), links(evaluators))
     rest = {name: value for name, value in document.items() if name not in {"flags", "$evaluators"}}
     kept = {name: logic for name, logic in evaluators.items() if name in used}
     return {**rest, **({"$evaluators": kept} if kept else {}), "flags": flags}

@@ -541,6 +541,19 @@ def test_a_child_that_never_asks_starts_nothing(tcp, client, closed):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_of_a_client_that_was_never_ready_may_close_it_and_ask(client):
+    flags = client("http://127.0.0.1:1")
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        ok = not flags.ready(0)
+        flags.close()
+        ok = ok and flags.boolean("f", True) is True and threads() == []
+        os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 PROGRAM = """
 from atoll.kit.flags import FlagClient
 flags = FlagClient({url!r}, cache_dir={cache!r})

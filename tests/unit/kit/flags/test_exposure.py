@@ -27,6 +27,7 @@ def flag(**more):
         (flag(targeting={"fractional": [["on", 100], ["off", 0]]}), "on", {"on": 100}),
         (flag(targeting={"if": [STAFF, "on", {"fractional": ON}]}), None, {"on": 5, "off": 95}),
         (flag(targeting={"if": [STAFF, "on", {"fractional": [["on", 7]]}]}), None, {"on": 100}),
+        (flag(targeting={"fractional": {"var": "shares"}}), None, None),
         (flag(targeting={"if": [STAFF, "on"]}), None, None),
         (flag(targeting={"if": [STAFF, {"fractional": ON}, {"fractional": ON}]}), None, None),
         (flag(targeting={"fractional": [["on", {"var": "weight"}], ["off", 1]]}), None, None),

@@ -259,6 +259,20 @@ def test_text_that_is_read():
     assert parse(json.dumps(GOOD)) == parse(json.dumps(GOOD).encode()) == GOOD
 
 
+def test_chains_of_results_that_are_too_long_are_a_fault():
+    chain = {f"e{n}": {"if": [{"var": "x"}, {"$ref": f"e{n - 1}"}, "on"]} for n in range(1, 900)} | {"e0": "off"}
+    document = seeded("$evaluators", chain)
+    document["flags"] = {"checkout": GOOD["flags"]["checkout"] | {"targeting": {"if": [True, {"$ref": "e899"}, "on"]}}}
+    with pytest.raises(InvalidFlags, match=r"chains of \$ref are too long"):
+        Flags.load(document)
+
+
+def test_more_evaluators_than_can_be_looked_through():
+    document = seeded("$evaluators", {f"e{n}": {"var": "x"} for n in range(1001)})
+    (found,) = [each for each in lint(document, today=TODAY) if each.path == "/$evaluators"]
+    assert found.reason == "there are 1,001 evaluators, 1,000 are allowed"
+
+
 def test_all_problems_are_in_the_refusal():
     document = seeded("flags/checkout/state", "on")
     document["flags"]["checkout"]["defaultVariant"] = "none"

@@ -63,6 +63,11 @@ class Flows:
             flow = _Flow(at, now, at, now)
         self._flows[name] = replace(flow, at=at, last=now)
 
+    def usual(self, name: str) -> float:
+        """The share of its requests that the stable side failed lately; 0 where there were none."""
+        flow = self._flows.get(name)
+        return flow.errors / flow.requests if flow is not None and flow.requests else 0.0
+
     def seconds(self, name: str) -> float:
         """For how long it has been measured."""
         return self._flows[name].seconds if name in self._flows else 0.0

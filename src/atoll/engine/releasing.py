@@ -20,14 +20,18 @@ from atoll.plan.decisions import Pin
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import ALL, COMPARED, JUDGED, Facts, Progress, Signal, State, due, judged, step
+from atoll.plan.releasing import ALL, COMPARED, JUDGED, WHOLE, Facts, Progress, Signal, State, due, judged, step
 from atoll.policies import rolling
 from atoll.policies.comparing.gate import Ruling
+from atoll.policies.judge import baking
+from atoll.policies.judge.baking import Bake
+from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.release import judged_by
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.policies.verdict import Outcome
 from atoll.store.transitions import Transition
+from atoll.values.judging import ERRORS
 
 
 class Releasing:
@@ -50,15 +54,18 @@ class Releasing:
         self._compared = compared
         self._evidence = Evidence(parts)
         self._flows = Flows()
+        self._bakes: dict[str, Bake] = {}
         self.judging = False
 
     async def look(self, pins: Mapping[str, Pin]) -> None:
         """Ask the proxies what was called, where a judge wants to know."""
         on_their_way = {name: pin.progress.state for name, pin in pins.items() if pin.progress is not None}
         watched = frozenset(name for name, state in on_their_way.items() if state in WATCHED)
+        whole = frozenset(name for name, state in on_their_way.items() if state in WHOLE)
         self.judging = any(state in JUDGED for state in on_their_way.values())
         self._flows.keep(watched)
-        await self._evidence.look(watched)
+        self._bakes = {name: bake for name, bake in self._bakes.items() if name in whole}
+        await self._evidence.look(watched | whole)
 
     def step(self, system: System | None, pins: dict[str, Pin], observed: Observed, blueprint: Blueprint) -> None:
         """One turn over all releases; *pins* is brought up to date."""
@@ -91,19 +98,23 @@ class Releasing:
         if after.state in COMPARED:
             ruling = self._compared(service.name, after)
             facts = replace(facts, verdict=ruling.kind, words=ruling.words)
+        elif after.state in WHOLE:
+            facts = self._baked(service, after, workload, facts)
         found = due(after, service.rollout, facts)
         if found is None:
             if after != progress:
                 self._parts.store.remember(service.name, after)
             return replace(pin, progress=after)
         signal, reason = found
-        actor = decider(reason, facts, "judge" if verdict is not None else "comparer")
+        actor = decider(reason, facts, "comparer" if after.state in COMPARED else "judge")
         return self._take(service, after, Transition(service.name, signal, actor, reason))
 
     def _take(self, service: Service, progress: Progress, change: Transition) -> Pin:
         now = self._parts.clock()
         signal = Signal(change.signal)
         after = step(progress, signal, service.rollout, service.instances, now, change.reason)
+        if after.state is State.FULL:
+            after = replace(after, usual=self._flows.usual(service.name))
         pin = self._parts.store.transit(change, progress, after, now)
         share = f" at {after.weight}%" if after.state in {State.CANARY, State.HOLDING} else ""
         words = f"release {after.release} is {after.state}{share} ({change.actor}): {change.reason}"
@@ -124,6 +135,19 @@ class Releasing:
             return progress, None
         snapshot = self._evidence.snapshot(workload, progress.release, progress.shown / ALL)
         return heard(progress, snapshot, judged_by(service, progress))
+
+    def _baked(self, service: Service, progress: Progress, workload: Workload | None, facts: Facts) -> Facts:
+        """What there is to say of a release that has everything: only whether it fails clearly."""
+        policy = service.rollout.judge
+        if policy.guard is None or ERRORS not in policy.metrics or ERRORS in policy.dry_run or workload is None:
+            return facts
+        own = [r for r in self._evidence.readings(workload, progress.release) if r.arm is Arm.CANARY]
+        if not own:
+            return facts
+        now = Bake(self._evidence.at, sum(r.success + r.error for r in own), sum(r.error for r in own))
+        bake = baking.watch(self._bakes.get(service.name), now, baking.tolerated(progress.usual, policy.guard.rate))
+        self._bakes[service.name] = bake
+        return replace(facts, verdict="fail", words=baking.explain(bake, progress.usual)) if bake.failing else facts
 
     def _measure(self, service: str, progress: Progress, workload: Workload | None) -> None:
         readings = tuple(self._evidence.readings(workload, progress.release)) if workload is not None else ()

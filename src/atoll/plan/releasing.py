@@ -103,6 +103,8 @@ PEOPLE = (Signal.RELEASE, Signal.PROMOTE, Signal.HOLD, Signal.RESUME, Signal.ABO
 """What a person may ask for."""
 JUDGED = frozenset({State.GROWING, State.CANARY, State.HOLDING})
 """Some are sent to it and some are not, once it has a weight: there is something to compare."""
+WHOLE = frozenset({State.FULL, State.BAKING})
+"""It has all of the traffic."""
 COMPARED = frozenset({State.SHADOW, State.SHADOW_HOLDING})
 """It gets copies of requests, and nothing else."""
 UNSEEN = COMPARED | {State.DARK}
@@ -120,7 +122,8 @@ class Progress:
     `step` counts the steps of the rollout, -1 before the first; `weight` is the percentage of traffic that it is to
     have and `size` how many instances it needs. `since` is when the state began. `asked` says that it goes on by itself
     once it is dark; `paused` that the judge's guard has taken it out of traffic for a moment. `judge` is what the judge
-    remembers, as text, and `said` what it said last, in words.
+    remembers, as text, and `said` what it said last, in words. `usual` is the share of requests that the old release
+    failed before this one got all of them.
     """
 
     release: int
@@ -134,6 +137,7 @@ class Progress:
     paused: bool = False
     judge: str = ""
     said: str = ""
+    usual: float = 0.0
 
     @property
     def shown(self) -> int:
@@ -173,7 +177,7 @@ def due(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str
             found = Signal.GIVE_UP, facts.failure
         case State.ABORTING if facts.acknowledged:
             found = Signal.ACKNOWLEDGED, progress.reason
-        case state if state in COMPARED | JUDGED and facts.verdict == "fail":
+        case state if state in COMPARED | JUDGED | WHOLE and facts.verdict == "fail":
             found = _bad(progress, rollout, facts.words)
         case state if state in READY and facts.failure:
             found = _bad(progress, rollout, facts.failure)

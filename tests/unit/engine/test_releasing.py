@@ -139,6 +139,36 @@ def test_a_slow_release_is_taken_back_where_its_instances_can_be_compared(live):
     live(story)
 
 
+BLUE_GREEN = "{orders: {source: orders, instances: 4, run: better, release: {strategy: blue-green, bake: 5m}}}"
+
+
+def test_what_fails_clearly_while_it_bakes_is_taken_back(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, new_fails=0.5) as totals:
+            await asyncio.sleep(20)
+            await house.settle(house.ask(BLUE_GREEN))
+            await house.until(lambda: releases(house)[2] != "rolling", seconds=600)
+        assert releases(house) == {1: "serving", 2: "rolled-back"}
+        assert weights(house) == [0, 100, 0]
+        (why,) = [text for text in house.texts("release") if "is aborting" in text]
+        assert "(judge)" in why
+        assert "with all of the traffic; the old release failed 0.00% before" in why
+        assert sum(failed for _, failed in totals.values()) < 15 * RPS
+
+    live(story)
+
+
+def test_what_the_old_release_failed_as_well_may_fail_while_it_bakes(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, new_fails=0.04):
+            await house.settle(house.ask(BLUE_GREEN))
+            await house.until(lambda: releases(house)[2] == "serving", seconds=600)
+
+    live(story)
+
+
 def test_without_traffic_it_holds_and_never_passes(live):
     async def story(house):
         await house.settle(house.ask(OLD))

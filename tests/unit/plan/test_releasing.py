@@ -100,6 +100,13 @@ def test_where_there_is_no_way_back_a_bad_release_is_frozen():
     assert due(growing, FORWARD, facts(failure="it crashed"))[0] is Signal.HOLD
 
 
+def test_what_fails_clearly_with_all_of_the_traffic_is_taken_back_where_there_is_a_way():
+    full = walk(dark(BLUE_GREEN), BLUE_GREEN, Signal.RELEASE, Signal.READY)
+    for progress in (full, walk(full, BLUE_GREEN, Signal.ACKNOWLEDGED)):
+        assert due(progress, BLUE_GREEN, facts(verdict="fail")) == (Signal.ABORT, "words")
+        assert due(progress, FORWARD, facts(verdict="fail")) is None
+
+
 def test_while_capacity_is_made_it_keeps_its_share_and_is_judged_on():
     growing = walk(dark(CANARY), CANARY, Signal.RELEASE, Signal.READY, Signal.PASS)
     assert (growing.state, growing.weight, growing.step) == (State.GROWING, 5, 1)

@@ -16,13 +16,16 @@ WEB = """
     instances: 3
     health: {{path: /healthz, interval: 500ms}}
     routes: [/]
-    release: {{strategy: {strategy}, {steps} bake: 2s, drain: 1s, grace: 5s{more}}}
+    release: {{strategy: {strategy}, {steps} bake: {bake}, drain: 1s, grace: 5s{more}}}
 """
 
 
-def start(system, strategy="canary", steps="steps: [{weight: 20%, for: 2s}], judge: {metrics: errors},", more=""):
+STEPS = "steps: [{weight: 20%, for: 2s}], judge: {metrics: errors},"
+
+
+def start(system, strategy="canary", steps=STEPS, more="", bake="2s"):
     system.source(version="1")
-    system.write(WEB.format(strategy=strategy, steps=steps, more=more))
+    system.write(WEB.format(strategy=strategy, steps=steps, more=more, bake=bake))
     system.run("up", "--detach")
 
 
@@ -90,6 +93,23 @@ def test_a_bad_release_is_taken_out_by_the_judge_and_harms_few(system):
     assert system.status("web")["release"] == 1
     assert len(load.failed) < 40
     assert all("500" in words for _, words in load.failed)
+
+
+def test_what_fails_with_all_of_the_traffic_is_taken_back_while_it_bakes(system):
+    start(system, "blue-green", steps="", bake="2m")
+    system.source(version="2")
+    break_it(system, 1.0)
+    with Load(system.port, "/hello", clients=4, pause=0.04) as load:
+        load.wait(100)
+        system.run("apply")
+        until(lambda: not system.status("web")["target"], seconds=60, what="the end of the release")
+        (view,) = [r for r in system.json("releases", "web") if r["number"] == 2]
+        assert view["state"] == "rolled-back"
+        assert "with all of the traffic" in view["note"]
+        failed = len(load.failed)
+        load.wait(50)
+        assert len(load.failed) == failed
+    assert json.loads(system.get("/hello")[1])["version"] == "1"
 
 
 def test_a_person_may_hold_promote_and_abort_and_nothing_else_when_it_means_nothing(system):

@@ -31,6 +31,7 @@ AFTER_FLAG = {
     "resume": "the judge goes on where it was",
     "abort": "everybody gets what they got before",
 }
+UNRELEASED = "nobody is sent to it; `atoll release` begins"
 COMPARING = (
     "its answers to copies of requests are compared first, see `atoll compare`; users follow once they are alike"
 )
@@ -51,12 +52,19 @@ def _command(signal: str, text: str) -> click.Command:
             as_json(after)
             return
         state = f"{after.state} at {after.weight}%" if after is not None else "over"
-        words = (AFTER if flag_of(service) is None else AFTER_FLAG)[signal]
-        if after is not None and after.state == State.SHADOW:
-            words = COMPARING
+        words = follows(service, signal, after.state if after is not None else "")
         out.print(f"{service} release {before.release}: {before.state} -> {state}; {words}")
 
     return command
+
+
+def follows(service: str, signal: str, state: str) -> str:
+    """What *signal* means for whom, where it has led to *state*."""
+    if state == State.SHADOW:
+        return COMPARING
+    if (signal, state) == ("hold", State.DARK):
+        return UNRELEASED
+    return (AFTER if flag_of(service) is None else AFTER_FLAG)[signal]
 
 
 def _moved(caller: Client, before: wire.ProgressView) -> wire.ProgressView | None:

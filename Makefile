@@ -13,7 +13,7 @@ test:  ## everything: checks, unit, contract, attack and end-to-end tests
 	@scripts/setup test
 	@$(MAKE) --no-print-directory check
 	.venv/bin/pytest -q tests/unit tests/simulation -n 2
-	.venv/bin/pytest -q tests --ignore tests/unit --ignore tests/simulation
+	.venv/bin/pytest -q tests --ignore tests/unit --ignore tests/simulation -n 2 --dist loadfile
 
 check:  ## lint, types, architecture
 	.venv/bin/ruff check .

@@ -118,7 +118,7 @@ async def control_plane(ground):
 
 
 async def until(condition, what):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (found := await condition()):
         assert time.monotonic() < deadline, f"waited for {what}"
         await asyncio.sleep(0.01)

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from atoll.comparer.asking import Asker, Unasked
+from atoll.comparer.asking import Asker
 from atoll.comparer.taking import Copy
 from atoll.policies.comparing.endpoints import MOST, endpoint, is_path
 from atoll.policies.comparing.messages import Findings, Orders, Task
-from atoll.policies.comparing.samples import LeftOut, Sample, sample
+from atoll.policies.comparing.samples import LeftOut, NoAnswer, Sample, sample
 from atoll.policies.comparing.valve import Valve, after
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -95,12 +95,9 @@ class Worker:
         task = work.task
         try:
             answers = await self._asker.triple(copy, task)
-        except Unasked as error:
-            work.left_out[error.why] += 1
-            return
         finally:
             work.under_way -= 1
-        slow = self.late > LATE or any(answer.reply is None for answer in answers)
+        slow = self.late > LATE or any(answer.reply is NoAnswer.LATE for answer in answers)
         work.valve = after(work.valve, slow=slow, at=time.monotonic())
         name = endpoint(copy.method, copy.target, task.endpoints)
         first = name not in work.endpoints

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from atoll.comparer.asking import Asker
+from atoll.comparer.asking import LARGEST, Asker
 from atoll.comparer.taking import Copy
 from atoll.comparer.working import Worker
 from atoll.model.system import Operation
@@ -53,6 +53,13 @@ async def test_a_copy_becomes_a_sample(worker):
     assert (one.endpoint, left_out) == ("GET /orders/{id}", {})
     assert {path: odd for path, odd in one.odd.items() if path != LATENCY} == {"total": Odd.CANDIDATE}
     assert [example.path for example in one.examples] == ["total"]
+
+
+async def test_a_candidate_that_alone_gives_no_whole_answer_is_the_odd_one(worker, mesh):
+    mesh.answers["orders@next"] = (200, b"x" * (LARGEST + 1))
+    worker.offer(copy())
+    (one,), left_out = await found(worker)
+    assert (one.odd[":status"], left_out) == (Odd.CANDIDATE, {})
 
 
 async def test_what_may_change_something_is_not_asked_again_even_if_it_comes(worker, mesh):

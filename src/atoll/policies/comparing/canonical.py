@@ -64,9 +64,9 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer as it came."""
+    """One answer as it came. `status` is in words where none came, or none that could be read to its end."""
 
-    status: int
+    status: int | str
     headers: Mapping[str, str]
     body: bytes
 
@@ -75,7 +75,7 @@ class Reply:
 class Canonical:
     """An answer as far as it counts. `body` is what JSON says, or the bytes where they are not JSON."""
 
-    status: int
+    status: int | str
     headers: tuple[tuple[str, str], ...]
     body: Any
 

@@ -48,7 +48,7 @@ def rule(run: Run, compare: Compare, profile: Profile, since: float, at: float) 
     many = f"{_count(run.samples, 'call')} to {_count(len(run.comparison.samples), 'endpoint')}"
     if owed:
         return Ruling(UNDECIDED, f"compared {many}: {', '.join(owed)}{_why_not(run)}", suspicious)
-    return Ruling(PASS, f"answers alike to {many}{_unexercised(run)}")
+    return Ruling(PASS, f"answers alike to {many}{_why_not(run)}{_unexercised(run)}")
 
 
 def counts(verdict: FieldVerdict, intended: Iterable[Intended], at: float) -> bool:

@@ -17,8 +17,15 @@ SLOWER, LEAST_SLOWER = 1.2, 0.002
 MOST_ODD = 20
 MOST_EXAMPLES = 10
 FAILED = 500
-NOBODY = Reply(0, {}, b"")
-"""No answer in time."""
+
+
+class NoAnswer(StrEnum):
+    """Why there is nothing to compare of one of the three, as its status says it."""
+
+    LATE = "no answer in time"
+    CUT = "no answer: cut short"
+    LARGE = "no answer: too large"
+    UNREACHED = "no answer: not reached"
 
 
 class LeftOut(StrEnum):
@@ -34,9 +41,9 @@ class LeftOut(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply, None where none came in time, and the seconds it took."""
+    """A reply, or why there is none, and the seconds it took."""
 
-    reply: Reply | None
+    reply: Reply | NoAnswer
     took: float
 
 
@@ -70,12 +77,12 @@ def sample(
     """
     Compare the answers of primary, secondary and candidate, in this order.
 
-    What stable itself cannot answer teaches nothing; that the candidate did not answer in time is a difference. In the
+    What stable itself cannot answer teaches nothing; that one of the three alone did not answer is a difference. In the
     *first* answer of an endpoint it is looked whether the contract leaves anything to compare.
     """
-    primary, secondary, candidate = (answer.reply or NOBODY for answer in answers)
-    if all(not 0 < reply.status < FAILED for reply in (primary, secondary)):
-        return LeftOut.FAILED
+    primary, secondary, candidate = (_reply(answer) for answer in answers)
+    if not (_is_well(primary) or _is_well(secondary)):
+        return _why(answers[:2])
     triple = Triple(primary, secondary, candidate)
     try:
         if first:
@@ -86,6 +93,21 @@ def sample(
     examples = tuple(_examples(triple, odd, contract, salt)) if odd else ()
     took = (answers[0].took, answers[1].took, answers[2].took)
     return Sample(endpoint, _bounded(odd) | _slow(took), took, examples)
+
+
+def _reply(answer: Answer) -> Reply:
+    return answer.reply if isinstance(answer.reply, Reply) else Reply(str(answer.reply), {}, b"")
+
+
+def _is_well(reply: Reply) -> bool:
+    return isinstance(reply.status, int) and reply.status < FAILED
+
+
+def _why(stable: Sequence[Answer]) -> LeftOut:
+    """Why nothing was compared, where neither of stable's answers will do."""
+    if all(answer.reply is NoAnswer.UNREACHED for answer in stable):
+        return LeftOut.UNASKED
+    return LeftOut.LARGE if all(answer.reply is NoAnswer.LARGE for answer in stable) else LeftOut.FAILED
 
 
 def _bounded(odd: Mapping[str, Odd]) -> dict[str, Odd]:

@@ -46,6 +46,12 @@ def test_no_data_is_never_a_pass_however_long_it_takes():
     assert found.words.endswith("901 copies left out, most because answers had been too slow a moment before")
 
 
+def test_a_pass_says_what_was_left_out():
+    found = rule(ran(*ALIKE, left_out={"a body was too large": 7}), COMPARE, PLAIN, NOW - 60, NOW)
+    assert found.kind == PASS
+    assert found.words.endswith("; 7 copies left out, most because a body was too large")
+
+
 def test_a_field_that_is_its_own_fails_it_at_once_and_is_named():
     found = rule(ran(*ALIKE, *DIFFERENT), COMPARE, Profile(), NOW, NOW)
     assert found.kind == FAIL

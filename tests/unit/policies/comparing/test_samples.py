@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from atoll.policies.comparing.canonical import Contract, Reply
 from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.oddone import REST
-from atoll.policies.comparing.samples import LATENCY, MOST_ODD, Answer, LeftOut, Sample, sample
+from atoll.policies.comparing.samples import LATENCY, MOST_ODD, Answer, LeftOut, NoAnswer, Sample, sample
 
 SALT = b"salt"
 GET = "GET /orders"
@@ -46,15 +48,24 @@ def test_what_may_be_shown_is_shown_and_so_are_status_and_type():
     assert "secret" not in shown["header:set-cookie"][1]
 
 
-def test_a_candidate_that_does_not_answer_differs():
-    good = answer({"a": 1})
-    assert of(good, good, Answer(None, 5.0)).odd[":status"] is Odd.CANDIDATE
+@pytest.mark.parametrize("why", NoAnswer)
+def test_whoever_alone_does_not_answer_is_the_odd_one_whichever_it_is(why):
+    good, none = answer({"a": 1}), Answer(why, 5.0)
+    found = of(good, good, none)
+    assert found.odd[":status"] is Odd.CANDIDATE
+    assert {e.path: (e.primary, e.candidate) for e in found.examples}[":status"] == ("200", repr(str(why)))
+    assert of(good, none, good).odd[":status"] is Odd.SECONDARY
+    assert of(none, good, good).odd[":status"] is Odd.PRIMARY
 
 
 def test_what_stable_cannot_answer_teaches_nothing():
-    bad = answer({}, status=503)
-    assert of(bad, Answer(None, 5.0), answer({"a": 1})) is LeftOut.FAILED
-    assert of(bad, answer({"a": 1}), answer({"a": 1})).odd[":status"] is Odd.PRIMARY
+    good, bad = answer({"a": 1}), answer({}, status=503)
+    large, unreached = Answer(NoAnswer.LARGE, 1.0), Answer(NoAnswer.UNREACHED, 1.0)
+    assert of(bad, Answer(NoAnswer.LATE, 5.0), good) is LeftOut.FAILED
+    assert of(bad, good, good).odd[":status"] is Odd.PRIMARY
+    assert of(large, large, good) is LeftOut.LARGE
+    assert of(unreached, unreached, unreached) is LeftOut.UNASKED
+    assert of(unreached, large, good) is LeftOut.FAILED
 
 
 def test_a_contract_that_leaves_nothing_to_compare_in_an_answer_is_noticed():

@@ -92,6 +92,12 @@ class Worker:
         return None
 
     async def _compare(self, work: _Work, copy: Copy) -> None:
+        try:
+            await self._sample(work, copy)
+        except Exception as error:  # noqa: BLE001 - it is counted, whatever it is: else nobody would know of it
+            work.left_out[f"{LeftOut.BROKEN} ({type(error).__name__})"] += 1
+
+    async def _sample(self, work: _Work, copy: Copy) -> None:
         task = work.task
         try:
             answers = await self._asker.triple(copy, task)

@@ -6,13 +6,15 @@ from random import Random
 
 import pytest
 
+from atoll import wire
+from atoll.comparer import working
 from atoll.comparer.asking import LARGEST, Asker
 from atoll.comparer.taking import Copy
 from atoll.comparer.working import Worker
 from atoll.model.system import Operation
 from atoll.policies.comparing.canonical import Contract
 from atoll.policies.comparing.difference import Odd
-from atoll.policies.comparing.messages import Orders, Task
+from atoll.policies.comparing.messages import Findings, Orders, Task
 from atoll.policies.comparing.samples import LATENCY, LeftOut
 
 TASK = Task("orders", "orders-r2", 5.0, 2, 1.0, Contract(masked=("id",)), safe=(Operation("POST", "/find"),))
@@ -60,6 +62,28 @@ async def test_a_candidate_that_alone_gives_no_whole_answer_is_the_odd_one(worke
     worker.offer(copy())
     (one,), left_out = await found(worker)
     assert (one.odd[":status"], left_out) == (Odd.CANDIDATE, {})
+
+
+async def test_whatever_goes_wrong_in_comparing_is_counted(worker, monkeypatch):
+    def broken(*_, **__):
+        raise RecursionError
+
+    monkeypatch.setattr(working, "sample", broken)
+    worker.offer(copy())
+    assert await found(worker) == ([], {f"{LeftOut.BROKEN} (RecursionError)": 1})
+
+
+async def test_what_is_found_can_be_told_whatever_the_answers_are(worker, mesh):
+    names = b", ".join(rb'"\ud83d%d%s": "\ud83d\u001b[2J"' % (n, b"k" * 1000) for n in range(300))
+    mesh.answers["orders@next"] = (200, b"{" + names + b"}")
+    worker.offer(copy())
+    samples, left_out = await found(worker)
+    line = wire.encode(Findings("orders", 5.0, tuple(samples)))
+    assert (left_out, len(line) < 20_000) == ({}, True)
+    assert wire.decode(line, Findings).samples == tuple(samples)
+    paths = [*samples[0].odd, *(example.path for example in samples[0].examples)]
+    assert len(paths) > 20
+    assert all(path.isprintable() for path in paths)
 
 
 async def test_what_may_change_something_is_not_asked_again_even_if_it_comes(worker, mesh):

@@ -12,15 +12,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from atoll.errors import Refused
 from atoll.model.system import Tolerance
 
 ROOT = "$"
+HEADER = "header:"
+"""Before the name of a header. What else is of no body, such as `:status`, begins with a colon, as in HTTP/2."""
 LIST, SET = "list", "set"
 DEEPEST = 64
 """Levels of JSON; what is nested more deeply is compared as a whole."""
+LONGEST_PATH = 200
+"""Characters; what is longer ends in a hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +157,25 @@ def leaves(body: Any, path: str = "") -> Iterator[str]:
 
 
 def below(path: str, name: str) -> str:
-    """The path of a field of the object at *path*."""
-    return f"{path}.{name}" if path else name
+    """
+    The path of a field of the object at *path*: printable, of bounded length, and never that of a part of the head.
+
+    Whoever answers chooses the names, and they are told, written down and shown.
+    """
+    first = f"{ROOT}.{name}" if is_of_head(name) else name
+    found = f"{path}.{name}" if path else first
+    if len(found) <= LONGEST_PATH and found.isprintable():
+        return found
+    shown = "".join(map(_printable, found[:LONGEST_PATH]))
+    if len(found) <= LONGEST_PATH and len(shown) <= LONGEST_PATH:
+        return shown
+    return f"{shown[:LONGEST_PATH]}~{sha256(found.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+
+
+def is_of_head(path: str) -> bool:
+    """Whether *path* is that of the status or of a header."""
+    return path.startswith((":", HEADER))

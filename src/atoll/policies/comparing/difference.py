@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 from atoll.model.system import Tolerance
 from atoll.policies.comparing.canonical import (
+    HEADER,
     LIST,
     ROOT,
     SET,
@@ -22,8 +24,6 @@ from atoll.policies.comparing.canonical import (
 )
 
 STATUS = ":status"
-"""No field of a body: those of an HTTP head are told apart by a colon, as in HTTP/2."""
-HEADER = "header:"
 HARMLESS = frozenset({STATUS, f"{HEADER}content-type"})
 """What a report always shows."""
 LONGEST_SHOWN = 80
@@ -142,7 +142,11 @@ def _values(path: str, one: Any, other: Any, contract: Contract) -> Iterator[Dif
 def _close(one: Any, other: Any, tolerance: Tolerance | None) -> bool:
     if tolerance is None or _kind(one) is not float:
         return False
-    return bool(abs(one - other) <= max(tolerance.absolute, tolerance.relative * max(abs(one), abs(other))))
+    try:
+        near = abs(one - other) <= max(tolerance.absolute, tolerance.relative * max(abs(one), abs(other)))
+        return bool(near) and isfinite(one) and isfinite(other)
+    except OverflowError:  # integers have no bound in JSON
+        return False
 
 
 def _arrays(path: str, one: list[Any], other: list[Any], contract: Contract) -> Iterator[Difference]:
@@ -193,6 +197,6 @@ def redact(value: Any, salt: bytes) -> str:
     """
     if value is None or isinstance(value, bool):
         return f"{type(value).__name__}"
-    text = value if isinstance(value, bytes) else identity(value).encode()
+    text = value if isinstance(value, bytes) else identity(value).encode(errors="surrogatepass")
     length = len(value) if isinstance(value, str | list | dict | bytes) else len(text)
     return f"{_kind(value).__name__} of length {length}, hash {sha256(salt + text).hexdigest()[:8]}"

@@ -36,6 +36,7 @@ class LeftOut(StrEnum):
     LARGE = "a body was too large"
     UNASKED = "the proxy reached no instance"
     FAILED = "the old release itself did not answer well"
+    BROKEN = "it could not be compared"
     BLIND = "the contract leaves out every field"
 
 

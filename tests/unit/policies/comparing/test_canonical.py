@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from atoll.errors import Refused
 from atoll.policies.comparing.canonical import (
+    LONGEST_PATH,
     Canonical,
     Contract,
     Reply,
+    below,
     canonical,
     check,
     check_covers,
@@ -58,6 +60,40 @@ def test_the_leaves_of_a_body():
         "a.b", "c[*].d", "c[*].e", "f[*]",
     ]  # fmt: skip
     assert list(leaves(3)) == ["$"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("ascii", "user.ascii"),
+        ("größe", "user.größe"),
+        ("a\x1b]0;pwned\x07", r"user.a\x1b]0;pwned\x07"),
+        ("\u202eevil", r"user.\u202eevil"),
+        ("\ud83d", r"user.\ud83d"),
+        (":status", "user.:status"),
+    ],
+)
+def test_names_are_told_printable_whatever_an_answer_calls_them(name, path):
+    assert below("user", name) == path
+
+
+def test_no_field_of_a_body_passes_for_a_part_of_the_head():
+    paths = {name: below("", name) for name in (":status", "header:etag", "status")}
+    assert paths == {":status": "$.:status", "header:etag": "$.header:etag", "status": "status"}
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_paths_are_bounded_printable_and_keep_their_beginning(path, name):
+    found = below(path, name)
+    assert len(found) <= LONGEST_PATH + 9
+    assert found.isprintable()
+    assert found.encode().decode() == found
+
+
+def test_long_paths_are_told_apart():
+    one, other = (below("user", "x" * 1000 + end) for end in "ab")
+    assert one != other
+    assert matches("user", one)
 
 
 @pytest.mark.parametrize("contract", [Contract(masked=("$",)), Contract(ignored=("id", "*"))])

@@ -48,6 +48,12 @@ def test_a_tolerance_is_absolute_or_relative():
     assert found({"price": "1"}, {"price": "2"}, **near) == [("price", How.VALUE)]
 
 
+@pytest.mark.parametrize("other", [10**400, float("inf"), float("nan")], ids=["long", "inf", "nan"])
+def test_no_tolerance_reaches_what_is_beyond_all_numbers(other):
+    near = {"tolerances": (("a", Tolerance(absolute=0.01)), ("b", Tolerance(relative=0.5)))}
+    assert found({"a": 1.5, "b": 1.5}, {"a": other, "b": other}, **near) == [("a", How.VALUE), ("b", How.VALUE)]
+
+
 def test_a_set_has_no_order():
     assert found({"a": [1, {"b": 2}]}, {"a": [{"b": 2}, 1]}, arrays=(("a", "set"),)) == []
     assert found({"a": [1, 2]}, {"a": [3, 1]}, arrays=(("a", "set"),)) == [("a[*]", How.VALUE)]
@@ -115,6 +121,12 @@ def test_what_nobody_allowed_to_be_shown_is_not_shown():
     assert one != other
     assert redact("Ada", b"salt") == one != redact("Ada", b"pepper")
     assert redacted(difference, Contract(shown=("user",)), b"salt") == ("user.name", "'Ada'", "'Grace'")
+
+
+def test_half_a_surrogate_is_a_value_like_others():
+    assert triple(b'{"a": "x"}', b'{"a": "x"}', b'{"a": "\\ud83d"}') == {"a": Odd.CANDIDATE}
+    assert redact("\ud83d", b"").startswith("str of length 1, hash ")
+    assert redact({"\ud83d": 1}, b"") != redact({"\ud83e": 1}, b"")
 
 
 def test_every_value_can_be_redacted():

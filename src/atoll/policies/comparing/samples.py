@@ -9,7 +9,7 @@ from enum import StrEnum
 from atoll.errors import Refused
 from atoll.policies.comparing.canonical import Contract, Reply, canonical, check_covers
 from atoll.policies.comparing.difference import Odd, Triple, differences, odd_ones, redacted
-from atoll.policies.comparing.oddone import REST
+from atoll.policies.comparing.oddone import REST, together
 
 LATENCY = ":latency"
 SLOWER, LEAST_SLOWER = 1.2, 0.002
@@ -113,8 +113,8 @@ def _why(stable: Sequence[Answer]) -> LeftOut:
 
 def _bounded(odd: Mapping[str, Odd]) -> dict[str, Odd]:
     """An answer that differs everywhere need not be told field by field."""
-    kept = dict(list(odd.items())[:MOST_ODD])
-    return kept | ({REST: Odd.CANDIDATE} if Odd.CANDIDATE in list(odd.values())[MOST_ODD:] else {})
+    kept, rest = dict(list(odd.items())[:MOST_ODD]), list(odd.values())[MOST_ODD:]
+    return kept | ({REST: together(rest)} if rest else {})
 
 
 def _slow(took: tuple[float, float, float]) -> dict[str, Odd]:

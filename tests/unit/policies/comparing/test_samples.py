@@ -89,3 +89,4 @@ def test_an_answer_that_differs_everywhere_is_told_in_few_fields():
     found = of(answer(fields), answer(fields), answer(dict.fromkeys(fields, -1)))
     assert len(found.odd) == MOST_ODD + 1
     assert found.odd[REST] is Odd.CANDIDATE
+    assert of(answer(dict.fromkeys(fields, -1)), answer(fields), answer(fields)).odd[REST] is Odd.PRIMARY

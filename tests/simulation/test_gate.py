@@ -55,7 +55,7 @@ def answer(random: Random) -> Answer:
 def outcome_of_answers(seed: int) -> str:
     random, run = Random(seed), Run("a", 2, 1, 0.0, 0.0)
     for number in range(COMPARE.samples):
-        found = sample("GET /", [answer(random) for _ in range(3)], Contract(), b"", first=False)
+        found = sample("GET /", [answer(random) for _ in range(3)], Contract(), b"")
         run = heard(run, Findings("a", 0.0, (found,)), float(number), Profile())
         if number % LOOK == 0 and rule(run, COMPARE, Profile(), -10.0, float(number)).kind == FAIL:
             return FAIL

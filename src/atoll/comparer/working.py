@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from atoll.comparer.asking import Asker
 from atoll.comparer.taking import Copy
-from atoll.policies.comparing.endpoints import MOST, endpoint, is_path
+from atoll.policies.comparing.endpoints import endpoint, is_path
 from atoll.policies.comparing.messages import Findings, Orders, Task
 from atoll.policies.comparing.samples import LeftOut, NoAnswer, Sample, sample
 from atoll.policies.comparing.valve import Valve, after
@@ -31,7 +31,6 @@ class _Work:
     salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     valve: Valve = field(default_factory=Valve)
     under_way: int = 0
-    endpoints: set[str] = field(default_factory=set)
     samples: list[Sample] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -106,14 +105,11 @@ class Worker:
         slow = self.late > LATE or any(answer.reply is NoAnswer.LATE for answer in answers)
         work.valve = after(work.valve, slow=slow, at=time.monotonic())
         name = endpoint(copy.method, copy.target, task.endpoints)
-        first = name not in work.endpoints
-        found = sample(name, answers, task.contract, work.salt, first=first)
+        found = sample(name, answers, task.contract, work.salt)
         if isinstance(found, LeftOut):
             work.left_out[found] += 1
-            return
-        if len(work.endpoints) < MOST:
-            work.endpoints.add(name)
-        work.samples.append(found)
+        else:
+            work.samples.append(found)
 
 
 def _is_safe(copy: Copy, task: Task) -> bool:

@@ -130,7 +130,8 @@ def _values(path: str, one: Any, other: Any, contract: Contract) -> Iterator[Dif
         for name in sorted(one.keys() | other.keys()):
             yield from _values(below(path, name), one.get(name, _NOTHING), other.get(name, _NOTHING), contract)
     elif isinstance(one, list):
-        yield from _arrays(path, one, other, contract)
+        if not contract.is_masked(path or ROOT):
+            yield from _arrays(path, one, other, contract)
     elif (
         one != other
         and not contract.is_masked(path or ROOT)

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from atoll.errors import Refused
-from atoll.policies.comparing.canonical import Contract, Reply, canonical, check_covers
+from atoll.policies.comparing.canonical import Contract, Reply, canonical, covers
 from atoll.policies.comparing.difference import Odd, Triple, differences, odd_ones, redacted
 from atoll.policies.comparing.oddone import REST, together
 
@@ -37,7 +36,6 @@ class LeftOut(StrEnum):
     UNASKED = "the proxy reached no instance"
     FAILED = "the old release itself did not answer well"
     BROKEN = "it could not be compared"
-    BLIND = "the contract leaves out every field"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +61,32 @@ class Sample:
     """
     What one request taught: the fields in which an answer was the odd one, and the seconds that each answer took.
 
-    `took` is the primary's, the secondary's, the candidate's.
+    `took` is the primary's, the secondary's, the candidate's. With `bare` there was nothing in the body that counts, so
+    that they agree says little.
     """
 
     endpoint: str
     odd: Mapping[str, Odd]
     took: tuple[float, float, float]
     examples: tuple[Example, ...] = ()
+    bare: bool = False
 
 
-def sample(
-    endpoint: str, answers: Sequence[Answer], contract: Contract, salt: bytes, *, first: bool
-) -> Sample | LeftOut:
+def sample(endpoint: str, answers: Sequence[Answer], contract: Contract, salt: bytes) -> Sample | LeftOut:
     """
     Compare the answers of primary, secondary and candidate, in this order.
 
-    What stable itself cannot answer teaches nothing; that one of the three alone did not answer is a difference. In the
-    *first* answer of an endpoint it is looked whether the contract leaves anything to compare.
+    What stable itself cannot answer teaches nothing; that one of the three alone did not answer is a difference.
     """
     primary, secondary, candidate = (_reply(answer) for answer in answers)
     if not (_is_well(primary) or _is_well(secondary)):
         return _why(answers[:2])
     triple = Triple(primary, secondary, candidate)
-    try:
-        if first:
-            check_covers(contract, canonical(primary, contract))
-    except Refused:
-        return LeftOut.BLIND
     odd = odd_ones(triple, contract)
     examples = tuple(_examples(triple, odd, contract, salt)) if odd else ()
     took = (answers[0].took, answers[1].took, answers[2].took)
-    return Sample(endpoint, _bounded(odd) | _slow(took), took, examples)
+    bare = not covers(contract, primary if _is_well(primary) else secondary)
+    return Sample(endpoint, _bounded(odd) | _slow(took), took, examples, bare)
 
 
 def _reply(answer: Answer) -> Reply:

@@ -75,6 +75,9 @@ def test_a_masked_field_must_be_there_and_an_ignored_one_not():
     assert found({"id": 1}, {"id": "x"}, masked=("id",)) == [("id", How.TYPE)]
     assert found({"id": 1}, {}, masked=("id",)) == [("id", How.MISSING)]
     assert found({"id": 1}, {}, ignored=("id",)) == []
+    for arrays in ((), (("ids", "set"),), (("ids", "sku"),)):
+        assert found({"ids": [1, {"sku": 2}]}, {"ids": [1]}, masked=("ids",), arrays=arrays) == []
+    assert found({"ids": [1]}, {"ids": {}}, masked=("ids",)) == [("ids", How.TYPE)]
 
 
 def test_status_and_headers_are_fields():

@@ -17,8 +17,8 @@ def answer(body, status=200, took=0.01, content="application/json"):
     return Answer(Reply(status, {"content-type": content}, json.dumps(body).encode()), took)
 
 
-def of(*answers, contract=None, first=True):
-    return sample(GET, answers, contract or Contract(), SALT, first=first)
+def of(*answers, contract=None):
+    return sample(GET, answers, contract or Contract(), SALT)
 
 
 def test_three_equal_answers_have_no_odd_one():
@@ -68,10 +68,27 @@ def test_what_stable_cannot_answer_teaches_nothing():
     assert of(unreached, large, good) is LeftOut.FAILED
 
 
-def test_a_contract_that_leaves_nothing_to_compare_in_an_answer_is_noticed():
+@pytest.mark.parametrize(
+    ("contract", "bodies"),
+    [
+        (Contract(masked=("id",)), [{"id": 1}]),
+        (Contract(masked=("[*].id", "[*].total")), [[], [{"id": 1, "total": 5}]]),
+        (Contract(masked=("id",), ignored=("at",)), [{"id": 1, "at": "now"}, {}]),
+    ],
+)
+def test_an_answer_of_which_the_contract_leaves_nothing_is_known_whichever_came_before(contract, bodies):
+    for body in bodies:
+        found = of(*[answer(body)] * 3, contract=contract)
+        assert (found.odd, found.bare) == ({}, True)
+
+
+def test_what_is_left_to_compare_counts_and_so_does_everything_where_nothing_is_left_out():
     contract = Contract(masked=("id",))
-    assert of(*[answer({"id": 1})] * 3, contract=contract) is LeftOut.BLIND
-    assert of(*[answer({"id": 1, "a": 1})] * 3, contract=contract).odd == {}
+    assert not of(*[answer({"id": 1, "a": 1})] * 3, contract=contract).bare
+    assert not of(Answer(NoAnswer.LATE, 1.0), *[answer({"id": 1, "a": 1})] * 2, contract=contract).bare
+    assert not of(*[answer([])] * 3).bare
+    bad = of(answer({"id": 1}), answer({"id": 1}), answer({"id": 1}, status=500), contract=contract)
+    assert (bad.bare, bad.odd) == (True, {":status": Odd.CANDIDATE})
 
 
 def test_the_slow_one_is_the_odd_one_only_where_it_is_much_slower():

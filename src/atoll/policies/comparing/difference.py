@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 from atoll.model.system import Tolerance
@@ -133,11 +133,20 @@ def _values(path: str, one: Any, other: Any, contract: Contract) -> Iterator[Dif
         if not contract.is_masked(path or ROOT):
             yield from _arrays(path, one, other, contract)
     elif (
-        one != other
+        not _equal(one, other)
         and not contract.is_masked(path or ROOT)
         and not _close(one, other, contract.tolerance(path or ROOT))
     ):
         yield Difference(path or ROOT, How.VALUE, one, other)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Not-a-number, which some write into JSON, is equal to itself: else it would hide a difference from a number."""
+    return bool(one == other) or (_is_nan(one) and _is_nan(other))
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and isnan(value)
 
 
 def _close(one: Any, other: Any, tolerance: Tolerance | None) -> bool:

@@ -186,7 +186,7 @@ def learned_beside(profile: Profile, run: Comparison) -> Profile:
     samples, odd = Counter(profile.samples), Counter(profile.odd)
     samples.update({endpoint: 2 * count // 3 for endpoint, count in run.samples.items()})
     odd.update({of: found.others + 2 * found.all_three for of, found in run.counts.items()})
-    return Profile(profile.alpha, samples, odd)
+    return Profile(profile.alpha, samples, +odd)  # without the fields that only the other release had
 
 
 def current(verdict: FieldVerdict, profile: Profile) -> float:

@@ -126,6 +126,13 @@ def test_what_nobody_allowed_to_be_shown_is_not_shown():
     assert redacted(difference, Contract(shown=("user",)), b"salt") == ("user.name", "'Ada'", "'Grace'")
 
 
+def test_not_a_number_hides_no_number():
+    assert triple(b'{"a": NaN, "b": 1}', b'{"a": NaN, "b": 1}', b'{"a": 5, "b": 2}') == {
+        "a": Odd.CANDIDATE, "b": Odd.CANDIDATE,
+    }  # fmt: skip
+    assert triple(b'{"a": NaN, "b": 1}', b'{"a": NaN, "b": 1}', b'{"a": NaN, "b": 2}') == {"b": Odd.CANDIDATE}
+
+
 def test_half_a_surrogate_is_a_value_like_others():
     assert triple(b'{"a": "x"}', b'{"a": "x"}', b'{"a": "\\ud83d"}') == {"a": Odd.CANDIDATE}
     assert redact("\ud83d", b"").startswith("str of length 1, hash ")

@@ -83,6 +83,11 @@ def test_fields_without_end_share_a_count_and_are_one_piece_of_evidence(monkeypa
     assert learned(PLAIN, run).noise((GET, "all other fields")) is None  # another run has other fields there
 
 
+def test_names_that_only_the_other_release_had_are_not_remembered_with_the_noise():
+    run = compared(Comparison(), GET, {"price": Odd.PRIMARY, "chosen.by.it": Odd.CANDIDATE}, 0.0, PLAIN)
+    assert learned_beside(PLAIN, run).odd == {(GET, "price"): 1}
+
+
 @pytest.mark.parametrize("one", [Odd.PRIMARY, Odd.SECONDARY, Odd.CANDIDATE])
 def test_of_several_fields_together_whoever_is_it_in_most_is_the_odd_one(one):
     another = Odd.PRIMARY if one is not Odd.PRIMARY else Odd.SECONDARY

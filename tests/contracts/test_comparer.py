@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from atoll import wire
 from atoll.drivers.comparer import ComparerProcess
 from atoll.drivers.host.bubblewrap import reading
 from atoll.policies.comparing.canonical import Contract
@@ -127,6 +128,30 @@ async def test_it_ends_with_whoever_started_it(directory):
         starter.kill()
         await starter.wait()
     await until(lambda: not programs(directory))
+
+
+async def test_it_ends_when_it_can_tell_nobody_any_more(directory):
+    mesh = await asyncio.start_unix_server(answer, directory / "shadow.sock")
+    sockets = ("--copies", str(directory / "copies.sock"), "--calls", str(directory / "shadow.sock"))
+    reading_end, writing_end = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "atoll.comparer", *sockets), stdin=subprocess.PIPE, stdout=writing_end, stderr=-1
+    )
+    os.close(writing_end)
+    os.close(reading_end)
+    try:
+        process.stdin.write(wire.encode(ORDERS) + b"\n")
+        transport = httpx.AsyncHTTPTransport(uds=str(directory / "copies.sock"))
+        async with asyncio.timeout(20), httpx.AsyncClient(transport=transport) as client:
+            while process.returncode is None:
+                with contextlib.suppress(httpx.HTTPError):
+                    await client.get("http://shop.test/orders/7", headers={"x-atoll-compared": "orders"})
+                await asyncio.sleep(0.05)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        mesh.close()
 
 
 @pytest.mark.linux

@@ -28,17 +28,20 @@ LONGEST_ORDERS = 4 * 1024 * 1024
 
 
 async def compare(copies: str, calls: str) -> None:
-    """Run until standard input ends."""
+    """Run until standard input ends, or until nothing can be told any more: whoever started this starts it again."""
     asker = Asker(calls, SystemRandom())
     worker = Worker(asker)
-    telling = asyncio.ensure_future(_tell(worker))
+    talking = [asyncio.ensure_future(_listen(worker)), asyncio.ensure_future(_tell(worker))]
     try:
         async with taking(copies, worker.offer):
-            await _listen(worker)
+            over, _ = await asyncio.wait(talking, return_when=asyncio.FIRST_COMPLETED)
+            for one in over:
+                one.result()
     finally:
-        telling.cancel()
+        for one in talking:
+            one.cancel()
         await worker.close()
-        await asyncio.gather(telling, return_exceptions=True)
+        await asyncio.gather(*talking, return_exceptions=True)
         await asker.close()
 
 

@@ -12,7 +12,7 @@ from yarl import URL
 from atoll.comparer.taking import LONGEST_HEAD, Copy
 from atoll.policies.comparing.canonical import Reply
 from atoll.policies.comparing.messages import Task
-from atoll.policies.comparing.samples import Answer, LeftOut
+from atoll.policies.comparing.samples import Answer, NoAnswer
 from atoll.values.headers import COMPARED, SHADOW_FROM, SHADOW_RUN, SHADOW_TO
 
 LARGEST = 1024 * 1024
@@ -31,10 +31,10 @@ _NOT_PASSED_ON = frozenset(
 _OWN_OF_AIOHTTP = ("user-agent", "accept", "accept-encoding", "content-type")
 
 
-class Unasked(Exception):
-    """There is no triple of answers; says why."""
+class _Unanswered(Exception):
+    """There is no answer that could be compared; says why."""
 
-    def __init__(self, why: LeftOut) -> None:
+    def __init__(self, why: NoAnswer) -> None:
         super().__init__(why)
         self.why = why
 
@@ -58,15 +58,13 @@ class Asker:
         """
         The answers of stable, of stable once more, and of the candidate, asked at the same time in random order.
 
-        In a fixed order whoever is last would see what the others changed, and be the odd one for it. Raises `Unasked`.
+        In a fixed order whoever is last would see what the others changed, and be the odd one for it. An answer that is
+        cut short, is larger than `LARGEST` or does not come says so in the place of its reply.
         """
         targets = [(0, task.service), (1, task.service), (2, f"{task.service}@next")]
         self._random.shuffle(targets)
-        try:
-            async with asyncio.TaskGroup() as group:
-                asked = {place: group.create_task(self._ask(copy, task, target)) for place, target in targets}
-        except ExceptionGroup as errors:
-            raise Unasked(_why(errors)) from errors
+        async with asyncio.TaskGroup() as group:
+            asked = {place: group.create_task(self._ask(copy, task, target)) for place, target in targets}
         return asked[0].result(), asked[1].result(), asked[2].result()
 
     async def close(self) -> None:
@@ -75,13 +73,18 @@ class Asker:
 
     async def _ask(self, copy: Copy, task: Task, target: str) -> Answer:
         begun = time.monotonic()
+        reply: Reply | NoAnswer
         try:
             async with asyncio.timeout(task.timeout):
                 reply = await self._reply(copy, task, target)
         except TimeoutError:
-            return Answer(None, task.timeout)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unasked(LeftOut.UNASKED) from error
+            return Answer(NoAnswer.LATE, task.timeout)
+        except _Unanswered as error:
+            reply = error.why
+        except (aiohttp.ClientConnectorError, ValueError):
+            reply = NoAnswer.UNREACHED
+        except (aiohttp.ClientError, OSError):
+            reply = NoAnswer.CUT
         return Answer(reply, time.monotonic() - begun)
 
     async def _reply(self, copy: Copy, task: Task, target: str) -> Reply:
@@ -90,22 +93,14 @@ class Asker:
             copy.method, _url(copy.target), headers=headers, data=copy.body or None, allow_redirects=False
         ) as response:
             if SHADOW_FROM not in response.headers:
-                raise Unasked(LeftOut.UNASKED)
+                raise _Unanswered(NoAnswer.UNREACHED)
             body = b""
             async for piece in response.content.iter_chunked(PIECE):
                 body += piece
                 if len(body) > LARGEST:
-                    raise Unasked(LeftOut.LARGE)
+                    raise _Unanswered(NoAnswer.LARGE)
             found = response.headers
             return Reply(response.status, {name: found[name] for name in task.contract.headers if name in found}, body)
-
-
-def _why(errors: ExceptionGroup[Exception]) -> LeftOut:
-    """The first reason; what is none of ours goes on as it is."""
-    first = errors.exceptions[0]
-    if not isinstance(first, Unasked):
-        raise first
-    return first.why
 
 
 def _url(target: str) -> URL:

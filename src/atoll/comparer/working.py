@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from atoll.comparer.asking import Asker, Unasked
+from atoll.comparer.asking import Asker
 from atoll.comparer.taking import Copy
-from atoll.policies.comparing.endpoints import MOST, endpoint, is_path
+from atoll.policies.comparing.endpoints import endpoint, is_path
 from atoll.policies.comparing.messages import Findings, Orders, Task
-from atoll.policies.comparing.samples import LeftOut, Sample, sample
+from atoll.policies.comparing.samples import LeftOut, NoAnswer, Sample, sample
 from atoll.policies.comparing.valve import Valve, after
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -31,7 +31,6 @@ class _Work:
     salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     valve: Valve = field(default_factory=Valve)
     under_way: int = 0
-    endpoints: set[str] = field(default_factory=set)
     samples: list[Sample] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -92,25 +91,25 @@ class Worker:
         return None
 
     async def _compare(self, work: _Work, copy: Copy) -> None:
+        try:
+            await self._sample(work, copy)
+        except Exception as error:  # noqa: BLE001 - it is counted, whatever it is: else nobody would know of it
+            work.left_out[f"{LeftOut.BROKEN} ({type(error).__name__})"] += 1
+
+    async def _sample(self, work: _Work, copy: Copy) -> None:
         task = work.task
         try:
             answers = await self._asker.triple(copy, task)
-        except Unasked as error:
-            work.left_out[error.why] += 1
-            return
         finally:
             work.under_way -= 1
-        slow = self.late > LATE or any(answer.reply is None for answer in answers)
+        slow = self.late > LATE or any(answer.reply is NoAnswer.LATE for answer in answers)
         work.valve = after(work.valve, slow=slow, at=time.monotonic())
         name = endpoint(copy.method, copy.target, task.endpoints)
-        first = name not in work.endpoints
-        found = sample(name, answers, task.contract, work.salt, first=first)
+        found = sample(name, answers, task.contract, work.salt)
         if isinstance(found, LeftOut):
             work.left_out[found] += 1
-            return
-        if len(work.endpoints) < MOST:
-            work.endpoints.add(name)
-        work.samples.append(found)
+        else:
+            work.samples.append(found)
 
 
 def _is_safe(copy: Copy, task: Task) -> bool:

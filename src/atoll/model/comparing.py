@@ -12,8 +12,8 @@ from atoll.model.source import Entries
 from atoll.model.system import Compare, Intended, Operation, Tolerance
 from atoll.values import quantities
 
-EVERYTHING = frozenset({"$", "*", ""})
-"""Patterns that name the whole body."""
+_EVERYTHING = re.compile(r"[\s$*.:\[\]]*")
+"""Patterns of nothing but wildcards name whatever there is."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _PART = r"(?:[A-Za-z0-9._~!$&'()+,;=:@%-]+|\{[a-z][a-z0-9_-]*\})"
@@ -74,7 +74,7 @@ def _is_field(section: Section, place: Place, key: str, text: str) -> bool:
 def _left_out(section: Section, key: str) -> Iterator[str]:
     """Fields that do not count. All of them cannot: no two answers would ever differ."""
     for text in section.texts(key, "a field"):
-        if text.text.strip() in EVERYTHING:
+        if _EVERYTHING.fullmatch(text.text):
             hint = "name the fields that differ for good reasons, such as id or items[*].created"
             words = f"{section.path}.{key}: {text.text!r} leaves out every field: nothing would be compared"
             section.notes.problem(text.place, words, hint)
@@ -144,7 +144,7 @@ def _intended(section: Section) -> Iterator[Intended]:
         one = Section(section.notes, path, "intended", item, item.place)
         words = {key: one.text(key) or "" for key in ("field", "owner", "reason", "expires")}
         endpoint = one.text("endpoint") or ""
-        if words["field"] in EVERYTHING - {""}:
+        if words["field"] and _EVERYTHING.fullmatch(words["field"]):
             hint = "name the field that is to differ"
             one.notes.problem(one.place_of("field"), f"{path}.field: {words['field']!r} would excuse everything", hint)
         if words["expires"] and not _is_day(words["expires"]):

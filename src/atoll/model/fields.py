@@ -593,7 +593,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "endpoints",
                 Shape.LIST,
                 "Paths that are one endpoint, with `{name}` for what differs from call to call.",
-                reason="numbers and long identifiers in a path are recognised",
+                reason="what is no plain word in a path is recognised",
                 example="['/users/{name}']",
             ),
             Field(

@@ -126,8 +126,7 @@ class Shadow:
     """
     The next release answers copies of requests, for its answers to be compared, and nothing else.
 
-    `share` (0 to 1) of the calls that change nothing is copied, at most `copies` at a time. What its instances call may
-    not change anything either.
+    `share` (0 to 1) of the calls that change nothing is copied, at most `copies` at a time.
     """
 
     release: int
@@ -139,6 +138,8 @@ class Shadow:
 class Workload:
     """
     One service in the target. `failures` is what a rollout must not forget where it has made room for something else.
+
+    What the instances of the `guarded` releases call may change nothing: whatever they do, they do because of a copy.
 
     `basis` is set on a settled one: what it was derived from, so that the same basis means the same workload and
     nothing to do.
@@ -159,6 +160,7 @@ class Workload:
     flags: bool = False  # whether it may ask for feature flags
     shadow: Shadow | None = None
     safe: tuple[Operation, ...] = ()  # change nothing, though their method does not say so
+    guarded: tuple[int, ...] = ()
     basis: object = field(default=None, compare=False, repr=False)
 
 

@@ -17,7 +17,7 @@ from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, 
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe
 from atoll.plan.recipes import url_variable
-from atoll.plan.releasing import COMPARED, State
+from atoll.plan.releasing import COMPARED, OVER, State
 from atoll.plan.restarts import crashes_after, delay
 from atoll.values.names import FLAG_VARIABLES, FLAGS
 from atoll.values.network import LAST_NETWORK, instance_address
@@ -26,6 +26,8 @@ SANDBOX_PORT = 8080
 FIRST_PORT = 20000
 PORTS = 12000
 LIVE = (Stage.START, Stage.SERVE)
+_GONE = frozenset({State.ABORTING}) | OVER - {State.RELEASED}
+"""A release is given up, though its instances may not have ended yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ class _Turn:
             split=self._split(),
             flags=bool(self.service.flags),
             shadow=self._shadow(),
+            guarded=tuple(self._guarded(before, instances)),
             safe=self.service.compare.safe if self.service.compare is not None else (),
             failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),
         )
@@ -300,6 +303,22 @@ class _Turn:
         if progress is None or compare is None or progress.state not in COMPARED or self.pin.stable is None:
             return None
         return Shadow(progress.release, compare.share, compare.concurrency)
+
+    def _guarded(self, before: Workload | None, instances: Sequence[Instance]) -> Iterator[int]:
+        """
+        Releases that may change nothing: those that are compared, and those that were, and were rejected.
+
+        What such a release has put off, a retry or a queue, would reach others for real in the time that it takes to
+        end. One that goes on is free as soon as it grows, before it gets its first users: they are refused nothing.
+        """
+        progress, stable = self.pin.progress, self.pin.stable
+        was = set(before.guarded) if before is not None else set()
+        found = was & {i.recipe.release for i in instances} - {stable.release if stable is not None else 0}
+        if progress is not None and progress.state in COMPARED:
+            found.add(progress.release)
+        elif progress is not None and progress.state not in _GONE:
+            found.discard(progress.release)
+        yield from sorted(found)
 
     def _former(self) -> Recipe | None:
         """What to go back to while a rollout is under way."""

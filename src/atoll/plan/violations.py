@@ -25,7 +25,7 @@ def violations(blueprint: Blueprint) -> Iterator[str]:
 
 
 def _shadow(workload: Workload) -> Iterator[str]:
-    """What is compared has no user."""
+    """What is compared has no user, and changes nothing."""
     shadow, split = workload.shadow, workload.split
     alone = (
         split is not None
@@ -34,6 +34,8 @@ def _shadow(workload: Workload) -> Iterator[str]:
     )
     if shadow is not None and not alone:
         yield f"{workload.service}: release {shadow.release} is to answer copies only, and {split} says something else"
+    if shadow is not None and shadow.release not in workload.guarded:
+        yield f"{workload.service}: release {shadow.release} is to answer copies only, and may change something"
 
 
 def _outlets(instance: Instance) -> Iterator[str]:

@@ -198,9 +198,10 @@ class World:
         """Put two releases side by side."""
         self.workloads[service] = replace(self.workloads[service], split=split)
 
-    def shadow(self, service: str, shadow: Shadow | None) -> None:
-        """Let the next release answer copies only, or let that be over."""
-        self.workloads[service] = replace(self.workloads[service], shadow=shadow)
+    def shadow(self, service: str, shadow: Shadow | None, guarded: tuple[int, ...] = ()) -> None:
+        """Let the next release answer copies only, or let that be over; these may change nothing all the same."""
+        held = (shadow.release,) if shadow is not None else guarded
+        self.workloads[service] = replace(self.workloads[service], shadow=shadow, guarded=held)
 
     def instances(self, service: str) -> tuple[Instance, ...]:
         return self.workloads[service].instances

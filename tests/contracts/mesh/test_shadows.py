@@ -152,6 +152,9 @@ async def test_what_only_answers_copies_may_read_of_others_and_change_nothing(wo
     assert (out.status, out.body.split(":")[0]) == (409, "shadow_blocked")
     assert await tunnel(world, shadow) == "409"
     assert (await world.mesh.refused(shadow.name), await world.mesh.refused(stable.name)) == (7, 0)
+    world.shadow("web", None, guarded=(2,))  # it was rejected, and is ending
+    await world.publish()
+    assert (await world.call(shadow, "payments", method="POST")).status == 409
     world.shadow("web", None)
     await world.publish()
     assert (await world.call(shadow, "payments", method="POST")).status == 200

@@ -5,11 +5,11 @@ from random import Random
 
 import pytest
 
-from atoll.comparer.asking import LARGEST, Asker, Unasked
+from atoll.comparer.asking import LARGEST, Asker
 from atoll.comparer.taking import Copy
 from atoll.policies.comparing.canonical import Contract
 from atoll.policies.comparing.messages import Task
-from atoll.policies.comparing.samples import LeftOut
+from atoll.policies.comparing.samples import NoAnswer
 
 TASK = Task("orders", "orders-r2", 5.0, 4, 1.0, Contract())
 HEADERS = (
@@ -70,32 +70,40 @@ async def test_what_does_not_answer_in_time_did_not_answer(mesh, asker):
 
     mesh.answers["orders@next"] = never
     answers = await asker.triple(copy(), Task("orders", "orders-r2", 5.0, 4, 0.05, Contract()))
-    assert [a.reply is None for a in answers] == [False, False, True]
+    assert [a.reply is NoAnswer.LATE for a in answers] == [False, False, True]
     assert answers[2].took == 0.05
 
 
 async def test_what_the_proxy_answers_itself_is_no_answer(mesh, asker):
     mesh.named = False
-    with pytest.raises(Unasked) as unasked:
-        await asker.triple(copy(), TASK)
-    assert unasked.value.why is LeftOut.UNASKED
+    assert [a.reply for a in await asker.triple(copy(), TASK)] == [NoAnswer.UNREACHED] * 3
 
 
-async def test_what_is_too_large_is_not_read_to_its_end(mesh, asker):
+async def test_what_is_too_large_is_not_read_to_its_end_and_costs_the_others_nothing(mesh, asker):
     mesh.answers["orders@next"] = (200, b"x" * (LARGEST + 1))
-    with pytest.raises(Unasked) as unasked:
-        await asker.triple(copy(), TASK)
-    assert unasked.value.why is LeftOut.LARGE
+    answers = await asker.triple(copy(), TASK)
+    assert [a.reply if isinstance(a.reply, NoAnswer) else a.reply.status for a in answers] == [
+        200, 200, NoAnswer.LARGE,
+    ]  # fmt: skip
+
+
+async def test_what_is_cut_short_says_so(mesh, asker):
+    async def cut():
+        raise ConnectionResetError
+
+    mesh.answers["orders@next"] = cut
+    answers = await asker.triple(copy(), TASK)
+    assert [isinstance(a.reply, NoAnswer) for a in answers] == [False, False, True]
+    assert answers[2].reply is NoAnswer.CUT
 
 
 async def test_what_is_no_path_is_not_asked_for(mesh, asker):
-    with pytest.raises(Unasked):
-        await asker.triple(copy("*", method="OPTIONS"), TASK)
+    answers = await asker.triple(copy("*", method="OPTIONS"), TASK)
+    assert [a.reply for a in answers] == [NoAnswer.UNREACHED] * 3
     assert mesh.asked == []
 
 
 async def test_without_a_mesh_nobody_is_asked(tmp_path):
     one = Asker(str(tmp_path / "nothing.sock"), Random(1))
-    with pytest.raises(Unasked):
-        await one.triple(copy(), TASK)
+    assert [a.reply for a in await one.triple(copy(), TASK)] == [NoAnswer.UNREACHED] * 3
     await one.close()

@@ -6,13 +6,15 @@ from random import Random
 
 import pytest
 
-from atoll.comparer.asking import Asker
+from atoll import wire
+from atoll.comparer import working
+from atoll.comparer.asking import LARGEST, Asker
 from atoll.comparer.taking import Copy
 from atoll.comparer.working import Worker
 from atoll.model.system import Operation
 from atoll.policies.comparing.canonical import Contract
 from atoll.policies.comparing.difference import Odd
-from atoll.policies.comparing.messages import Orders, Task
+from atoll.policies.comparing.messages import Findings, Orders, Task
 from atoll.policies.comparing.samples import LATENCY, LeftOut
 
 TASK = Task("orders", "orders-r2", 5.0, 2, 1.0, Contract(masked=("id",)), safe=(Operation("POST", "/find"),))
@@ -53,6 +55,35 @@ async def test_a_copy_becomes_a_sample(worker):
     assert (one.endpoint, left_out) == ("GET /orders/{id}", {})
     assert {path: odd for path, odd in one.odd.items() if path != LATENCY} == {"total": Odd.CANDIDATE}
     assert [example.path for example in one.examples] == ["total"]
+
+
+async def test_a_candidate_that_alone_gives_no_whole_answer_is_the_odd_one(worker, mesh):
+    mesh.answers["orders@next"] = (200, b"x" * (LARGEST + 1))
+    worker.offer(copy())
+    (one,), left_out = await found(worker)
+    assert (one.odd[":status"], left_out) == (Odd.CANDIDATE, {})
+
+
+async def test_whatever_goes_wrong_in_comparing_is_counted(worker, monkeypatch):
+    def broken(*_, **__):
+        raise RecursionError
+
+    monkeypatch.setattr(working, "sample", broken)
+    worker.offer(copy())
+    assert await found(worker) == ([], {f"{LeftOut.BROKEN} (RecursionError)": 1})
+
+
+async def test_what_is_found_can_be_told_whatever_the_answers_are(worker, mesh):
+    names = b", ".join(rb'"\ud83d%d%s": "\ud83d\u001b[2J"' % (n, b"k" * 1000) for n in range(300))
+    mesh.answers["orders@next"] = (200, b"{" + names + b"}")
+    worker.offer(copy())
+    samples, left_out = await found(worker)
+    line = wire.encode(Findings("orders", 5.0, tuple(samples)))
+    assert (left_out, len(line) < 20_000) == ({}, True)
+    assert wire.decode(line, Findings).samples == tuple(samples)
+    paths = [*samples[0].odd, *(example.path for example in samples[0].examples)]
+    assert len(paths) > 20
+    assert all(path.isprintable() for path in paths)
 
 
 async def test_what_may_change_something_is_not_asked_again_even_if_it_comes(worker, mesh):
@@ -110,11 +141,12 @@ async def test_what_was_found_in_a_run_that_is_over_is_not_told(worker):
     assert list(worker.findings()) == []
 
 
-async def test_a_contract_that_leaves_nothing_of_an_endpoint_is_noticed_every_time(worker):
+async def test_a_contract_that_leaves_nothing_of_an_answer_is_noticed_every_time(worker):
     worker.told(Orders((replace(TASK, contract=Contract(masked=("id", "total"))),)))
     for _ in range(2):
         worker.offer(copy())
-    assert await found(worker, 2) == ([], {LeftOut.BLIND: 2})
+    samples, left_out = await found(worker, 2)
+    assert ([one.bare for one in samples], left_out) == ([True, True], {})
 
 
 async def test_a_body_that_was_too_large_is_counted(worker):

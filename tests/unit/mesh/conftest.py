@@ -38,7 +38,7 @@ def workload(service: Service, first: int) -> Workload:
         return made
     shadow = Shadow(2, service.compare.share, service.compare.concurrency)
     beside = _instance(service, replace(recipe, release=2), first + 100, Stage.SERVE)
-    stands = replace(made, split=Split(1, 2, 0), shadow=shadow, safe=service.compare.safe)
+    stands = replace(made, split=Split(1, 2, 0), shadow=shadow, safe=service.compare.safe, guarded=(2,))
     return replace(stands, instances=(*instances, beside))
 
 

@@ -329,3 +329,48 @@ def test_a_release_that_is_compared_answers_copies_and_only_then(desk):
         assert made.split == Split(1, 2, 0)
     one.pin = replace(one.pin, progress=Progress(2, State.ABORTING))
     assert one.design().workloads["orders"].shadow is None
+
+
+def compared(desk):
+    """A release that is compared, and the service's workload after each change of its progress."""
+    one = desk(instances=1)
+    one.service = replace(one.service, compare=Compare())
+    stable(one)
+    one.pin = Pin(one.recipe(1), one.recipe(2), Progress(2, State.SHADOW))
+    one.serving()
+
+    def workload(*progress, **pin):
+        one.pin = replace(one.pin, progress=Progress(2, *progress) if progress else None, **pin)
+        return one.design().workloads["orders"]
+
+    return one, workload
+
+
+def test_a_release_that_was_rejected_in_the_shadow_may_change_nothing_until_it_is_gone(desk):
+    one, workload = compared(desk)
+    assert workload(State.SHADOW).guarded == (2,)
+    assert workload(State.ABORTING).guarded == (2,)
+    made = workload(target=None)
+    assert (made.split, made.guarded) == (None, (2,))
+    assert one.stages == {"orders-r1-1": Stage.SERVE, "orders-r2-2": Stage.DRAIN}
+    one.now += 10
+    assert workload(target=None).guarded == (2,)
+    assert one.stages["orders-r2-2"] is Stage.STOP
+    one.seen = {"orders-r1-1": one.seen["orders-r1-1"]}
+    assert workload(target=None).guarded == ()
+
+
+def test_one_that_is_overtaken_or_compared_no_more_is_guarded_as_well(desk):
+    one, workload = compared(desk)
+    one.service = replace(one.service, compare=None)
+    made = workload(State.SHADOW)
+    assert (made.shadow, made.guarded) == (None, (2,))
+    one.pin = Pin(one.recipe(1), one.recipe(3), Progress(3, State.STARTING))
+    assert one.design().workloads["orders"].guarded == (2,)
+
+
+def test_one_that_goes_on_is_free_before_it_has_a_user(desk):
+    _, workload = compared(desk)
+    assert workload(State.GROWING, 0).guarded == ()
+    assert workload(State.CANARY, 0, 10).guarded == ()
+    assert workload(State.ABORTING).guarded == ()

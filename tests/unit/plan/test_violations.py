@@ -52,8 +52,12 @@ def test_a_serial_was_given_out(desk):
 @pytest.mark.parametrize("split", [None, Split(1, 2, 5), Split(1, 3, 0), Split(1, 2, 0, both=True)])
 def test_what_answers_copies_only_has_no_user(desk, split):
     one = desk(instances=1)
-    workload = replace(one.design().workloads["orders"], shadow=Shadow(2, 0.1, 8), split=split)
+    workload = replace(one.design().workloads["orders"], shadow=Shadow(2, 0.1, 8), split=split, guarded=(2,))
     (words,) = violations(replace(one.blueprint, workloads={"orders": workload}))
     assert words.startswith("orders: release 2 is to answer copies only, and ")
     fine = replace(workload, split=Split(1, 2, 0))
     assert list(violations(replace(one.blueprint, workloads={"orders": fine}))) == []
+    free = replace(fine, guarded=(3,))
+    assert list(violations(replace(one.blueprint, workloads={"orders": free}))) == [
+        "orders: release 2 is to answer copies only, and may change something"
+    ]

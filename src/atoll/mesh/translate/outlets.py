@@ -65,7 +65,7 @@ def _listener(service: str, instance: Instance, outlet: Outlet) -> ir.Listener:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """What the instances of one release may call: a release that answers copies only may change nothing by it."""
+    """What the instances of one release may call: a release that only ever answered copies may change nothing by it."""
 
     workload: Workload
     release: int
@@ -76,9 +76,8 @@ class _Way:
         return self.workload.service
 
     @property
-    def shadowed(self) -> bool:
-        shadow = self.workload.shadow
-        return shadow is not None and shadow.release == self.release
+    def guarded(self) -> bool:
+        return self.release in self.workload.guarded
 
     def table(self) -> ir.RouteTable:
         inner = tuple(
@@ -110,18 +109,18 @@ class _Way:
         if callee is None:
             return (ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}"),)
         rule = edges.forward("/", Edge(self.caller, call.service), call.policy, callee)
-        return shadows.guarded(rule, callee.safe) if self.shadowed else (rule,)
+        return shadows.guarded(rule, callee.safe) if self.guarded else (rule,)
 
     def _outside(self, egress: Egress) -> ir.VirtualHost:
         name, authority = _egress_name(self.caller, egress), edges.authority(egress)
         refusals = _refusals(self.caller)
         if egress.scheme == "https":
             tunnel = ir.Tunnel(name, authority, egress.policy.idle, ends=False)
-            rule = shadows.no_tunnel() if self.shadowed else tunnel
+            rule = shadows.no_tunnel() if self.guarded else tunnel
             return ir.VirtualHost(f"https://{authority}", (authority,), (rule, *refusals))
         domains = (egress.host, authority) if egress.port == 80 else (authority,)  # noqa: PLR2004 - the port of HTTP
         leaving = edges.leaving(name, authority, egress.policy)
-        rules = (*(shadows.guarded(leaving) if self.shadowed else (leaving,)), *refusals)
+        rules = (*(shadows.guarded(leaving) if self.guarded else (leaving,)), *refusals)
         return ir.VirtualHost(f"http://{authority}", domains, rules, remove=(CALLER_HEADER,))
 
 

@@ -2,7 +2,8 @@
 Answers made comparable, by a contract that says what of them counts.
 
 A path names a field with the dots of JSON and no indexes: `items[*].price`; `$` is the whole body. A contract may name
-more than one field with `*`, which stands for any part without a dot.
+more than one field with `*`, which stands for any part without a dot. `:status` and `header:etag` are of the head, and
+no pattern of the body names them.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
-from atoll.errors import Refused
 from atoll.model.system import Tolerance
 
 ROOT = "$"
+HEADER = "header:"
+"""Before the name of a header. What else is of no body, such as `:status`, begins with a colon, as in HTTP/2."""
 LIST, SET = "list", "set"
 DEEPEST = 64
 """Levels of JSON; what is nested more deeply is compared as a whole."""
+LONGEST_PATH = 200
+"""Characters; what is longer ends in a hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,9 @@ class Contract:
     What of an answer counts.
 
     `headers` are compared beside the status. Fields that are `masked` must be there with the same type, whatever their
-    value; `ignored` ones are not looked at. An array is a `list` unless `arrays` says `set`, or the name of the field
-    that its elements are known by. `shown` values may stand in a report as they are.
+    value and, if they are arrays, their length; `ignored` ones are not looked at. An array is a `list` unless `arrays`
+    says `set`, or the name of the field that its elements are known by. `shown` values may stand in a report as they
+    are.
     """
 
     status: bool = True
@@ -64,9 +70,9 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer as it came."""
+    """One answer as it came. `status` is in words where none came, or none that could be read to its end."""
 
-    status: int
+    status: int | str
     headers: Mapping[str, str]
     body: bytes
 
@@ -75,14 +81,14 @@ class Reply:
 class Canonical:
     """An answer as far as it counts. `body` is what JSON says, or the bytes where they are not JSON."""
 
-    status: int
+    status: int | str
     headers: tuple[tuple[str, str], ...]
     body: Any
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether *path* is what *pattern* names, or lies below it."""
-    return _compiled(pattern).match(path) is not None
+    """Whether *path* is what *pattern* names, or lies below it. A field of the body is never one of the head."""
+    return is_of_head(pattern) is is_of_head(path) and _compiled(pattern).match(path) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -120,24 +126,12 @@ def identity(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=repr)
 
 
-def check(contract: Contract) -> None:
-    """Raise `errors.Refused` for a contract by which no answer could ever differ in its body."""
-    blind = [pattern for pattern in (*contract.masked, *contract.ignored) if pattern in {ROOT, "*", ""}]
-    if blind:
-        raise Refused(
-            f"a contract that leaves out {blind[0]!r} compares nothing of any body",
-            hint="name the fields that differ for good reasons, such as `id` or `items[*].created`",
-        )
-
-
-def check_covers(contract: Contract, sample: Canonical) -> None:
-    """Raise `errors.Refused` where *contract* leaves out every field of *sample*."""
-    fields = list(leaves(sample.body))
-    if fields and all(contract.is_masked(path) or contract.is_ignored(path) for path in fields):
-        raise Refused(
-            f"the contract leaves out every field of the body: {', '.join(fields[:5])}",
-            hint="leave at least one field to compare, or do not run this endpoint in parallel",
-        )
+def covers(contract: Contract, reply: Reply) -> bool:
+    """Whether *contract* leaves anything to compare of this body: some value, or all there is."""
+    if not contract.masked and not contract.ignored:
+        return True
+    fields = leaves(canonical(reply, contract).body)
+    return any(not contract.is_masked(path) and not contract.is_ignored(path) for path in fields)
 
 
 def leaves(body: Any, path: str = "") -> Iterator[str]:
@@ -152,5 +146,25 @@ def leaves(body: Any, path: str = "") -> Iterator[str]:
 
 
 def below(path: str, name: str) -> str:
-    """The path of a field of the object at *path*."""
-    return f"{path}.{name}" if path else name
+    """
+    The path of a field of the object at *path*: printable, of bounded length, and never that of a part of the head.
+
+    Whoever answers chooses the names, and they are told, written down and shown.
+    """
+    first = f"{ROOT}.{name}" if is_of_head(name) else name
+    found = f"{path}.{name}" if path else first
+    if len(found) <= LONGEST_PATH and found.isprintable():
+        return found
+    shown = "".join(map(_printable, found[:LONGEST_PATH]))
+    if len(found) <= LONGEST_PATH and len(shown) <= LONGEST_PATH:
+        return shown
+    return f"{shown[:LONGEST_PATH]}~{sha256(found.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+
+
+def is_of_head(path: str) -> bool:
+    """Whether *path* is that of the status or of a header."""
+    return path.startswith((":", HEADER))

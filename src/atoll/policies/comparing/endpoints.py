@@ -11,17 +11,16 @@ REST = "all other endpoints"
 """Paths may be data that nobody recognises; beyond so many they share one count."""
 LONGEST = 120
 
-_NUMBER = re.compile(r"\d+")
-_ID = re.compile(r"(?=.*\d)[0-9A-Za-z_-]{16,}|[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,})*")
-"""A long word with a digit in it, or hexadecimal digits: ULID, UUID, digest, object id."""
+_WORD = re.compile(r"(?![a-f]{8,}$)[a-z][a-z_-]{0,30}|v\d{1,3}|")
+"""A short plain word, or a version. Anything else may be somebody's name or secret, and is neither kept nor shown."""
 
 
 def endpoint(method: str, target: str, patterns: Sequence[str]) -> str:
     """
     The endpoint, such as `GET /orders/{id}`; *target* is a path, perhaps with a query, which does not count.
 
-    The first of *patterns* (paths with `{name}` for one segment) that fits names it; else numbers and long identifiers
-    are taken for `{id}`.
+    The first of *patterns* (paths with `{name}` for one segment) that fits names it; else each segment that is not
+    plainly a word is taken for `{id}`.
     """
     path = target.partition("?")[0]
     for pattern in patterns:
@@ -36,7 +35,7 @@ def is_path(pattern: str, target: str) -> bool:
 
 
 def _segment(text: str) -> str:
-    return "{id}" if _NUMBER.fullmatch(text) or _ID.fullmatch(text) else text
+    return text if _WORD.fullmatch(text) else "{id}"
 
 
 @lru_cache(maxsize=1024)

@@ -41,14 +41,15 @@ def rule(run: Run, compare: Compare, profile: Profile, since: float, at: float) 
     differing = tuple(v for v in family(counted, profile.alpha) if v.count.candidate >= LEAST)
     if differing:
         return Ruling(FAIL, f"its answers differ: {_fields(differing)}", differing)
-    if not run.samples:
-        return Ruling(NO_DATA, f"nothing was compared yet{_why_not(run)}")
+    checked = run.checked
+    if not checked:
+        return Ruling(NO_DATA, f"nothing was compared yet{_bare(run)}{_why_not(run)}")
     suspicious = family((replace(v, log_odds=current(v, profile)) for v in counted), SUSPICIOUS)
     owed = [*_owed(run, compare, since, at), *(f"{_fields((v,))} is suspicious" for v in suspicious[:1])]
-    many = f"{_count(run.samples, 'call')} to {_count(len(run.comparison.samples), 'endpoint')}"
+    many = f"{_count(sum(checked.values()), 'call')} to {_count(len(checked), 'endpoint')}"
     if owed:
-        return Ruling(UNDECIDED, f"compared {many}: {', '.join(owed)}{_why_not(run)}", suspicious)
-    return Ruling(PASS, f"answers alike to {many}{_unexercised(run)}")
+        return Ruling(UNDECIDED, f"compared {many}: {', '.join(owed)}{_bare(run)}{_why_not(run)}", suspicious)
+    return Ruling(PASS, f"answers alike to {many}{_bare(run)}{_why_not(run)}{_unexercised(run)}")
 
 
 def counts(verdict: FieldVerdict, intended: Iterable[Intended], at: float) -> bool:
@@ -73,7 +74,7 @@ def expired(one: Intended, at: float) -> bool:
 
 
 def _owed(run: Run, compare: Compare, since: float, at: float) -> Iterator[str]:
-    if run.samples < compare.samples:
+    if sum(run.checked.values()) < compare.samples:
         yield f"{compare.samples:,} are wanted"
     if at < since + compare.least:
         yield f"{compare.least:g} s are wanted"
@@ -96,6 +97,11 @@ def _why_not(run: Run) -> str:
         return ""
     reason = max(run.left_out, key=lambda one: run.left_out[one])
     return f"; {_count(left_out, 'copy', 'copies')} left out, most because {reason}"
+
+
+def _bare(run: Run) -> str:
+    bare = sum(run.bare.values())
+    return f"; the contract leaves out every field of {_count(bare, 'answer')}" if bare else ""
 
 
 def _unexercised(run: Run) -> str:

@@ -97,8 +97,12 @@ class Profile:
     odd: Mapping[Field, int] = field(default_factory=dict)
 
     def noise(self, of: Field) -> Noise | None:
-        """The noise of one field, None where its endpoint was in no A/A run. A field that never differed has none."""
-        samples = self.samples.get(of[0], 0)
+        """
+        The noise of one field, None where its endpoint was in no A/A run. A field that never differed has none.
+
+        What shares a count is not the same from run to run, so nothing is known of it.
+        """
+        samples = self.samples.get(of[0], 0) if of[1] != REST else 0
         return Noise(samples, self.odd.get(of, 0)) if samples else None
 
 
@@ -107,14 +111,30 @@ def compared(before: Comparison, endpoint: str, odd: Mapping[str, Odd], at: floa
     samples = {**before.samples, endpoint: before.samples.get(endpoint, 0) + 1}
     if not odd:
         return Comparison(samples, before.counts)
-    counts = dict(before.counts)
+    counts, rest = dict(before.counts), list[Odd]()
     for path, which in odd.items():
         of = (endpoint, path)
-        if of not in counts and len(counts) >= MOST_FIELDS:
-            of = (endpoint, REST)
-        counted = counts.get(of, Count(first=at))
-        counts[of] = count(counted, which, samples[endpoint], at, profile.noise(of), profile.alpha)
+        if path == REST or (of not in counts and len(counts) >= MOST_FIELDS):
+            rest.append(which)
+        else:
+            counted = counts.get(of, Count(first=at))
+            counts[of] = count(counted, which, samples[endpoint], at, profile.noise(of), profile.alpha)
+    if rest:
+        of = (endpoint, REST)
+        counts[of] = count(counts.get(of, Count(first=at)), together(rest), samples[endpoint], at, None, profile.alpha)
     return Comparison(samples, counts)
+
+
+def together(found: Iterable[Odd]) -> Odd:
+    """
+    The odd one in several fields of one sample that share a count: whoever it is in most of them.
+
+    They are one piece of evidence, as what makes an answer differ in one field may do so in all of them. The rule does
+    not know one side from another, so of three that are alike each is it equally often.
+    """
+    most = Counter(which for which in found if which is not Odd.ALL).most_common(2)
+    alone = len(most) == 1 or (len(most) > 1 and most[0][1] > most[1][1])
+    return most[0][0] if alone else Odd.ALL
 
 
 def count(before: Count, which: Odd, samples: int, at: float, noise: Noise | None, alpha: float) -> Count:
@@ -166,7 +186,7 @@ def learned_beside(profile: Profile, run: Comparison) -> Profile:
     samples, odd = Counter(profile.samples), Counter(profile.odd)
     samples.update({endpoint: 2 * count // 3 for endpoint, count in run.samples.items()})
     odd.update({of: found.others + 2 * found.all_three for of, found in run.counts.items()})
-    return Profile(profile.alpha, samples, odd)
+    return Profile(profile.alpha, samples, +odd)  # without the fields that only the other release had
 
 
 def current(verdict: FieldVerdict, profile: Profile) -> float:

@@ -23,6 +23,7 @@ class Run:
     Release `release` of a service beside `stable`, from `since` to `until` (the last that was heard of it).
 
     Answers were compared by `contract`; `kind` and `words` are what was said of the release last (see `gate`).
+    `bare` counts, by endpoint, the samples of which the contract left nothing to compare.
     `stable_times` holds the answers of primary and secondary. `refused` counts, by instance of the release, the calls
     that the proxies did not let it make; `before` is what had been refused before it was compared.
     """
@@ -35,6 +36,7 @@ class Run:
     contract: Contract = field(default_factory=Contract)
     comparison: Comparison = field(default_factory=Comparison)
     examples: Mapping[Field, tuple[Example, ...]] = field(default_factory=dict)
+    bare: Mapping[str, int] = field(default_factory=dict)
     stable_times: Times = field(default_factory=dict)
     candidate_times: Times = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -52,6 +54,12 @@ class Run:
     def samples(self) -> int:
         """How many calls were compared."""
         return sum(self.comparison.samples.values())
+
+    @property
+    def checked(self) -> Mapping[str, int]:
+        """How many calls were compared in more than their status, of each endpoint where any was."""
+        found = {one: count - self.bare.get(one, 0) for one, count in self.comparison.samples.items()}
+        return {one: count for one, count in found.items() if count}
 
     @property
     def blocked(self) -> int:
@@ -81,6 +89,7 @@ def _sampled(run: Run, one: Sample, at: float, profile: Profile) -> Run:
     return replace(
         run,
         comparison=compared(run.comparison, endpoint, one.odd, at, profile),
+        bare={**run.bare, endpoint: run.bare.get(endpoint, 0) + 1} if one.bare else run.bare,
         examples=_kept(run.examples, endpoint, one.examples),
         stable_times=noted(noted(run.stable_times, primary), secondary),
         candidate_times=noted(run.candidate_times, candidate),

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from atoll.errors import Refused
-from atoll.policies.comparing.canonical import Contract, Reply, canonical, check_covers
+from atoll.policies.comparing.canonical import Contract, Reply, canonical, covers
 from atoll.policies.comparing.difference import Odd, Triple, differences, odd_ones, redacted
-from atoll.policies.comparing.oddone import REST
+from atoll.policies.comparing.oddone import REST, together
 
 LATENCY = ":latency"
 SLOWER, LEAST_SLOWER = 1.2, 0.002
@@ -17,8 +16,15 @@ SLOWER, LEAST_SLOWER = 1.2, 0.002
 MOST_ODD = 20
 MOST_EXAMPLES = 10
 FAILED = 500
-NOBODY = Reply(0, {}, b"")
-"""No answer in time."""
+
+
+class NoAnswer(StrEnum):
+    """Why there is nothing to compare of one of the three, as its status says it."""
+
+    LATE = "no answer in time"
+    CUT = "no answer: cut short"
+    LARGE = "no answer: too large"
+    UNREACHED = "no answer: not reached"
 
 
 class LeftOut(StrEnum):
@@ -29,14 +35,14 @@ class LeftOut(StrEnum):
     LARGE = "a body was too large"
     UNASKED = "the proxy reached no instance"
     FAILED = "the old release itself did not answer well"
-    BLIND = "the contract leaves out every field"
+    BROKEN = "it could not be compared"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply, None where none came in time, and the seconds it took."""
+    """A reply, or why there is none, and the seconds it took."""
 
-    reply: Reply | None
+    reply: Reply | NoAnswer
     took: float
 
 
@@ -55,43 +61,53 @@ class Sample:
     """
     What one request taught: the fields in which an answer was the odd one, and the seconds that each answer took.
 
-    `took` is the primary's, the secondary's, the candidate's.
+    `took` is the primary's, the secondary's, the candidate's. With `bare` there was nothing in the body that counts, so
+    that they agree says little.
     """
 
     endpoint: str
     odd: Mapping[str, Odd]
     took: tuple[float, float, float]
     examples: tuple[Example, ...] = ()
+    bare: bool = False
 
 
-def sample(
-    endpoint: str, answers: Sequence[Answer], contract: Contract, salt: bytes, *, first: bool
-) -> Sample | LeftOut:
+def sample(endpoint: str, answers: Sequence[Answer], contract: Contract, salt: bytes) -> Sample | LeftOut:
     """
     Compare the answers of primary, secondary and candidate, in this order.
 
-    What stable itself cannot answer teaches nothing; that the candidate did not answer in time is a difference. In the
-    *first* answer of an endpoint it is looked whether the contract leaves anything to compare.
+    What stable itself cannot answer teaches nothing; that one of the three alone did not answer is a difference.
     """
-    primary, secondary, candidate = (answer.reply or NOBODY for answer in answers)
-    if all(not 0 < reply.status < FAILED for reply in (primary, secondary)):
-        return LeftOut.FAILED
+    primary, secondary, candidate = (_reply(answer) for answer in answers)
+    if not (_is_well(primary) or _is_well(secondary)):
+        return _why(answers[:2])
     triple = Triple(primary, secondary, candidate)
-    try:
-        if first:
-            check_covers(contract, canonical(primary, contract))
-    except Refused:
-        return LeftOut.BLIND
     odd = odd_ones(triple, contract)
     examples = tuple(_examples(triple, odd, contract, salt)) if odd else ()
     took = (answers[0].took, answers[1].took, answers[2].took)
-    return Sample(endpoint, _bounded(odd) | _slow(took), took, examples)
+    bare = not covers(contract, primary if _is_well(primary) else secondary)
+    return Sample(endpoint, _bounded(odd) | _slow(took), took, examples, bare)
+
+
+def _reply(answer: Answer) -> Reply:
+    return answer.reply if isinstance(answer.reply, Reply) else Reply(str(answer.reply), {}, b"")
+
+
+def _is_well(reply: Reply) -> bool:
+    return isinstance(reply.status, int) and reply.status < FAILED
+
+
+def _why(stable: Sequence[Answer]) -> LeftOut:
+    """Why nothing was compared, where neither of stable's answers will do."""
+    if all(answer.reply is NoAnswer.UNREACHED for answer in stable):
+        return LeftOut.UNASKED
+    return LeftOut.LARGE if all(answer.reply is NoAnswer.LARGE for answer in stable) else LeftOut.FAILED
 
 
 def _bounded(odd: Mapping[str, Odd]) -> dict[str, Odd]:
     """An answer that differs everywhere need not be told field by field."""
-    kept = dict(list(odd.items())[:MOST_ODD])
-    return kept | ({REST: Odd.CANDIDATE} if Odd.CANDIDATE in list(odd.values())[MOST_ODD:] else {})
+    kept, rest = dict(list(odd.items())[:MOST_ODD]), list(odd.values())[MOST_ODD:]
+    return kept | ({REST: together(rest)} if rest else {})
 
 
 def _slow(took: tuple[float, float, float]) -> dict[str, Odd]:

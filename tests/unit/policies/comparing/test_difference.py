@@ -48,6 +48,12 @@ def test_a_tolerance_is_absolute_or_relative():
     assert found({"price": "1"}, {"price": "2"}, **near) == [("price", How.VALUE)]
 
 
+@pytest.mark.parametrize("other", [10**400, float("inf"), float("nan")], ids=["long", "inf", "nan"])
+def test_no_tolerance_reaches_what_is_beyond_all_numbers(other):
+    near = {"tolerances": (("a", Tolerance(absolute=0.01)), ("b", Tolerance(relative=0.5)))}
+    assert found({"a": 1.5, "b": 1.5}, {"a": other, "b": other}, **near) == [("a", How.VALUE), ("b", How.VALUE)]
+
+
 def test_a_set_has_no_order():
     assert found({"a": [1, {"b": 2}]}, {"a": [{"b": 2}, 1]}, arrays=(("a", "set"),)) == []
     assert found({"a": [1, 2]}, {"a": [3, 1]}, arrays=(("a", "set"),)) == [("a[*]", How.VALUE)]
@@ -69,6 +75,9 @@ def test_a_masked_field_must_be_there_and_an_ignored_one_not():
     assert found({"id": 1}, {"id": "x"}, masked=("id",)) == [("id", How.TYPE)]
     assert found({"id": 1}, {}, masked=("id",)) == [("id", How.MISSING)]
     assert found({"id": 1}, {}, ignored=("id",)) == []
+    for arrays in ((), (("ids", "set"),), (("ids", "sku"),)):
+        assert found({"ids": [1, {"sku": 2}]}, {"ids": [1]}, masked=("ids",), arrays=arrays) == []
+    assert found({"ids": [1]}, {"ids": {}}, masked=("ids",)) == [("ids", How.TYPE)]
 
 
 def test_status_and_headers_are_fields():
@@ -115,6 +124,19 @@ def test_what_nobody_allowed_to_be_shown_is_not_shown():
     assert one != other
     assert redact("Ada", b"salt") == one != redact("Ada", b"pepper")
     assert redacted(difference, Contract(shown=("user",)), b"salt") == ("user.name", "'Ada'", "'Grace'")
+
+
+def test_not_a_number_hides_no_number():
+    assert triple(b'{"a": NaN, "b": 1}', b'{"a": NaN, "b": 1}', b'{"a": 5, "b": 2}') == {
+        "a": Odd.CANDIDATE, "b": Odd.CANDIDATE,
+    }  # fmt: skip
+    assert triple(b'{"a": NaN, "b": 1}', b'{"a": NaN, "b": 1}', b'{"a": NaN, "b": 2}') == {"b": Odd.CANDIDATE}
+
+
+def test_half_a_surrogate_is_a_value_like_others():
+    assert triple(b'{"a": "x"}', b'{"a": "x"}', b'{"a": "\\ud83d"}') == {"a": Odd.CANDIDATE}
+    assert redact("\ud83d", b"").startswith("str of length 1, hash ")
+    assert redact({"\ud83d": 1}, b"") != redact({"\ud83e": 1}, b"")
 
 
 def test_every_value_can_be_redacted():

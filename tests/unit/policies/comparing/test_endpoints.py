@@ -21,6 +21,13 @@ from atoll.policies.comparing.endpoints import LONGEST, endpoint, is_path
         ("/o/administrators-only", "GET /o/administrators-only"),
         ("/users/ann/cart", "GET /users/{name}/cart"),
         ("/users/ann/cart/2", "GET /users/ann/cart/{id}"),
+        ("/users/ann%40example.com/orders", "GET /users/{id}/orders"),
+        ("/users/Ann", "GET /users/{id}"),
+        ("/reset/c2VjcmV0LXRva2VuLTEyMw==", "GET /reset/{id}"),
+        ("/confirm/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N", "GET /confirm/{id}"),
+        ("/o/aqzxswedcvfrtgbnhyujmkiolpaqzxswe", "GET /o/{id}"),
+        ("/a/\x1b[2J/b/", "GET /a/{id}/b/"),
+        ("/order_items/v2", "GET /order_items/v2"),
     ],
 )
 def test_what_differs_from_call_to_call_does_not_count(target, found):

@@ -46,6 +46,30 @@ def test_no_data_is_never_a_pass_however_long_it_takes():
     assert found.words.endswith("901 copies left out, most because answers had been too slow a moment before")
 
 
+def test_answers_of_which_the_contract_leaves_nothing_are_no_pass():
+    def bare(count, endpoint="GET /carts"):
+        found = tuple(Sample(endpoint, {}, (0.01, 0.01, 0.01), bare=True) for _ in range(count))
+        return Findings("orders", 0.0, found)
+
+    run = heard(Run("orders", 2, 1, 0.0, 0.0), bare(500), NOW, PLAIN)
+    found = rule(run, COMPARE, PLAIN, NOW - 60, NOW)
+    assert (found.kind, found.words) == (
+        NO_DATA, "nothing was compared yet; the contract leaves out every field of 500 answers",
+    )  # fmt: skip
+    assert kind(heard(ran(*ALIKE[:99]), bare(500), NOW, PLAIN)) == UNDECIDED
+    found = rule(heard(ran(*ALIKE), bare(1), NOW, PLAIN), COMPARE, PLAIN, NOW - 60, NOW)
+    assert found.kind == PASS
+    assert found.words == "answers alike to 200 calls to 1 endpoint; the contract leaves out every field of 1 answer"
+    broken = Sample("GET /carts", {":status": Odd.CANDIDATE}, (0.01, 0.01, 0.01), bare=True)
+    assert kind(heard(run, Findings("orders", 0.0, (broken,) * 20), NOW, PLAIN)) == FAIL
+
+
+def test_a_pass_says_what_was_left_out():
+    found = rule(ran(*ALIKE, left_out={"a body was too large": 7}), COMPARE, PLAIN, NOW - 60, NOW)
+    assert found.kind == PASS
+    assert found.words.endswith("; 7 copies left out, most because a body was too large")
+
+
 def test_a_field_that_is_its_own_fails_it_at_once_and_is_named():
     found = rule(ran(*ALIKE, *DIFFERENT), COMPARE, Profile(), NOW, NOW)
     assert found.kind == FAIL

@@ -19,6 +19,7 @@ from atoll.policies.comparing.oddone import (
     learned,
     learned_beside,
     report,
+    together,
 )
 
 PLAIN = Profile()
@@ -73,12 +74,26 @@ def test_where_there_never_was_any_noise_two_mismatches_decide():
     assert kinds(ran(Odd.CANDIDATE, profile=quiet), quiet) == {"price": Kind.DIFFERENT}
 
 
-def test_fields_without_end_share_a_count(monkeypatch):
+def test_fields_without_end_share_a_count_and_are_one_piece_of_evidence(monkeypatch):
     monkeypatch.setattr(oddone, "MOST_FIELDS", 2)
     run = compared(Comparison(), GET, {f"by_id.{i}": Odd.CANDIDATE for i in range(9)}, 0.0, PLAIN)
     assert {path: count.candidate for (_, path), count in run.counts.items()} == {
-        "by_id.0": 1, "by_id.1": 1, "all other fields": 7,
+        "by_id.0": 1, "by_id.1": 1, "all other fields": 1,
     }  # fmt: skip
+    assert learned(PLAIN, run).noise((GET, "all other fields")) is None  # another run has other fields there
+
+
+def test_names_that_only_the_other_release_had_are_not_remembered_with_the_noise():
+    run = compared(Comparison(), GET, {"price": Odd.PRIMARY, "chosen.by.it": Odd.CANDIDATE}, 0.0, PLAIN)
+    assert learned_beside(PLAIN, run).odd == {(GET, "price"): 1}
+
+
+@pytest.mark.parametrize("one", [Odd.PRIMARY, Odd.SECONDARY, Odd.CANDIDATE])
+def test_of_several_fields_together_whoever_is_it_in_most_is_the_odd_one(one):
+    another = Odd.PRIMARY if one is not Odd.PRIMARY else Odd.SECONDARY
+    assert together([another, one, Odd.ALL, Odd.ALL, one]) is one
+    assert together([one, another, Odd.ALL]) is Odd.ALL
+    assert together([Odd.ALL]) is Odd.ALL
 
 
 def test_a_profile_adds_up_over_runs():

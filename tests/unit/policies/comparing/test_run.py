@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from atoll import wire
 from atoll.policies.comparing import endpoints
-from atoll.policies.comparing.canonical import Contract
+from atoll.policies.comparing.canonical import Contract, below
 from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.messages import Findings
-from atoll.policies.comparing.oddone import Profile
+from atoll.policies.comparing.oddone import MOST_FIELDS, Profile
 from atoll.policies.comparing.run import EXAMPLES, Row, Run, from_row, heard, refused, to_row
-from atoll.policies.comparing.samples import Example, Sample
+from atoll.policies.comparing.samples import MOST_ODD, Example, Sample
 
 RUN = Run("orders", 7, 6, 100.0, 100.0, Contract(masked=("id",), arrays=(("tags", "set"),)))
 
@@ -49,6 +49,17 @@ def test_calls_that_were_refused_before_are_not_its_own():
     assert run.blocked == 3
     run = refused(run, {"orders-r7-1": 0, "orders-r7-2": 4})  # a proxy began anew; an instance came
     assert run.blocked == 3
+
+
+def test_what_is_written_down_is_bounded_however_much_differs():
+    run = RUN
+    for n in range(MOST_FIELDS // MOST_ODD + 20):
+        path = below("", f"{n:09}{'k' * 1000}")
+        odd = {f"{path}{m}": Odd.CANDIDATE for m in range(MOST_ODD)}
+        examples = tuple(Example(one, *["x" * 100] * 3) for one in odd)
+        run = after(run, Sample(f"GET /{'x' * 110}", odd, (0.01, 0.01, 0.01), examples))
+    assert len(run.comparison.counts) <= MOST_FIELDS + 1
+    assert len(wire.encode(to_row(run))) < 2_000_000
 
 
 def test_it_is_read_as_it_was_written_down():

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from atoll.policies.comparing.canonical import Contract, Reply
 from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.oddone import REST
-from atoll.policies.comparing.samples import LATENCY, MOST_ODD, Answer, LeftOut, Sample, sample
+from atoll.policies.comparing.samples import LATENCY, MOST_ODD, Answer, LeftOut, NoAnswer, Sample, sample
 
 SALT = b"salt"
 GET = "GET /orders"
@@ -15,8 +17,8 @@ def answer(body, status=200, took=0.01, content="application/json"):
     return Answer(Reply(status, {"content-type": content}, json.dumps(body).encode()), took)
 
 
-def of(*answers, contract=None, first=True):
-    return sample(GET, answers, contract or Contract(), SALT, first=first)
+def of(*answers, contract=None):
+    return sample(GET, answers, contract or Contract(), SALT)
 
 
 def test_three_equal_answers_have_no_odd_one():
@@ -46,21 +48,47 @@ def test_what_may_be_shown_is_shown_and_so_are_status_and_type():
     assert "secret" not in shown["header:set-cookie"][1]
 
 
-def test_a_candidate_that_does_not_answer_differs():
-    good = answer({"a": 1})
-    assert of(good, good, Answer(None, 5.0)).odd[":status"] is Odd.CANDIDATE
+@pytest.mark.parametrize("why", NoAnswer)
+def test_whoever_alone_does_not_answer_is_the_odd_one_whichever_it_is(why):
+    good, none = answer({"a": 1}), Answer(why, 5.0)
+    found = of(good, good, none)
+    assert found.odd[":status"] is Odd.CANDIDATE
+    assert {e.path: (e.primary, e.candidate) for e in found.examples}[":status"] == ("200", repr(str(why)))
+    assert of(good, none, good).odd[":status"] is Odd.SECONDARY
+    assert of(none, good, good).odd[":status"] is Odd.PRIMARY
 
 
 def test_what_stable_cannot_answer_teaches_nothing():
-    bad = answer({}, status=503)
-    assert of(bad, Answer(None, 5.0), answer({"a": 1})) is LeftOut.FAILED
-    assert of(bad, answer({"a": 1}), answer({"a": 1})).odd[":status"] is Odd.PRIMARY
+    good, bad = answer({"a": 1}), answer({}, status=503)
+    large, unreached = Answer(NoAnswer.LARGE, 1.0), Answer(NoAnswer.UNREACHED, 1.0)
+    assert of(bad, Answer(NoAnswer.LATE, 5.0), good) is LeftOut.FAILED
+    assert of(bad, good, good).odd[":status"] is Odd.PRIMARY
+    assert of(large, large, good) is LeftOut.LARGE
+    assert of(unreached, unreached, unreached) is LeftOut.UNASKED
+    assert of(unreached, large, good) is LeftOut.FAILED
 
 
-def test_a_contract_that_leaves_nothing_to_compare_in_an_answer_is_noticed():
+@pytest.mark.parametrize(
+    ("contract", "bodies"),
+    [
+        (Contract(masked=("id",)), [{"id": 1}]),
+        (Contract(masked=("[*].id", "[*].total")), [[], [{"id": 1, "total": 5}]]),
+        (Contract(masked=("id",), ignored=("at",)), [{"id": 1, "at": "now"}, {}]),
+    ],
+)
+def test_an_answer_of_which_the_contract_leaves_nothing_is_known_whichever_came_before(contract, bodies):
+    for body in bodies:
+        found = of(*[answer(body)] * 3, contract=contract)
+        assert (found.odd, found.bare) == ({}, True)
+
+
+def test_what_is_left_to_compare_counts_and_so_does_everything_where_nothing_is_left_out():
     contract = Contract(masked=("id",))
-    assert of(*[answer({"id": 1})] * 3, contract=contract) is LeftOut.BLIND
-    assert of(*[answer({"id": 1, "a": 1})] * 3, contract=contract).odd == {}
+    assert not of(*[answer({"id": 1, "a": 1})] * 3, contract=contract).bare
+    assert not of(Answer(NoAnswer.LATE, 1.0), *[answer({"id": 1, "a": 1})] * 2, contract=contract).bare
+    assert not of(*[answer([])] * 3).bare
+    bad = of(answer({"id": 1}), answer({"id": 1}), answer({"id": 1}, status=500), contract=contract)
+    assert (bad.bare, bad.odd) == (True, {":status": Odd.CANDIDATE})
 
 
 def test_the_slow_one_is_the_odd_one_only_where_it_is_much_slower():
@@ -78,3 +106,4 @@ def test_an_answer_that_differs_everywhere_is_told_in_few_fields():
     found = of(answer(fields), answer(fields), answer(dict.fromkeys(fields, -1)))
     assert len(found.odd) == MOST_ODD + 1
     assert found.odd[REST] is Odd.CANDIDATE
+    assert of(answer(dict.fromkeys(fields, -1)), answer(fields), answer(fields)).odd[REST] is Odd.PRIMARY

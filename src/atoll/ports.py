@@ -60,9 +60,10 @@ class Traffic:
 @dataclass(frozen=True, slots=True)
 class HostCalls:
     """
-    Calls that one proxy sent to one address since that proxy started: answered, and failed (5xx, time-outs).
+    Calls that one proxy sent to one address in one cluster since that began: answered, and failed (5xx, time-outs).
 
-    `times` is how long they took, in microseconds, since somebody began to compare.
+    `times` is how long they took, in microseconds, since somebody began to compare. They are counted for all clusters
+    together and stand with the first.
     """
 
     proxy: str
@@ -71,6 +72,7 @@ class HostCalls:
     success: int
     error: int
     times: tuple[Bar, ...] = ()
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)

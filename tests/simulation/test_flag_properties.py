@@ -31,6 +31,10 @@ OFTEN = ("turn", "turn", "turn", "turn", "calls", "begin", "begin", "full disk")
 ACTS = (*OFTEN, "bad calls", "crash", "kill", "revive", *PEOPLE)
 
 
+INSTEAD = {(State.GROWING, Signal.READY): State.FULL, (State.GROWING, Signal.HOLD): State.DARK}
+"""Where the weight decides between two states."""
+
+
 class House:
     """A control plane that can die between any two things it does."""
 
@@ -87,7 +91,7 @@ class House:
         rows = self.store._db.execute("SELECT source, signal, target FROM transitions WHERE signal != 'begin'")
         for source, signal, target in rows:
             wanted = TRANSITIONS[State(source), Signal(signal)]
-            assert target in {wanted, State.FULL if wanted is State.CANARY and source == State.GROWING else wanted}
+            assert target in {wanted, INSTEAD.get((State(source), Signal(signal)), wanted)}
         assert self.flag["metadata"].get("killed", False) is self.killed, "only a person brings it back"
 
     @property

@@ -41,7 +41,10 @@ class Evidence:
 
     def _taken(self) -> Iterator[tuple[_Place, Latency]]:
         """How long the calls took that were added since the last look, if any: proxies add them in batches."""
-        before, self._times = self._times, {(c.proxy, c.ip, c.port): c.times for c in self._calls}
+        before, self._times = self._times, {}
+        for calls in self._calls:
+            place = (calls.proxy, calls.ip, calls.port)
+            self._times[place] = calls.times or self._times.get(place, ())
         for place, times in self._times.items():
             new = since(before.get(place, ()), times)
             p50, p95 = quantile(new, 0.5), quantile(new, 0.95)
@@ -62,5 +65,6 @@ class Evidence:
             found = arms.get((calls.ip, calls.port))
             if found is not None:
                 name, arm = found
-                latency = self._latencies.get((calls.proxy, calls.ip, calls.port))
-                yield Reading(calls.proxy, name, arm, calls.success, calls.error, latency)
+                latency = self._latencies.get((calls.proxy, calls.ip, calls.port)) if calls.times else None
+                # A cluster that is rebuilt counts anew, the others go on.
+                yield Reading(f"{calls.proxy} {calls.cluster}", name, arm, calls.success, calls.error, latency)

@@ -104,11 +104,13 @@ class Flows:
         return resolvable(traffic, policy, most).text
 
 
-def heard(progress: Progress, snapshot: Snapshot, policy: JudgePolicy) -> tuple[Progress, Verdict]:
-    """The judge's word on what was counted since the last look."""
+def heard(
+    progress: Progress, snapshot: Snapshot, policy: JudgePolicy, *, way_back: bool = True
+) -> tuple[Progress, Verdict]:
+    """The judge's word on what was counted since the last look; without a *way_back* nobody is sent back for it."""
     state, verdict = observe(remembered(progress, policy, snapshot.at), snapshot, policy)
     said = explain(verdict)
-    return replace(progress, judge=to_json(state), said=said, paused=not verdict.exposed), verdict
+    return replace(progress, judge=to_json(state), said=said, paused=way_back and not verdict.exposed), verdict
 
 
 def decider(reason: str, facts: Facts, judge: str) -> str:

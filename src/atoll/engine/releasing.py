@@ -15,12 +15,12 @@ from atoll.engine.judging import LOUD, WATCHED, Flows, decider, heard
 from atoll.engine.parts import Parts
 from atoll.errors import Conflict, Refused
 from atoll.model.system import Service, System
-from atoll.plan.blueprint import Blueprint, Workload
+from atoll.plan.blueprint import Blueprint, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import ALL, COMPARED, JUDGED, WHOLE, Facts, Progress, Signal, State, due, judged, step
+from atoll.plan.releasing import ALL, COMPARED, JUDGED, WHOLE, Facts, Progress, Signal, State, due, judged, sized, step
 from atoll.policies import rolling
 from atoll.policies.comparing.gate import Ruling
 from atoll.policies.judge import baking
@@ -92,8 +92,12 @@ class Releasing:
 
     def _turn(self, service: Service, pin: Pin, progress: Progress, observed: Observed, blueprint: Blueprint) -> Pin:
         workload = blueprint.workloads.get(service.name)
+        before, progress = progress, sized(progress, service.rollout, service.instances)
         self._measure(service.name, progress, workload)
         after, verdict = self._judge(service, progress, workload)
+        if workload is not None and after.weight:
+            held = after.paused and after.state in JUDGED
+            after = replace(after, paused=held or not _serves(workload, after.release))
         facts = _facts(service, pin, after, observed, blueprint, verdict)
         if after.state in COMPARED:
             ruling = self._compared(service.name, after)
@@ -102,7 +106,7 @@ class Releasing:
             facts = self._baked(service, after, workload, facts)
         found = due(after, service.rollout, facts)
         if found is None:
-            if after != progress:
+            if after != before:
                 self._parts.store.remember(service.name, after)
             return replace(pin, progress=after)
         signal, reason = found
@@ -121,7 +125,8 @@ class Releasing:
         self._say("warning" if signal in LOUD else "info", service.name, words)
         if (progress.state, after.state) == (State.GROWING, State.CANARY):
             sizes, policy = (after.size, service.instances), judged_by(service, after)
-            prospect = self._flows.prospect(service.name, after, policy, sizes, service.rollout.most)
+            taken = progress.shown / ALL
+            prospect = self._flows.prospect(service.name, after, policy, sizes, service.rollout.most, taken)
             self._say("info", service.name, f"release {after.release}: {prospect}")
         if after.state is State.FAILED:
             self._failed(service.name, after.release, change.reason)
@@ -134,7 +139,8 @@ class Releasing:
         if not judged(progress, service.rollout) or workload is None or not self._evidence.at:
             return progress, None
         snapshot = self._evidence.snapshot(workload, progress.release, progress.shown / ALL)
-        return heard(progress, snapshot, judged_by(service, progress))
+        way_back = service.rollout.rollback == "safe"
+        return heard(progress, snapshot, judged_by(service, progress), way_back=way_back)
 
     def _baked(self, service: Service, progress: Progress, workload: Workload | None, facts: Facts) -> Facts:
         """What there is to say of a release that has everything: only whether it fails clearly."""
@@ -158,6 +164,11 @@ class Releasing:
         self._record(Happening(level, "release", service, service, text))
 
 
+def _serves(workload: Workload, release: int) -> bool:
+    """Whether an instance of it is ready; where none is, its share would be answered by nobody."""
+    return any(i.recipe.release == release and i.stage is Stage.SERVE for i in workload.instances)
+
+
 def _facts(
     service: Service,
     pin: Pin,
@@ -175,11 +186,12 @@ def _facts(
     shown = split is not None and (split.next, split.weight, split.both) == wanted
     told = shown and shadowed == (progress.state in COMPARED and service.compare is not None)
     failed = rolling.judge(service, pin, workload, observed)
+    deed = "aborted" if service.rollout.rollback == "safe" else "found"
     return Facts(
         at=observed.at,
         ready=ready,
         acknowledged=told and observed.mesh.generation >= blueprint.generation,
         failure=failed.reason if failed.outcome is Outcome.FAILED else "",
         verdict=verdict.kind if verdict is not None else "",
-        words=explain(verdict) if verdict is not None else "",
+        words=explain(verdict, deed) if verdict is not None else "",
     )

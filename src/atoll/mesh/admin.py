@@ -58,10 +58,11 @@ async def ask(socket: Path, path: str, *, method: str = "GET") -> bytes:
                 writer.close()
     except (OSError, TimeoutError) as error:
         raise Unavailable(f"the proxy at {socket} does not answer ({error or 'it took too long'})") from error
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, sent = answer.partition(b"\r\n\r\n")
     status = int(head.split(b" ", 2)[1]) if head.startswith(b"HTTP/1.1 ") else 0
-    if b"transfer-encoding: chunked" in head.lower():
-        body = _dechunked(body)
+    body = _whole(head.lower(), sent)
+    if body is None:
+        raise Unavailable(f"the proxy at {socket} broke off its answer to {path}")
     if status != OK:
         raise Unavailable(f"the proxy at {socket} answers {status} to {path}: {body[:200].decode(errors='replace')}")
     return body
@@ -177,12 +178,22 @@ def _host(cluster: str, status: Mapping[str, Any]) -> HostState:
     )
 
 
-def _dechunked(body: bytes) -> bytes:
+def _whole(head: bytes, sent: bytes) -> bytes | None:
+    """The body of an answer; None where the connection was closed in the middle of it."""
+    if b"transfer-encoding: chunked" in head:
+        return _dechunked(sent)
+    length = re.search(rb"content-length: *(\d+)", head)
+    return sent if length is None or len(sent) >= int(length[1]) else None
+
+
+def _dechunked(body: bytes) -> bytes | None:
     result: list[bytes] = []
     position = 0
     while True:
         end = body.find(b"\r\n", position)
-        size = int(body[position:end].split(b";")[0], 16) if end > position else 0
+        if end <= position:
+            return None
+        size = int(body[position:end].split(b";")[0], 16)
         if size == 0:
             return b"".join(result)
         result.append(body[end + 2 : end + 2 + size])

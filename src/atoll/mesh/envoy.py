@@ -123,15 +123,14 @@ class EnvoyMesh:
         return {name: _traffic(counts) for name, counts in found.items()}
 
     async def calls(self, services: frozenset[str]) -> tuple[HostCalls, ...]:
-        """Per address and proxy, how the calls ended that were sent there, in all clusters together."""
-        found: dict[tuple[str, str, int], HostCalls] = {}
+        """Per address, proxy and cluster, how the calls ended that were sent there."""
+        found: list[HostCalls] = []
         for proxy in ir.PROXIES:
-            times = await admin.times(self._admin(proxy))
+            times = dict(await admin.times(self._admin(proxy)))
             for host in await admin.hosts(self._admin(proxy), names.edges_to(services)):
-                key = (proxy, host.ip, host.port)
-                before = found.get(key, HostCalls(*key, 0, 0, times.get((host.ip, host.port), ())))
-                found[key] = replace(before, success=before.success + host.success, error=before.error + host.error)
-        return tuple(found.values())
+                took = times.pop((host.ip, host.port), ())  # they are counted for all clusters together
+                found.append(HostCalls(proxy, host.ip, host.port, host.success, host.error, took, host.cluster))
+        return tuple(found)
 
     async def flag_calls(self) -> tuple[FlagCalls, ...]:
         """Per address, proxy, flag and variant, how the calls ended whose answers named it."""

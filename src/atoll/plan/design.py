@@ -174,7 +174,7 @@ class _Turn:
             protocol=self.service.protocol,
             serial=self.last_serial,
             restarts=restarts,
-            split=self._split(),
+            split=self._split(before, instances),
             flags=bool(self.service.flags),
             shadow=self._shadow(),
             guarded=tuple(self._guarded(before, instances)),
@@ -289,11 +289,24 @@ class _Turn:
             return max(count, len(new)), max(others, len(old))  # nobody goes before it is known who would be left
         return count, others
 
-    def _split(self) -> Split | None:
-        """How traffic is divided while two releases stand side by side."""
+    def _split(self, before: Workload | None, instances: Sequence[Instance]) -> Split | None:
+        """
+        How traffic is divided while two releases stand side by side.
+
+        What was taken back keeps its place, with no share, until its last open request has ended: without it the
+        proxies would forget them.
+        """
         progress, stable = self.pin.progress, self.pin.stable
-        if progress is None or stable is None or self.service is None:
+        if stable is None or self.service is None:
             return None
+        if progress is None:
+            was = before.split if before is not None else None
+            ends = (
+                was is not None
+                and was.stable == stable.release
+                and any(i.recipe.release == was.next and i.stage is Stage.DRAIN for i in instances)
+            )
+            return replace(was, weight=0, both=False) if was is not None and ends else None
         both = progress.state is State.BAKING
         return Split(stable.release, progress.release, progress.shown, self.service.rollout.key, both)
 

@@ -9,7 +9,7 @@ every row: capacity comes before weight on the way up, and weight goes before ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil
@@ -101,6 +101,8 @@ yet, to hold it makes it DARK again.
 OVER = frozenset({State.RELEASED, State.ROLLED_BACK, State.FAILED, State.SUPERSEDED})
 PEOPLE = (Signal.RELEASE, Signal.PROMOTE, Signal.HOLD, Signal.RESUME, Signal.ABORT)
 """What a person may ask for."""
+ENDS = (Signal.PROMOTE, Signal.ABORT)
+"""What brings a release to its end."""
 JUDGED = frozenset({State.GROWING, State.CANARY, State.HOLDING})
 """Some are sent to it and some are not, once it has a weight: there is something to compare."""
 WHOLE = frozenset({State.FULL, State.BAKING})
@@ -177,9 +179,9 @@ def due(progress: Progress, rollout: Rollout, facts: Facts) -> tuple[Signal, str
             found = Signal.GIVE_UP, facts.failure
         case State.ABORTING if facts.acknowledged:
             found = Signal.ACKNOWLEDGED, progress.reason
-        case state if state in COMPARED | JUDGED | WHOLE and facts.verdict == "fail":
+        case state if facts.verdict == "fail" and _may_end(state, COMPARED | JUDGED | WHOLE, rollout):
             found = _bad(progress, rollout, facts.words)
-        case state if state in READY and facts.failure:
+        case state if facts.failure and _may_end(state, READY, rollout):
             found = _bad(progress, rollout, facts.failure)
         case State.STARTING | State.GROWING if there:
             found = Signal.READY, f"{progress.size} ready"
@@ -200,6 +202,16 @@ def judged(progress: Progress, rollout: Rollout) -> bool:
     return progress.state in JUDGED and progress.weight > 0 and not (growing and progress.step >= len(rollout.steps))
 
 
+def sized(progress: Progress, rollout: Rollout, total: int) -> Progress:
+    """The release with as many instances as its share needs, where *total* are declared; while it ends, as it was."""
+    state, size = progress.state, ceil(total * progress.weight / ALL)
+    if state in OVER or state is State.ABORTING:
+        return progress
+    if state is State.GROWING or not progress.weight:
+        size = max(size, _size(rollout, max(0, progress.step), total))
+    return replace(progress, size=max(1, size))
+
+
 def step(progress: Progress, signal: Signal, rollout: Rollout, total: int, at: float, reason: str) -> Progress:
     """
     The release one transition on; *total* is the declared number of instances.
@@ -214,18 +226,17 @@ def step(progress: Progress, signal: Signal, rollout: Rollout, total: int, at: f
     after = replace(progress, state=state, since=at, reason=reason)
     match signal:
         case Signal.RELEASE | Signal.PASS if state is State.GROWING:
-            number = progress.step + 1
-            return replace(after, step=number, size=_size(rollout, number, total))
+            number = _next(rollout, progress.weight)
+            return sized(replace(after, step=number), rollout, total)
         case Signal.PROMOTE:
-            number = len(rollout.steps)
-            return replace(after, step=number, size=_size(rollout, number, total), paused=False)
+            return sized(replace(after, step=len(rollout.steps), paused=False), rollout, total)
         case Signal.READY if progress.state is State.GROWING:
-            weight = _weight(rollout, progress.step)
+            weight = max(progress.weight, _weight(rollout, progress.step))
             return replace(after, weight=weight, state=State.FULL if weight == ALL else state)
         case Signal.HOLD if progress.state is State.GROWING:
-            number = _reached(rollout, progress.weight)
             state = state if progress.weight else State.DARK
-            return replace(after, state=state, step=number, size=_size(rollout, max(0, number), total), asked=False)
+            number = _next(rollout, progress.weight) - 1
+            return sized(replace(after, state=state, step=number, asked=False), rollout, total)
         case Signal.ABORT:
             return replace(after, weight=0, asked=False)
         case _:
@@ -241,15 +252,21 @@ def _meant(progress: Progress, signal: Signal, rollout: Rollout) -> Signal:
 def refuse_second(service: str, progress: Progress | None) -> None:
     """Raise `errors.Refused` where a release of *service* is on its way to users: one at a time."""
     if progress is not None and progress.state in EXPOSED:
+        decide = ", ".join(f"atoll {signal} {service}" for signal in ENDS if signal in allowed(progress.state))
         raise Refused(
             f"{service}: release {progress.release} is {progress.state} at {progress.weight}%, one at a time",
-            hint=f"wait for it, or decide: atoll promote {service}, atoll abort {service}",
+            hint=f"wait for it, or decide: {decide}" if decide else "wait for it",
         )
 
 
 def allowed(state: State) -> tuple[Signal, ...]:
     """What a person may ask for in this state."""
     return tuple(signal for signal in PEOPLE if (state, signal) in TRANSITIONS)
+
+
+def _may_end(state: State, where: Collection[State], rollout: Rollout) -> bool:
+    """What has all of the traffic and no way back goes on, whatever is wrong: only another release helps."""
+    return state in where and (rollout.rollback == "safe" or state not in WHOLE)
 
 
 def _bad(progress: Progress, rollout: Rollout, why: str) -> tuple[Signal, str] | None:
@@ -286,9 +303,9 @@ def _weight(rollout: Rollout, number: int) -> int:
     return rollout.steps[number].weight if number < len(rollout.steps) else ALL
 
 
-def _reached(rollout: Rollout, weight: int) -> int:
-    """The step that has *weight*; -1 before the first."""
-    return sum(s.weight <= weight for s in rollout.steps) - 1
+def _next(rollout: Rollout, weight: int) -> int:
+    """The first step that has more than *weight*: the file may have got other steps meanwhile."""
+    return sum(s.weight <= weight for s in rollout.steps)
 
 
 def _size(rollout: Rollout, number: int, total: int) -> int:

@@ -11,6 +11,7 @@ from atoll.model.system import Service
 from atoll.plan.blueprint import Instance, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed
+from atoll.plan.restarts import GOOD_RUN
 from atoll.policies.verdict import Outcome, Verdict
 
 CRASHES = 3
@@ -55,7 +56,8 @@ def _failure(instance: Instance, service: Service, observed: Observed) -> str:
     # It served and lost its readiness: it has its start-up time to find it again, a rollout must not wait for ever.
     if instance.stage is Stage.START and instance.served and observed.at >= instance.since + startup:
         return f"{instance.name} was ready, but has not been for {startup:g} s: {instance.reason}"
-    return _too_many(instance.crashes, instance.reason)
+    well = instance.served and observed.at >= instance.served + GOOD_RUN
+    return "" if well else _too_many(instance.crashes, instance.reason)
 
 
 def _never_ready(instance: Instance, service: Service, observed: Observed) -> bool:

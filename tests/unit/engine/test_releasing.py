@@ -139,6 +139,98 @@ def test_a_slow_release_is_taken_back_where_its_instances_can_be_compared(live):
     live(story)
 
 
+def test_a_file_with_other_metrics_is_followed_while_it_is_judged(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, slower=2.0):
+            only = STEPS.replace("bake", "judge: {metrics: errors}, bake")
+            await house.settle(house.ask(NEW.replace(STEPS, only)))
+            await house.until(lambda: state(house) == "canary")
+            await asyncio.sleep(6)
+            house.ask(NEW)
+            await house.until(lambda: releases(house)[2] != "rolling", seconds=1800)
+        assert releases(house)[2] == "rolled-back"
+
+    live(story)
+
+
+def test_no_share_is_passed_without_a_request_at_that_share(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house):
+            await house.settle(house.ask(NEW))
+            await house.until(lambda: state(house) == "canary")
+            await house.until(lambda: '"passed after' in str(house.texts("release")) or weights(house)[-1] == 50)
+        await asyncio.sleep(1200)
+        assert weights(house) == [0, 10, 50]
+        assert state(house) == "holding"
+
+    live(story)
+
+
+def test_what_is_not_ready_any_more_is_sent_nothing_until_it_is(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house):
+            await house.settle(house.ask(NEW))
+            await house.until(lambda: state(house) == "canary")
+            new = [i for i in house.engine.blueprint.workloads["orders"].instances if i.recipe.release == 2]
+            house.prober.words = {i.address.ip: "it is out of its mind" for i in new}
+            await house.until(lambda: weights(house) == [0, 10, 0], seconds=5)
+            house.prober.words = {}
+            await house.until(lambda: weights(house)[:4] == [0, 10, 0, 10], seconds=5)
+
+    live(story)
+
+
+def test_where_there_is_no_way_back_nobody_is_sent_back(live):
+    forward = NEW.replace("most: 15m", "most: 15m, rollback: forward-only")
+
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, new_fails=0.3):
+            await house.settle(house.ask(forward))
+            await house.until(lambda: state(house) == "holding", seconds=600)
+            await asyncio.sleep(60)
+        assert weights(house) == [0, 10]
+        (why,) = [text for text in house.texts("release") if "is holding at 10%" in text]
+        assert "frozen, there is no way back" in why
+        assert "aborted" not in why
+
+    live(story)
+
+
+def test_what_was_taken_back_keeps_its_place_until_its_open_requests_have_ended(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, new_fails=0.5):
+            await house.settle(house.ask(NEW))
+            await house.until(lambda: releases(house)[2] == "rolled-back", seconds=600)
+        await house.until(house.engine.converged)
+        draining = [
+            blueprint.workloads["orders"].split
+            for blueprint in house.mesh.published
+            if any(i.stage is Stage.DRAIN for i in blueprint.workloads["orders"].instances)
+        ]
+        assert draining
+        assert all(split is not None and split.weight == 0 for split in draining)
+        assert house.engine.blueprint.workloads["orders"].split is None
+
+    live(story)
+
+
+def test_more_instances_in_the_file_are_more_of_the_release_that_serves(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house):
+            await house.settle(house.ask(BLUE_GREEN))
+            await house.until(lambda: state(house) == "baking")
+            house.ask(BLUE_GREEN.replace("instances: 4", "instances: 6"))
+            await house.until(lambda: len([n for n in house.running if "-r2-" in n]) == 6, seconds=60)
+
+    live(story)
+
+
 BLUE_GREEN = "{orders: {source: orders, instances: 4, run: better, release: {strategy: blue-green, bake: 5m}}}"
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from atoll.errors import Unavailable
+from atoll.mesh import admin
 from atoll.mesh.admin import AnswerCount, parse_answers, parse_counts, parse_times
 from atoll.values.histograms import Bar
 
@@ -58,3 +64,36 @@ def test_answers_are_read_with_what_they_said():
         AnswerCount("10.1.0.2", 8080, "new-checkout=on", 200, 7),
         AnswerCount("10.1.0.2", 8080, "a.b=on, c=1.5", 503, 2),
     ]
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", b"{}"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", b"{}"),
+        (b"HTTP/1.1 200 OK\r\n\r\n{}", b"{}"),
+        (CHUNKED + b"2\r\n{}\r\n", None),
+        (CHUNKED + b"20\r\n{", None),
+        (CHUNKED, None),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{", None),
+    ],
+)
+def test_an_answer_that_was_broken_off_is_no_answer(tmp_path, answer, body):
+    async def main():
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            writer.close()
+
+        server = await asyncio.start_unix_server(serve, str(tmp_path / "admin"))
+        async with server:
+            return await admin.ask(tmp_path / "admin", "/clusters")
+
+    if body is None:
+        with pytest.raises(Unavailable, match="broke off its answer to /clusters"):
+            asyncio.run(main())
+    else:
+        assert asyncio.run(main()) == body

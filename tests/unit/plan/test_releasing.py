@@ -22,6 +22,7 @@ from atoll.plan.releasing import (
     diagram,
     due,
     judged,
+    sized,
     step,
 )
 
@@ -104,7 +105,40 @@ def test_what_fails_clearly_with_all_of_the_traffic_is_taken_back_where_there_is
     full = walk(dark(BLUE_GREEN), BLUE_GREEN, Signal.RELEASE, Signal.READY)
     for progress in (full, walk(full, BLUE_GREEN, Signal.ACKNOWLEDGED)):
         assert due(progress, BLUE_GREEN, facts(verdict="fail")) == (Signal.ABORT, "words")
-        assert due(progress, FORWARD, facts(verdict="fail")) is None
+
+
+def test_what_has_everything_and_no_way_back_goes_on_whatever_is_wrong():
+    """Only another release helps, and there can be none before this one is over."""
+    full = walk(dark(FORWARD), FORWARD, Signal.RELEASE, Signal.READY, Signal.PROMOTE, Signal.READY)
+    assert due(full, FORWARD, facts(failure="it crashed"))[0] is Signal.ACKNOWLEDGED
+    baking = walk(full, FORWARD, Signal.ACKNOWLEDGED)
+    assert due(baking, FORWARD, facts(baking.since + 60, failure="it crashed"))[0] is Signal.BAKED
+
+
+def test_other_steps_in_the_file_never_take_a_share_or_capacity_back():
+    eighty = Rollout("canary", steps=(Step(10), Step(80)), bake=60)
+    at = walk(dark(eighty), eighty, Signal.RELEASE, Signal.READY, Signal.PASS, Signal.READY)
+    lower = Rollout("canary", steps=(Step(1), Step(5), Step(10)), bake=60)
+    grown = walk(at, lower, Signal.PASS)
+    assert (grown.weight, grown.size) == (80, 10)
+    assert walk(grown, lower, Signal.READY).state is State.FULL
+    held = walk(grown, lower, Signal.HOLD)
+    assert (held.weight, held.size) == (80, 8)
+
+
+@pytest.mark.parametrize(
+    ("signals", "total", "size"),
+    [
+        ((), 20, 1),
+        ((Signal.RELEASE, Signal.READY), 40, 2),
+        ((Signal.RELEASE, Signal.READY, Signal.PASS), 40, 10),
+        ((Signal.RELEASE, Signal.READY, Signal.PROMOTE, Signal.READY), 20, 20),
+        ((Signal.RELEASE, Signal.READY, Signal.PROMOTE, Signal.READY, Signal.ACKNOWLEDGED), 3, 3),
+        ((Signal.RELEASE, Signal.READY, Signal.PASS, Signal.READY, Signal.ABORT), 40, 3),
+    ],
+)
+def test_its_size_follows_the_declared_number(signals, total, size):
+    assert sized(walk(dark(CANARY), CANARY, *signals), CANARY, total).size == size
 
 
 def test_while_capacity_is_made_it_keeps_its_share_and_is_judged_on():

@@ -18,8 +18,9 @@ def decide(state: State, policy: JudgePolicy) -> Verdict:
     deciding = [f for f in state.scales.findings if f.metric not in policy.dry_run]
     return (
         _stopped(state, deciding, policy)
-        or _guarded(state)
+        or _paused(state)
         or _missing(state, deciding, policy)
+        or _on_probation(state)
         or _misrouted(state)
         or _passed(state, deciding, policy)
         or _undecided(state, deciding)
@@ -51,9 +52,13 @@ def _excess(state: State) -> float:
     return totals.canary_bad - usual * totals.canary
 
 
-def _guarded(state: State) -> Verdict | None:
+def _paused(state: State) -> Verdict | None:
     if state.watch.phase is Phase.PAUSE:
         return _verdict(Kind.UNDECIDED, state, GUARD, note="out of traffic for a moment, as it failed clearly")
+    return None
+
+
+def _on_probation(state: State) -> Verdict | None:
     if state.watch.strikes:
         return _verdict(Kind.UNDECIDED, state, GUARD, note="on probation, as it failed clearly")
     return None
@@ -88,7 +93,8 @@ def _misrouted(state: State) -> Verdict | None:
 def _passed(state: State, deciding: list[Finding], policy: JudgePolicy) -> Verdict | None:
     """Every metric has something to compare, and every one that can clear a release does."""
     needed = [f for f in deciding if f.known or f.metric not in policy.needless]
-    if state.totals.canary < max(1, policy.min_requests) or not all(f.known for f in needed):
+    here = state.totals.canary - state.passed.canary
+    if here < max(1, policy.min_requests) or not all(f.known for f in needed):
         return None
     clearing = [(f.clear, f) for f in needed if f.clear is not None]
     if not clearing:
@@ -100,6 +106,8 @@ def _passed(state: State, deciding: list[Finding], policy: JudgePolicy) -> Verdi
 def _undecided(state: State, deciding: list[Finding]) -> Verdict:
     if not state.totals.canary:
         return _verdict(Kind.UNDECIDED, state, note="waiting for the canary's first request")
+    if not deciding:
+        return _verdict(Kind.UNDECIDED, state, note="no metric decides: see judge.metrics and judge.dry-run")
     nearest = max(deciding, key=lambda f: f.worse - f.bar)
     return _found(Kind.UNDECIDED, state, nearest, nearest.worse)
 

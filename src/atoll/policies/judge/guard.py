@@ -48,7 +48,7 @@ def watch(state: Watch, piece: Bucket, new: Tally, guard: Guard) -> Watch:
     seen = _seen(state, piece, new, guard)
     if _struck(seen, piece, guard):
         return Watch(Phase.PAUSE, piece.end + guard.pause, seen.strikes + 1)
-    if seen.phase is Phase.PROBATION and piece.end >= seen.until:
+    if seen.phase is Phase.PROBATION and piece.end >= seen.until and seen.tally.canary:
         return Watch(strikes=seen.strikes - 1, since=piece.end)
     return seen
 

@@ -9,7 +9,7 @@ from atoll.model.system import Service
 from atoll.plan.releasing import ALL, Progress
 from atoll.policies.judge.keeping import from_json
 from atoll.policies.judge.slowness import comparable
-from atoll.policies.judge.state import State, begin, stepped
+from atoll.policies.judge.state import State, begin, stepped, suited
 from atoll.values.judging import LATENCIES, JudgePolicy
 
 
@@ -17,6 +17,8 @@ def judged_by(service: Service, progress: Progress) -> JudgePolicy:
     """How it is judged at its present share; latency decides where the instances of both sides have as much to do."""
     here, there = progress.weight / progress.size, (ALL - progress.weight) / service.instances
     judge = service.rollout.judge
+    if service.rollout.rollback != "safe":
+        judge = replace(judge, guard=None)  # nobody may be sent back, for no moment
     return judge if comparable(here, there) else replace(judge, needless=LATENCIES)
 
 
@@ -26,4 +28,4 @@ def remembered(progress: Progress, policy: JudgePolicy, at: float) -> State:
     if progress.judge:
         with suppress(ValueError):
             state = from_json(progress.judge)
-    return stepped(state, progress.since)
+    return stepped(suited(state, policy), progress.since)

@@ -58,6 +58,19 @@ def empty(policy: JudgePolicy) -> Scales:
     return _found(Failures(), slow, fewer, ratio.EMPTY, (), policy)
 
 
+def fitted(before: Scales, policy: JudgePolicy) -> Scales:
+    """The same evidence for settings that have changed meanwhile: a metric that is new knows nothing yet."""
+    slow, fewer = dict(before.slowness), dict(before.falling)
+    return _found(
+        before.failures,
+        tuple((name, slow.get(name, Slowness())) for name in LATENCIES if name in policy.metrics),
+        tuple((name, fewer.get(name, Falling())) for name in policy.counts),
+        before.ratio,
+        tuple(name for name in before.dry_run if name in policy.dry_run),
+        policy,
+    )
+
+
 def weigh(before: Scales, bucket: Open, policy: JudgePolicy) -> Scales:
     """The tests after one more bucket; as before if one side had nothing to do in it."""
     both = sides(bucket.units)

@@ -9,8 +9,8 @@ from atoll.policies.judge.counters import Baseline
 from atoll.policies.judge.evidence import Tally
 from atoll.policies.judge.gathering import Open
 from atoll.policies.judge.guard import Watch
-from atoll.policies.judge.scales import Scales, empty
-from atoll.policies.judge.verdict import Verdict
+from atoll.policies.judge.scales import Scales, empty, fitted
+from atoll.policies.judge.verdict import GUARD, RISK_BUDGET, Verdict
 from atoll.values.judging import JudgePolicy, problems
 
 
@@ -19,8 +19,9 @@ class State:
     """
     All of it. `at` is how far the evidence reaches, `canary_at` and `stable_at` when each side was last seen with work.
 
-    `since` is when the present share of traffic began. `totals` and `users` count everything since the beginning,
-    whether it is evidence or not. There is nothing in it but numbers, words and tuples: `keeping` writes it down.
+    `since` is when the present share of traffic began, and `passed` the totals of then. `totals` and `users` count
+    everything since the beginning, whether it is evidence or not. There is nothing in it but numbers, words and tuples:
+    `keeping` writes it down.
     """
 
     began: float
@@ -35,6 +36,7 @@ class State:
     baseline: Baseline | None = None
     final: Verdict | None = None
     since: float = 0.0
+    passed: Tally = field(default_factory=Tally)
 
 
 def begin(policy: JudgePolicy, at: float) -> State:
@@ -46,5 +48,25 @@ def begin(policy: JudgePolicy, at: float) -> State:
 
 
 def stepped(state: State, since: float) -> State:
-    """The same evidence at another share of traffic: what can be compared only there is waited for from then on."""
-    return replace(state, since=max(state.since, since))
+    """The same evidence at another share of traffic, which is not passed before there was something at that share."""
+    return replace(state, since=since, passed=state.totals) if since > state.since else state
+
+
+def suited(state: State, policy: JudgePolicy) -> State:
+    """The same evidence under settings that may have changed; a metric that is new is waited for from now on."""
+    asked = {*policy.metrics, *policy.counts}
+    known = {f.metric for f in state.scales.findings}
+    final = state.final if state.final is not None and state.final.metric in {*asked, GUARD, RISK_BUDGET} else None
+    if (
+        asked == known
+        and final == state.final
+        and (policy.guard is not None or state.watch == Watch(since=state.began))
+    ):
+        return state
+    return replace(
+        state,
+        scales=fitted(state.scales, policy),
+        final=final,
+        since=state.at if asked - known else state.since,
+        watch=state.watch if policy.guard is not None else Watch(since=state.began),
+    )

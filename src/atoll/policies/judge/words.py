@@ -7,13 +7,13 @@ from atoll.policies.odds import odds
 from atoll.values.judging import ERRORS, LATENCIES
 
 
-def explain(verdict: Verdict) -> str:
-    """One sentence or a few clauses: what was counted, what it says, and what it did."""
+def explain(verdict: Verdict, deed: str = "aborted") -> str:
+    """One sentence or a few clauses: what was counted, what it says, and what it did: *deed*, where it failed."""
     clauses = [_counted(verdict.metric, verdict.evidence)]
     if verdict.kind is Kind.FAIL:
         clauses += [
             verdict.note or f"odds {odds(verdict.log_odds)} that it is worse",
-            f"aborted after {verdict.seconds:.0f} s",
+            f"{deed} after {verdict.seconds:.0f} s",
             _harm(verdict),
         ]
     elif verdict.kind is Kind.PASS:

@@ -8,6 +8,7 @@ from typing import Any
 
 from atoll.kit.flags.document import Finding, pointer
 from atoll.kit.flags.hashing import HASHES
+from atoll.kit.flags.killing import is_killed, kept
 from atoll.kit.flags.logic import Evaluators, error, instead, logic_faults, references, results
 
 _FIELDS = ("state", "variants", "defaultVariant", "targeting", "metadata", "source", "selector")
@@ -170,7 +171,10 @@ def _targeting_faults(flag: Mapping[str, Any], path: str, known: Shared, *, soun
     if not isinstance(targeting, dict):
         yield error(path, "targeting is not an object", 'write an operation like {"if": [...]}, or leave it out')
         return
-    wrong = list(logic_faults(targeting, path, known.evaluators))
+    if is_killed(flag):  # what it kept is as deep as it was before: a kill never makes a flag that is refused
+        wrong = [fault for each in kept(flag) for fault in logic_faults(each, pointer(path, "if", 2), known.evaluators)]
+    else:
+        wrong = list(logic_faults(targeting, path, known.evaluators))
     yield from wrong
     if wrong or (not sound and reached(references(targeting), known.links)):
         return

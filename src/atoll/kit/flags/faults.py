@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.kit.flags.bounds import HEAVIEST, Weights
 from atoll.kit.flags.document import Finding, pointer
 from atoll.kit.flags.hashing import HASHES
 from atoll.kit.flags.killing import is_killed, kept
@@ -32,6 +33,7 @@ class Shared:
 
     evaluators: Evaluators
     links: Links
+    weights: Weights
 
 
 def faults(document: Any, sound: Collection[str] = ()) -> list[Finding]:
@@ -60,8 +62,8 @@ def _document_faults(document: Any, sound: Collection[str]) -> Iterator[Finding]
         few = f"there are {len(evaluators):,} evaluators, {MOST_EVALUATORS:,} are allowed"
         yield error("/$evaluators", few, "take out what no flag refers to")
         return
-    known = Shared(evaluators, links(evaluators))
-    own = list(_evaluator_faults(known))
+    known = Shared(evaluators, links(evaluators), Weights(evaluators))
+    own = list(_evaluator_faults(known)) or list(_heavy_evaluators(known))
     yield from own
     for key, flag in document["flags"].items():
         # Names of evaluators stay known, so that a fault in one is not also a fault of every flag that uses it.
@@ -75,6 +77,20 @@ def _evaluator_faults(known: Shared) -> Iterator[Finding]:
         yield from logic_faults(logic, path, known.evaluators)
         if name in reached(known.links[name], known.links):
             yield error(path, "this refers to itself in a circle", "write out one of the references")
+
+
+def _heavy_evaluators(known: Shared) -> Iterator[Finding]:
+    """The first in each chain that is too much: those that refer to it are so as well."""
+    heavy = {name for name, logic in known.evaluators.items() if known.weights.of(logic) > HEAVIEST}
+    for name in sorted(heavy):
+        if not known.links[name] & heavy:
+            yield too_heavy(pointer("/$evaluators", name))
+
+
+def too_heavy(path: str) -> Finding:
+    """The refusal of what would take too long to evaluate."""
+    reason = f"with everything that it refers to written out, this has more than {HEAVIEST:,} parts"
+    return error(path, reason, "refer to less, or not twice to the same")
 
 
 def links(evaluators: Evaluators) -> Links:
@@ -176,6 +192,9 @@ def _targeting_faults(flag: Mapping[str, Any], path: str, known: Shared, *, soun
     else:
         wrong = list(logic_faults(targeting, path, known.evaluators))
     yield from wrong
+    if not wrong and sound and known.weights.of(targeting) > HEAVIEST:
+        yield too_heavy(path)
+        return
     if wrong or (not sound and reached(references(targeting), known.links)):
         return
     for place, value in results(targeting, path, known.evaluators, set()):

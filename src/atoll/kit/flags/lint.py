@@ -9,7 +9,7 @@ from typing import Any
 from atoll.kit.flags.document import Document, Finding, pointer
 from atoll.kit.flags.faults import faults, links, reached, too_deep
 from atoll.kit.flags.killing import MARK, given, is_killed, is_marked, safe
-from atoll.kit.flags.logic import doubt, error, instead, logic_doubts, references
+from atoll.kit.flags.logic import doubt, doubting, error, instead, logic_doubts, references
 
 KINDS = ("experiment", "ops", "permission", "release")
 LASTING = ("ops", "permission")  # need no date of expiry
@@ -87,18 +87,19 @@ def day(said: Any) -> date | None:
 def _doubts(document: Document) -> Iterator[Finding]:
     """What can be evaluated and is probably not meant. Asks only about documents without faults."""
     evaluators = document.get("$evaluators") or {}
+    scope = doubting(evaluators)
     for name in document:
         if name not in _FIELDS:
             yield doubt(pointer("", name), f"a document has no field {name}", instead(name, _FIELDS))
     for name, logic in evaluators.items():
-        yield from logic_doubts(logic, pointer("/$evaluators", name), evaluators)
+        yield from logic_doubts(logic, pointer("/$evaluators", name), scope)
     for key, flag in document["flags"].items():
         path = pointer("/flags", key)
         if flag.get("defaultVariant") in (None, ""):
             reason = "without defaultVariant, who matches nothing gets what the code says, which nobody sees here"
             yield doubt(pointer(path, "defaultVariant"), reason, instead("off", flag["variants"]))
         if not is_killed(flag):
-            yield from logic_doubts(flag.get("targeting"), pointer(path, "targeting"), evaluators)
+            yield from logic_doubts(flag.get("targeting"), pointer(path, "targeting"), scope)
         elif given(flag) != safe(flag):
             reason = f"it is killed with {given(flag)}, and its safe variant is {safe(flag) or 'not said'}"
             yield doubt(pointer(path, "targeting"), reason, "kill it again, or correct metadata.killVariant")

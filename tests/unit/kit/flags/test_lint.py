@@ -167,6 +167,24 @@ def test_faults_in_two_flags_are_both_found(cases):
         assert any(each.path == place and other[4] in each.reason for each in found)
 
 
+def test_conditions_that_are_equal_to_python_only_are_two():
+    targeting = {"if": [{"===": [{"var": "x"}, 1]}, "on", {"===": [{"var": "x"}, True]}, "off"]}
+    found = lint(seeded("flags/checkout/targeting", targeting), today=TODAY)
+    assert [each.reason for each in found] == ["no flag uses this"]
+
+
+def test_of_many_names_some_are_told_and_long_ones_are_not_compared():
+    many = {f"v{n}": n for n in range(101)}
+    flag = {"variants": many, "defaultVariant": "v10x", "targeting": {"if": [{"var": "x"}, "v" * 200]}}
+    found = [str(each) for each in lint({"flags": {"f": GOOD["flags"]["checkout"] | flag}}, today=TODAY)]
+    (default,) = (each for each in found if "defaultVariant" in each)
+    assert default.endswith(", v98, ...")
+    assert "v99" not in default
+    few = flag | {"variants": {"v" * 199: 1, "w": 2}, "defaultVariant": "w"}
+    found = [str(each) for each in lint({"flags": {"f": GOOD["flags"]["checkout"] | few}}, today=TODAY)]
+    assert any("is not among the variants: use one of" in each for each in found)
+
+
 def test_a_whole_document_of_nonsense():
     for document in (None, [], "x", 7, {}, {"flags": None}):
         (found,) = lint(document, today=TODAY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from atoll.kit.flags.bounds import HEAVIEST, Weights
@@ -22,6 +23,7 @@ _KINDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
 )
 
 
+MOST_TOLD = 1000
 MOST_EVALUATORS = 1000
 """Whether they go in circles is looked up for each: the time grows with the square of their number."""
 Links = Mapping[str, frozenset[str]]
@@ -37,11 +39,22 @@ class Shared:
 
 
 def faults(document: Any, sound: Collection[str] = ()) -> list[Finding]:
-    """Every reason to refuse a document, in its order; the flags in `sound` are known to have none."""
+    """
+    Every reason to refuse a document, in its order; the flags in `sound` are known to have none.
+
+    After `MOST_TOLD` it is only said that there are more: to find what else was meant takes time for each.
+    """
     try:
-        return list(_document_faults(document, sound))
+        found = _first(_document_faults(document, sound))
     except RecursionError:
         return [too_deep()]
+    if len(found) <= MOST_TOLD:
+        return found
+    return [*found[:MOST_TOLD], error("", f"there are more than {MOST_TOLD:,} errors", "correct these first")]
+
+
+def _first(found: Iterator[Finding]) -> list[Finding]:
+    return list(islice(found, MOST_TOLD + 1))
 
 
 def too_deep() -> Finding:
@@ -63,7 +76,7 @@ def _document_faults(document: Any, sound: Collection[str]) -> Iterator[Finding]
         yield error("/$evaluators", few, "take out what no flag refers to")
         return
     known = Shared(evaluators, links(evaluators), Weights(evaluators))
-    own = list(_evaluator_faults(known)) or list(_heavy_evaluators(known))
+    own = _first(_evaluator_faults(known)) or list(_heavy_evaluators(known))
     yield from own
     for key, flag in document["flags"].items():
         # Names of evaluators stay known, so that a fault in one is not also a fault of every flag that uses it.
@@ -187,10 +200,9 @@ def _targeting_faults(flag: Mapping[str, Any], path: str, known: Shared, *, soun
     if not isinstance(targeting, dict):
         yield error(path, "targeting is not an object", 'write an operation like {"if": [...]}, or leave it out')
         return
-    if is_killed(flag):  # what it kept is as deep as it was before: a kill never makes a flag that is refused
-        wrong = [fault for each in kept(flag) for fault in logic_faults(each, pointer(path, "if", 2), known.evaluators)]
-    else:
-        wrong = list(logic_faults(targeting, path, known.evaluators))
+    # What a killed flag kept is as deep as it was before: a kill never makes a flag that is refused.
+    parts = [(each, pointer(path, "if", 2)) for each in kept(flag)] if is_killed(flag) else [(targeting, path)]
+    wrong = _first(fault for part, at in parts for fault in logic_faults(part, at, known.evaluators))
     yield from wrong
     if not wrong and sound and known.weights.of(targeting) > HEAVIEST:
         yield too_heavy(path)

@@ -185,6 +185,25 @@ def test_of_many_names_some_are_told_and_long_ones_are_not_compared():
     assert any("is not among the variants: use one of" in each for each in found)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        lambda n: {"targeting": {"if": [{"var": "x"}, *[f"o{n}" for n in range(n)]]}},
+        lambda n: {"targeting": {"if": [{"var": "x"}, "on", *[{"iff": n} for n in range(n)]]}},
+        lambda n: {"metadata": GOOD["flags"]["checkout"]["metadata"] | {f"m{n}": [] for n in range(n)}},
+    ],
+)
+def test_of_too_many_errors_the_first_are_told(more):
+    found = lint({"flags": {"f": GOOD["flags"]["checkout"] | more(3000)}}, today=TODAY)
+    assert len(found) == 1001
+    assert str(found[1000]) == "/: there are more than 1,000 errors: correct these first"
+
+
+def test_of_too_many_in_evaluators_the_first_are_told():
+    found = lint(GOOD | {"$evaluators": {"staff": {"or": [{"$ref": f"s{n}"} for n in range(3000)]}}}, today=TODAY)
+    assert len(found) == 1001
+
+
 def test_a_whole_document_of_nonsense():
     for document in (None, [], "x", 7, {}, {"flags": None}):
         (found,) = lint(document, today=TODAY)

@@ -10,6 +10,7 @@ from atoll.kit.flags.document import Document, Finding, pointer
 from atoll.kit.flags.faults import faults, links, reached, too_deep
 from atoll.kit.flags.killing import MARK, given, is_killed, is_marked, safe
 from atoll.kit.flags.logic import doubt, doubting, error, instead, logic_doubts, references
+from atoll.kit.flags.seen import RELEASING
 
 KINDS = ("experiment", "ops", "permission", "release")
 LASTING = ("ops", "permission")  # need no date of expiry
@@ -56,6 +57,9 @@ def _care(flag: Mapping[str, Any], path: str, today: date) -> Iterator[Finding]:
     if is_marked(flag) and not is_killed(flag):
         reason = "this says that the flag is killed, and its targeting does not give everybody one variant"
         yield error(pointer(path, MARK), reason, "leave it out, then kill the flag if it is to be dead")
+    if RELEASING in metadata:
+        reason = "what is being released is not in the document: the control plane adds it to what services see"
+        yield error(pointer(path, RELEASING), reason, "leave it out")
 
 
 def _expiry(metadata: Mapping[str, Any], path: str, today: date) -> Iterator[Finding]:

@@ -106,6 +106,8 @@ SEEDED = [
         {"if": [{"var": "x"}, "on", {"var": "y"}, "off", {"var": "x"}, "off"]},
         "warning", f"{IF}/5", "the same condition is above", "leave it out",
     ),
+    (f"{AT}/metadata/killed", True, "error", f"{FLAG}/metadata/killed", "says that the flag is killed", "leave"),
+    (f"{AT}/metadata/releasing", "on", "error", f"{FLAG}/metadata/releasing", "is not in the document", "leave it out"),
     (f"{AT}/metadata", "team-a", "error", f"{FLAG}/metadata", "not an object", "owner"),
     (f"{AT}/metadata/note", {"a": 1}, "error", f"{FLAG}/metadata/note", "neither text", "write one"),
     (f"{AT}/metadata/hash", "mmh3", "error", f"{FLAG}/metadata/hash", "no hash mmh3", "mmh3-1"),

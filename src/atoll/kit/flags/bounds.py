@@ -55,11 +55,10 @@ def joined(parts: list[str]) -> str:
     return "".join(parts)
 
 
-def charged(value: Any) -> Any:
-    """A value, paid for by all that is in it. Raises `TooMuch`."""
-    if isinstance(value, list | dict):
-        spend(_size(value))
-    return value
+def charged(items: list[Any]) -> list[Any]:
+    """A list, paid for by all that is in it. Raises `TooMuch`."""
+    spend(_size(items))
+    return items
 
 
 def _size(value: Any) -> int:

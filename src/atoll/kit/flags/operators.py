@@ -98,7 +98,7 @@ def _begin(start: float, size: int) -> int:
     return min(int(start), size)
 
 
-def _merged(*args: Any) -> Any:
+def _merged(*args: Any) -> list[Any]:
     size = sum(len(each) if isinstance(each, list) else 1 for each in args)
     if size > LONGEST:
         raise TooMuch

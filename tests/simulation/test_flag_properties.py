@@ -27,12 +27,10 @@ META = {"owner": "team-a", "kind": "release", "expires": "2099-01-31", "killVari
 OFF = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off", "metadata": META}
 STEPS = (wire.FlagStep(10, 3.0), wire.FlagStep(50, 3.0))
 
+# Where the weight decides: at the last step there is no canary, before the first nothing to hold.
+INSTEAD = {(State.GROWING, Signal.READY): State.FULL, (State.GROWING, Signal.HOLD): State.DARK}
 OFTEN = ("turn", "turn", "turn", "turn", "calls", "begin", "begin", "full disk")
 ACTS = (*OFTEN, "bad calls", "crash", "kill", "revive", *PEOPLE)
-
-
-INSTEAD = {(State.GROWING, Signal.READY): State.FULL, (State.GROWING, Signal.HOLD): State.DARK}
-"""Where the weight decides between two states."""
 
 
 class House:
@@ -91,7 +89,7 @@ class House:
         rows = self.store._db.execute("SELECT source, signal, target FROM transitions WHERE signal != 'begin'")
         for source, signal, target in rows:
             wanted = TRANSITIONS[State(source), Signal(signal)]
-            assert target in {wanted, INSTEAD.get((State(source), Signal(signal)), wanted)}
+            assert target in {wanted, INSTEAD.get((source, signal), wanted)}
         assert self.flag["metadata"].get("killed", False) is self.killed, "only a person brings it back"
 
     @property

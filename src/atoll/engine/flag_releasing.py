@@ -16,7 +16,7 @@ from urllib.parse import quote
 from atoll.engine.judging import LOUD, WATCHED, Flows, decider, heard
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Conflict, Refused, Unavailable
-from atoll.kit.flags import Document, InvalidFlags, parse, with_flag, with_percent
+from atoll.kit.flags import Document, InvalidFlags, is_killed, parse, with_flag, with_percent
 from atoll.plan.flag_release import FlagRelease, flag_of, subject
 from atoll.plan.happenings import Happening
 from atoll.plan.releasing import ALL, JUDGED, Facts, Signal, State, due, judged, step
@@ -138,7 +138,7 @@ class FlagReleasing:
         now = document["flags"].get(release.flag)
         if now is None:
             return _Followed(done=False, obstacle="the flag was removed")
-        if (now.get("metadata") or {}).get("killed") is True:
+        if is_killed(now):
             return _Followed(done=False, obstacle="the flag was killed")
         try:
             wanted = _wanted(document, release)

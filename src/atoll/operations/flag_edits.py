@@ -12,6 +12,7 @@ from atoll.kit.flags import (
     Finding,
     InvalidFlags,
     everybody,
+    is_killed,
     killed,
     revived,
     shares,
@@ -19,6 +20,7 @@ from atoll.kit.flags import (
     with_flag,
     with_percent,
 )
+from atoll.kit.flags.killing import given
 from atoll.model.system import CAREFUL, Rollout, Step
 from atoll.plan.releasing import ALL
 from atoll.values.nearest import nearest
@@ -80,7 +82,10 @@ def dead(document: Document, flag: str) -> Changed:
     """The document in which a flag is killed. Works with errors elsewhere: a kill must not wait for a mend."""
     before = definition(document, flag)
     after = _applied(document, [lambda made: killed(made, flag)])
-    (safe,) = shares(after["flags"][flag]) or {"": 0.0}
+    safe = given(after["flags"][flag])
+    if before.get("state") == "DISABLED":
+        said = f"it stays disabled, so the code's own default counts; once enabled, everybody gets {safe}"
+        return after, (f"{flag} is killed: {said}",)
     return after, (f"{flag} is killed: everybody gets {safe} {_was(before)}",)
 
 
@@ -91,6 +96,16 @@ def alive(document: Document, flag: str) -> Changed:
     if after == document:
         raise Refused(f"{flag} is not killed", hint="see `atoll flags list`")
     return after, (f"{flag} is as it was before it was killed: {dealt(after['flags'][flag])}",)
+
+
+def revived_by(before: Document, after: Document) -> tuple[str, ...]:
+    """The flags that are killed in one document, and live in another."""
+    flags: Mapping[str, Any] = after["flags"]
+    return tuple(
+        name
+        for name, flag in before["flags"].items()
+        if is_killed(flag) and name in flags and not is_killed(flags[name])
+    )
 
 
 def dealt(flag: Mapping[str, Any]) -> str:
@@ -126,7 +141,7 @@ def to_release(document: Document, request: wire.FlagReleaseRequest) -> Rollout:
 
 
 def _not_releasable(flag: Mapping[str, Any], variant: str) -> Iterator[str]:
-    if (flag.get("metadata") or {}).get("killed") is True:
+    if is_killed(flag):
         yield "it is killed: revive it first"
     if flag["state"] == "DISABLED":
         yield "it is disabled: set --state ENABLED first"

@@ -12,7 +12,7 @@ from atoll import wire
 from atoll.errors import Refused
 from atoll.kit.flags import Document, Facts, InvalidFlags, lint, parse
 from atoll.kit.flags.document import unchanged
-from atoll.operations.flag_edits import Changed, alive, changed, dead, refusal, to_release
+from atoll.operations.flag_edits import Changed, alive, changed, dead, dealt, refusal, revived_by, to_release
 from atoll.operations.views.flags import flags_view, whom
 from atoll.plan.flag_release import FlagRelease, dark, subject
 from atoll.plan.happenings import Happening
@@ -62,8 +62,8 @@ class FlagDesk:
         """
         Make a whole document what is served.
 
-        Raises `errors.Refused` with everything that is wrong with it, `errors.Conflict` where it was made from another
-        version than the current one.
+        Raises `errors.Refused` with everything that is wrong with it, or where it would revive a killed flag;
+        `errors.Conflict` where it was made from another version than the current one.
         """
         try:
             document = parse(request.text)
@@ -90,12 +90,16 @@ class FlagDesk:
         return self._put(made[0], "", request.actor, request.reason, words=made[1])
 
     def rollback(self, request: wire.FlagRollback) -> wire.FlagReceipt:
-        """Make an earlier version what is served. Raises `errors.Refused` where it is not there."""
+        """
+        Make an earlier version what is served.
+
+        Raises `errors.Refused` where it is not there, or would revive a killed flag.
+        """
         current, number = self.store.flags.current(), request.number
         if number is None:
             number = next((v.number for v in self.store.flags.history(2) if v.number != current.number), 0)
-        earlier = self._version(number)
-        return self._put(earlier.document(), f"goes back to version {number}:", request.actor, request.reason)
+        document = self._version(number).document()
+        return self._put(document, f"goes back to version {number}:", request.actor, request.reason)
 
     def release(self, request: wire.FlagReleaseRequest) -> wire.FlagReceipt:
         """
@@ -152,6 +156,8 @@ class FlagDesk:
         errors = [each for each in findings if each.level == "error"]
         if errors:
             raise refusal(errors)
+        if verb:  # a whole document; one flag is changed as it is now
+            self._keep_dead(current.document(), document)
         warnings = tuple(str(each) for each in findings)
         if current.number and as_text(document) == current.text:
             return wire.FlagReceipt(described(current), ("nothing differs from what is served",), warnings)
@@ -171,6 +177,14 @@ class FlagDesk:
             told = (f"{r.flag} is being released ({r.progress.state} at {r.progress.shown}%)" for r in moving)
             mend = ", ".join(f"atoll abort {subject(r.flag)}" for r in moving)
             raise Refused("\n".join(told), hint=f"wait for it, or decide: {mend}; a kill works at any time")
+
+    def _keep_dead(self, before: Document, after: Document) -> None:
+        """Refuse to revive flags by the way: a document may be older than their kill."""
+        risen = revived_by(before, after)
+        if risen:
+            told = (f"{name} is killed, and this would revive it: {dealt(after['flags'][name])}" for name in risen)
+            mend = ", ".join(f"atoll flags revive {name}" for name in risen)
+            raise Refused("\n".join(told), hint=f"leave it as `atoll flags show` has it, or first: {mend}")
 
     def _say(self, author: Author, names: tuple[str, ...], level: str = "info") -> None:
         why = f": {author.reason}" if author.reason else ""

@@ -211,6 +211,48 @@ def test_a_kill_that_makes_no_sense_is_refused(desk, flag, verb, problem):
         change(desk, flag, verb)
 
 
+def test_a_document_older_than_a_kill_does_not_revive_the_flag(shop, desk):
+    write(desk, new=NEW, size=SIZE)
+    change(desk, "new", "kill")
+    for stale in (
+        lambda: write(desk, new=NEW, size=SIZE | {"defaultVariant": "large"}),
+        lambda: write(desk, before=desk.document().version.etag, new=NEW, size=SIZE),
+        lambda: desk.rollback(wire.FlagRollback(None, "ci", "")),
+    ):
+        with pytest.raises(Refused, match="new is killed, and this would revive it: 5% on, 95% off") as error:
+            stale()
+        assert "first: atoll flags revive new" in error.value.hint
+    assert len(desk.history(10)) == 2
+    dead = served(desk)["new"]
+    write(desk, new=dead, size=SIZE | {"defaultVariant": "large"})
+    assert desk.view().flags[0].killed
+    write(desk, size=SIZE)  # gone is not alive
+    write(desk, new=NEW, size=SIZE)
+    assert served(desk)["new"] == NEW
+
+
+def test_a_flag_that_only_says_that_it_is_killed_is_refused_and_can_be_killed(shop, desk):
+    write(desk, new=NEW)
+    change(desk, "new", "kill")
+    marked = served(desk)["new"] | {"targeting": NEW["targeting"]}
+    with pytest.raises(Refused, match="/flags/new/metadata/killed: this says that the flag is killed, and"):
+        write(desk, new=marked)
+    current = shop.store.flags.current()  # an older version had let it through
+    shop.store.flags.write({"flags": {"new": marked}}, current.author, before=current.etag)
+    assert not desk.view().flags[0].killed
+    with pytest.raises(Refused, match="new is not killed"):
+        change(desk, "new", "revive")
+    assert change(desk, "new", "kill").words[0] == "new is killed: everybody gets off (it was 5% on, 95% off)"
+    assert change(desk, "new", "revive").words == ("new is as it was before it was killed: 5% on, 95% off",)
+
+
+def test_killing_what_is_disabled_says_who_gets_what(desk):
+    write(desk, new=NEW | {"state": "DISABLED"})
+    said = "new is killed: it stays disabled, so the code's own default counts; once enabled, everybody gets off"
+    assert change(desk, "new", "kill").words[0] == said
+    assert change(desk, "new", "kill").words == ("new is killed already",)
+
+
 def test_an_earlier_version_comes_back_as_a_new_one(shop, desk):
     write(desk, new=NEW)
     write(desk, new=NEW, size=SIZE)

@@ -27,6 +27,7 @@ from atoll.kit.flags.editing import (
 from atoll.kit.flags.evaluation import Context, ErrorCode, Evaluation, Flags, Reason
 from atoll.kit.flags.exposure import everybody, shares
 from atoll.kit.flags.keeper import Notice
+from atoll.kit.flags.killing import is_killed
 from atoll.kit.flags.lifecycle import Due, Facts, due
 from atoll.kit.flags.lint import lint
 
@@ -46,6 +47,7 @@ __all__ = [
     "Reason",
     "due",
     "everybody",
+    "is_killed",
     "killed",
     "lint",
     "parse",

@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from atoll.kit import clock
+from atoll.kit.flags.bounds import begin, charged, spend
 from atoll.kit.flags.fractional import compile_fractional
 from atoll.kit.flags.node import Node, Run, Scope, constant, test
-from atoll.kit.flags.operators import OPERATORS, TESTS
+from atoll.kit.flags.operators import METERED, OPERATORS, TESTS
 from atoll.kit.flags.values import equals, lookup, number, truthy, walk
 
 _SCALAR = (str, int, float, type(None))
 
 
 def compile_targeting(logic: Any, scope: Scope) -> Node:
-    """The closure of a piece of checked targeting. Sets `scope.whole` where the data must hold `$flagd`."""
+    """The closure of a piece of checked targeting. Sets `scope.whole` and `scope.metered` where they hold."""
     if isinstance(logic, list):
-        return _list([compile_targeting(each, scope) for each in logic])
+        return _list([compile_targeting(each, scope) for each in logic], scope)
     if not isinstance(logic, dict) or len(logic) != 1:
         return constant(logic)
     ((name, given),) = logic.items()
@@ -28,14 +29,16 @@ def compile_targeting(logic: Any, scope: Scope) -> Node:
     nodes = [compile_targeting(each, scope) for each in args]
     if name in _ON_NODES:
         return _ON_NODES[name](nodes, scope)
+    scope.metered = scope.metered or name in METERED
     return _folded(Node(_applied(OPERATORS[name], nodes), test=name in TESTS), nodes)
 
 
-def _list(nodes: Sequence[Node]) -> Node:
+def _list(nodes: Sequence[Node], scope: Scope) -> Node:
     if all(each.constant for each in nodes):
         return constant([each.value for each in nodes])
     runs = [each.run for each in nodes]
-    return Node(lambda data: [run(data) for run in runs])
+    scope.metered = True  # what is in it twice, inside `map` or `reduce`, doubles each time
+    return Node(lambda data: charged([run(data) for run in runs]))
 
 
 def _applied(operator: Callable[..., Any], nodes: Sequence[Node]) -> Run:
@@ -53,6 +56,7 @@ def _folded(node: Node, args: Sequence[Node]) -> Node:
     """The result instead of the computation, where nothing in it depends on the data and it comes to an end."""
     if all(each.constant for each in args):
         try:
+            begin()
             value = node.run(None)
         except Exception:  # noqa: BLE001 - it fails the same way when somebody asks, and only then it matters
             return node
@@ -248,25 +252,29 @@ def _in(nodes: Sequence[Node], _scope: Scope) -> Node:
 # Operators over the items of a list: the data inside is one item.
 
 
-def _inside(args: Sequence[Any], scope: Scope) -> tuple[Run, Node]:
-    """The list of an operator over items, and what it does with each."""
+def _inside(args: Sequence[Any], scope: Scope) -> tuple[Run, Node, int]:
+    """The list of an operator over items, what it does with each, and how much work that is."""
+    scope.metered = True
     over = compile_targeting(args[0], scope).run if args else constant(None).run
-    each = compile_targeting(args[1] if len(args) > 1 else None, replace(scope, inner=True))
-    return over, each
+    inside = args[1] if len(args) > 1 else None
+    return over, compile_targeting(inside, replace(scope, inner=True)), scope.weights.of(inside)
 
 
 def _over(keep: Callable[[list[Any], Run], Any], otherwise: Any, *, tests: bool) -> Callable[..., Node]:
     """An operator that is `keep(items, function)`, and `otherwise` where there is no list."""
 
     def compiled(args: Sequence[Any], scope: Scope) -> Node:
-        over, node = _inside(args, scope)
+        over, node, work = _inside(args, scope)
         each = test(node) if tests else node.run
         if tests and len(args) == 1:
             over = constant(None).run
 
         def run(data: Any) -> Any:
             items = over(data)
-            return keep(items, each) if isinstance(items, list) else _copied(otherwise)
+            if not isinstance(items, list):
+                return _copied(otherwise)
+            spend(work * len(items))
+            return keep(items, each)
 
         return Node(run, test=isinstance(otherwise, bool))
 
@@ -279,7 +287,7 @@ def _copied(value: Any) -> Any:
 
 
 def _reduce(args: Sequence[Any], scope: Scope) -> Node:
-    over, node = _inside(args, scope)
+    over, node, work = _inside(args, scope)
     each = node.run
     start = args[2] if len(args) > 2 else None  # noqa: PLR2004 - list, function, start
 
@@ -287,6 +295,7 @@ def _reduce(args: Sequence[Any], scope: Scope) -> Node:
         items = over(data)
         if not isinstance(items, list):
             return start
+        spend(work * len(items))
         state = {"accumulator": start}
         for item in items:
             state["current"] = item

@@ -15,6 +15,7 @@ from typing import Any
 
 from atoll.kit.flags.document import Document, Finding, InvalidFlags, pointer, refused
 from atoll.kit.flags.exposure import rollouts
+from atoll.kit.flags.killing import MARK, form, given, is_killed, kept, safe
 from atoll.kit.flags.lint import lint
 from atoll.kit.flags.logic import instead
 
@@ -96,30 +97,28 @@ def killed(document: Document, key: str) -> dict[str, Any]:
     Works on a document with errors elsewhere, too: a kill must not wait for a mend.
     """
     flag = _flag(document, key)
-    metadata = flag.get("metadata") or {}
-    if metadata.get("killed") is True:
-        return dict(document)
-    safe = metadata.get("killVariant", flag.get("defaultVariant"))
-    name = str(safe).lower() if isinstance(safe, bool) else safe
-    if not name or name not in flag["variants"]:
+    name = safe(flag)
+    if name is None:
         path = pointer("/flags", key, "metadata", "killVariant")
         raise refused(path, "there is neither a killVariant nor a defaultVariant", instead("off", flag["variants"]))
-    kept = [flag["targeting"]] if flag.get("targeting") else []
-    targeting = {"if": [True, name, *kept]}
-    dead = {**flag, "targeting": targeting, "metadata": {**metadata, "killed": True}}
+    before = flag.get("targeting")
+    if is_killed(flag):  # perhaps with what was the safe variant then
+        if given(flag) == name:
+            return dict(document)
+        before = next(iter(kept(flag)), None)
+    dead = {**flag, "targeting": form(name, before), "metadata": {**(flag.get("metadata") or {}), MARK: True}}
     return {**document, "flags": {**document["flags"], key: dead}}
 
 
 def revived(document: Document, key: str) -> dict[str, Any]:
     """The document as it was before `killed`."""
     flag = _flag(document, key)
-    metadata = flag.get("metadata") or {}
-    if metadata.get("killed") is not True:
+    if not is_killed(flag):
         return dict(document)
-    _, _, *kept = flag["targeting"]["if"]
+    before = kept(flag)
     alive = {name: value for name, value in flag.items() if name not in ("targeting", "metadata")}
-    left = {name: value for name, value in metadata.items() if name != "killed"}
-    alive |= {"targeting": kept[0]} if kept else {}
+    left = {name: value for name, value in flag["metadata"].items() if name != MARK}
+    alive |= {"targeting": before[0]} if before else {}
     alive |= {"metadata": left} if left else {}
     return {**document, "flags": {**document["flags"], key: alive}}
 
@@ -134,7 +133,7 @@ def _flag(document: Document, key: str) -> dict[str, Any]:
 
 def _living(document: Document, key: str) -> dict[str, Any]:
     flag = _flag(document, key)
-    if (flag.get("metadata") or {}).get("killed") is True:
+    if is_killed(flag):
         raise refused(pointer("/flags", key), f"the flag {key} is killed", "revive it first")
     return flag
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from atoll.kit import clock
+from atoll.kit.flags.bounds import begin
 from atoll.kit.flags.compiling import compile_targeting
 from atoll.kit.flags.document import Document, InvalidFlags, parse, unchanged
 from atoll.kit.flags.faults import faults, too_deep
@@ -116,7 +117,8 @@ def _compiled(key: str, flag: Mapping[str, Any], document: Document, common: Map
         return _default(flag, "STATIC", metadata)
     scope = Scope(key, own.get("hash", CBOR), document.get("$evaluators") or {})
     rule = compile_targeting(flag["targeting"], scope)
-    return _targeted(key, flag, _with_flagd(rule, key) if scope.whole else rule, metadata)
+    rule = _with_flagd(rule, key) if scope.whole else rule
+    return _targeted(key, flag, _metered(rule) if scope.metered else rule, metadata)
 
 
 def _default(flag: Mapping[str, Any], reason: Reason, metadata: Mapping[str, Any]) -> Evaluate:
@@ -138,6 +140,14 @@ def _with_flagd(rule: Node, key: str) -> Node:
         data["$flagd"] = {"flagKey": key, "timestamp": int(clock.wall())}
         data["targetingKey"] = context.get("targetingKey")
         return rule.run(data)
+
+    return Node(run)
+
+
+def _metered(rule: Node) -> Node:
+    def run(context: Context) -> Any:
+        begin()
+        return rule.run(context)
 
     return Node(run)
 

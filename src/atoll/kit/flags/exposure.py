@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from atoll.kit.flags.evaluation import named
+from atoll.kit.flags.killing import given
 
 _WHOLE = 100.0
 
@@ -31,11 +32,12 @@ def everybody(flag: Mapping[str, Any]) -> str | None:
     targeting = flag.get("targeting")
     if not targeting:
         return str(default) if default else None
-    if (flag.get("metadata") or {}).get("killed") is True:
-        return str(named(targeting["if"][1]))
+    always = given(flag)
+    if always is not None:
+        return always
     dealt = _percentages(targeting) if set(targeting) == {"fractional"} else None
-    given = [name for name, percent in (dealt or {}).items() if percent]
-    return given[0] if len(given) == 1 else None
+    some = [name for name, percent in (dealt or {}).items() if percent]
+    return some[0] if len(some) == 1 else None
 
 
 def rollouts(logic: Any) -> Iterator[dict[str, Any]]:
@@ -52,11 +54,11 @@ def rollouts(logic: Any) -> Iterator[dict[str, Any]]:
 
 def _percentages(rollout: Mapping[str, Any]) -> dict[str, float] | None:
     """None where a weight or a variant is computed."""
-    given = rollout["fractional"]
-    if not isinstance(given, list):
+    said = rollout["fractional"]
+    if not isinstance(said, list):
         return None
     # It may begin with what people are dealt out by.
-    dealt = [each for at, each in enumerate(given) if at or isinstance(each, list)]
+    dealt = [each for at, each in enumerate(said) if at or isinstance(each, list)]
     pairs = [(each[0], each[1] if len(each) > 1 else 1) for each in dealt if isinstance(each, list) and each]
     whole = sum(weight for _, weight in pairs if isinstance(weight, int))
     if len(pairs) < len(dealt) or not whole or not all(_plain(name, weight) for name, weight in pairs):

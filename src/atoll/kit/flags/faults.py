@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from atoll.kit.flags.bounds import HEAVIEST, Weights
 from atoll.kit.flags.document import Finding, pointer
 from atoll.kit.flags.hashing import HASHES
+from atoll.kit.flags.killing import is_killed, kept
 from atoll.kit.flags.logic import Evaluators, error, instead, logic_faults, references, results
 
 _FIELDS = ("state", "variants", "defaultVariant", "targeting", "metadata", "source", "selector")
@@ -20,6 +23,7 @@ _KINDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
 )
 
 
+MOST_TOLD = 1000
 MOST_EVALUATORS = 1000
 """Whether they go in circles is looked up for each: the time grows with the square of their number."""
 Links = Mapping[str, frozenset[str]]
@@ -31,14 +35,26 @@ class Shared:
 
     evaluators: Evaluators
     links: Links
+    weights: Weights
 
 
 def faults(document: Any, sound: Collection[str] = ()) -> list[Finding]:
-    """Every reason to refuse a document, in its order; the flags in `sound` are known to have none."""
+    """
+    Every reason to refuse a document, in its order; the flags in `sound` are known to have none.
+
+    After `MOST_TOLD` it is only said that there are more: to find what else was meant takes time for each.
+    """
     try:
-        return list(_document_faults(document, sound))
+        found = _first(_document_faults(document, sound))
     except RecursionError:
         return [too_deep()]
+    if len(found) <= MOST_TOLD:
+        return found
+    return [*found[:MOST_TOLD], error("", f"there are more than {MOST_TOLD:,} errors", "correct these first")]
+
+
+def _first(found: Iterator[Finding]) -> list[Finding]:
+    return list(islice(found, MOST_TOLD + 1))
 
 
 def too_deep() -> Finding:
@@ -59,8 +75,8 @@ def _document_faults(document: Any, sound: Collection[str]) -> Iterator[Finding]
         few = f"there are {len(evaluators):,} evaluators, {MOST_EVALUATORS:,} are allowed"
         yield error("/$evaluators", few, "take out what no flag refers to")
         return
-    known = Shared(evaluators, links(evaluators))
-    own = list(_evaluator_faults(known))
+    known = Shared(evaluators, links(evaluators), Weights(evaluators))
+    own = _first(_evaluator_faults(known)) or list(_heavy_evaluators(known))
     yield from own
     for key, flag in document["flags"].items():
         # Names of evaluators stay known, so that a fault in one is not also a fault of every flag that uses it.
@@ -74,6 +90,20 @@ def _evaluator_faults(known: Shared) -> Iterator[Finding]:
         yield from logic_faults(logic, path, known.evaluators)
         if name in reached(known.links[name], known.links):
             yield error(path, "this refers to itself in a circle", "write out one of the references")
+
+
+def _heavy_evaluators(known: Shared) -> Iterator[Finding]:
+    """The first in each chain that is too much: those that refer to it are so as well."""
+    heavy = {name for name, logic in known.evaluators.items() if known.weights.of(logic) > HEAVIEST}
+    for name in sorted(heavy):
+        if not known.links[name] & heavy:
+            yield too_heavy(pointer("/$evaluators", name))
+
+
+def too_heavy(path: str) -> Finding:
+    """The refusal of what would take too long to evaluate."""
+    reason = f"with everything that it refers to written out, this has more than {HEAVIEST:,} parts"
+    return error(path, reason, "refer to less, or not twice to the same")
 
 
 def links(evaluators: Evaluators) -> Links:
@@ -170,8 +200,13 @@ def _targeting_faults(flag: Mapping[str, Any], path: str, known: Shared, *, soun
     if not isinstance(targeting, dict):
         yield error(path, "targeting is not an object", 'write an operation like {"if": [...]}, or leave it out')
         return
-    wrong = list(logic_faults(targeting, path, known.evaluators))
+    # What a killed flag kept is as deep as it was before: a kill never makes a flag that is refused.
+    parts = [(each, pointer(path, "if", 2)) for each in kept(flag)] if is_killed(flag) else [(targeting, path)]
+    wrong = _first(fault for part, at in parts for fault in logic_faults(part, at, known.evaluators))
     yield from wrong
+    if not wrong and sound and known.weights.of(targeting) > HEAVIEST:
+        yield too_heavy(path)
+        return
     if wrong or (not sound and reached(references(targeting), known.links)):
         return
     for place, value in results(targeting, path, known.evaluators, set()):

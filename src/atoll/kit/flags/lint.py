@@ -8,7 +8,9 @@ from typing import Any
 
 from atoll.kit.flags.document import Document, Finding, pointer
 from atoll.kit.flags.faults import faults, links, reached, too_deep
-from atoll.kit.flags.logic import doubt, error, instead, logic_doubts, references
+from atoll.kit.flags.killing import MARK, given, is_killed, is_marked, safe
+from atoll.kit.flags.logic import doubt, doubting, error, instead, logic_doubts, references
+from atoll.kit.flags.seen import RELEASING
 
 KINDS = ("experiment", "ops", "permission", "release")
 LASTING = ("ops", "permission")  # need no date of expiry
@@ -52,6 +54,12 @@ def _care(flag: Mapping[str, Any], path: str, today: date) -> Iterator[Finding]:
         reason = "the kind of flag is not said" if kind is None else f"there is no kind of flag {kind}"
         yield error(pointer(path, "kind"), reason, instead(kind, KINDS))
     yield from _expiry(metadata, pointer(path, "expires"), today)
+    if is_marked(flag) and not is_killed(flag):
+        reason = "this says that the flag is killed, and its targeting does not give everybody one variant"
+        yield error(pointer(path, MARK), reason, "leave it out, then kill the flag if it is to be dead")
+    if RELEASING in metadata:
+        reason = "what is being released is not in the document: the control plane adds it to what services see"
+        yield error(pointer(path, RELEASING), reason, "leave it out")
 
 
 def _expiry(metadata: Mapping[str, Any], path: str, today: date) -> Iterator[Finding]:
@@ -83,18 +91,22 @@ def day(said: Any) -> date | None:
 def _doubts(document: Document) -> Iterator[Finding]:
     """What can be evaluated and is probably not meant. Asks only about documents without faults."""
     evaluators = document.get("$evaluators") or {}
+    scope = doubting(evaluators)
     for name in document:
         if name not in _FIELDS:
             yield doubt(pointer("", name), f"a document has no field {name}", instead(name, _FIELDS))
     for name, logic in evaluators.items():
-        yield from logic_doubts(logic, pointer("/$evaluators", name), evaluators)
+        yield from logic_doubts(logic, pointer("/$evaluators", name), scope)
     for key, flag in document["flags"].items():
         path = pointer("/flags", key)
         if flag.get("defaultVariant") in (None, ""):
             reason = "without defaultVariant, who matches nothing gets what the code says, which nobody sees here"
             yield doubt(pointer(path, "defaultVariant"), reason, instead("off", flag["variants"]))
-        killed = (flag.get("metadata") or {}).get("killed") is True
-        yield from () if killed else logic_doubts(flag.get("targeting"), pointer(path, "targeting"), evaluators)
+        if not is_killed(flag):
+            yield from logic_doubts(flag.get("targeting"), pointer(path, "targeting"), scope)
+        elif given(flag) != safe(flag):
+            reason = f"it is killed with {given(flag)}, and its safe variant is {safe(flag) or 'not said'}"
+            yield doubt(pointer(path, "targeting"), reason, "kill it again, or correct metadata.killVariant")
     asked = (name for flag in document["flags"].values() for name in references(flag.get("targeting")))
     for name in sorted(evaluators.keys() - reached(asked, links(evaluators))):
         yield doubt(pointer("/$evaluators", name), "no flag uses this", "leave it out")

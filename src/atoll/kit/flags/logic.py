@@ -20,6 +20,8 @@ DEEPEST = 50
 
 Evaluators = Mapping[str, Any]
 
+_MANY = 100  # names
+_LONG = 100  # characters of one
 _PAIR = 2
 _TRIPLE = 3
 _ANY = 10**9
@@ -47,10 +49,15 @@ def doubt(path: str, reason: str, mend: str) -> Finding:
 def instead(said: object, known: Any) -> str:
     """What to write instead of a word nobody knows."""
     options = sorted(map(str, known))
-    near = get_close_matches(str(said), options, 1) if len(options) > 1 else options
-    return (
-        f"write {near[0]}" if near else f"use one of {', '.join(options)}" if options else "define it, or leave it out"
-    )
+    if not options:
+        return "define it, or leave it out"
+    if len(options) == 1:
+        return f"write {options[0]}"
+    # To compare takes long where names are long, or many.
+    sizes = (len(options) <= _MANY, len(str(said)) <= _LONG, all(len(each) <= _LONG for each in options))
+    near = get_close_matches(str(said), options, 1) if all(sizes) else []
+    more = ", ..." if len(options) > _MANY else ""
+    return f"write {near[0]}" if near else f"use one of {', '.join(options[:_MANY])}{more}"
 
 
 def logic_faults(logic: Any, path: str, evaluators: Evaluators, depth: int = 0) -> Iterator[Finding]:
@@ -169,25 +176,30 @@ def results(logic: Any, path: str, evaluators: Evaluators, seen: set[str]) -> It
         yield from ((here, True), (here, False))
 
 
-def logic_doubts(logic: Any, path: str, evaluators: Evaluators) -> Iterator[Finding]:
+def doubting(evaluators: Evaluators) -> Scope:
+    """Where `logic_doubts` asks what is constant: evaluators are compiled once for all of a document."""
+    return Scope("", CBOR, evaluators)
+
+
+def logic_doubts(logic: Any, path: str, scope: Scope) -> Iterator[Finding]:
     """What is never reached in a piece of targeting that has no faults."""
     if isinstance(logic, list):
         for at, each in enumerate(logic):
-            yield from logic_doubts(each, pointer(path, at), evaluators)
+            yield from logic_doubts(each, pointer(path, at), scope)
     elif isinstance(logic, dict):
         for name, given in logic.items():
             here = pointer(path, name)
             if name in ("if", "?:") and isinstance(given, list):
-                yield from _unreachable(given, here, evaluators)
+                yield from _unreachable(given, here, scope)
             if name == "log":
                 yield doubt(here, "log writes nothing here", "leave it out")
-            yield from logic_doubts(given, here, evaluators)
+            yield from logic_doubts(given, here, scope)
 
 
-def _unreachable(args: list[Any], path: str, evaluators: Evaluators) -> Iterator[Finding]:
-    asked: list[Any] = []
+def _unreachable(args: list[Any], path: str, scope: Scope) -> Iterator[Finding]:
+    asked: set[str] = set()
     for at in range(0, len(args) - 1, 2):
-        condition = compile_targeting(args[at], Scope("", CBOR, evaluators))
+        condition = compile_targeting(args[at], scope)
         if condition.constant and truthy(condition.value):
             if at + _PAIR < len(args):
                 below = pointer(path, at + _PAIR)
@@ -197,6 +209,6 @@ def _unreachable(args: list[Any], path: str, evaluators: Evaluators) -> Iterator
             return
         if condition.constant:
             yield doubt(pointer(path, at + 1), "this is never reached: its condition never holds", "mend the condition")
-        elif args[at] in asked:
+        elif repr(args[at]) in asked:
             yield doubt(pointer(path, at + 1), "this is never reached: the same condition is above", "leave it out")
-        asked.append(args[at])
+        asked.add(repr(args[at]))

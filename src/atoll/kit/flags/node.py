@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from atoll.kit.flags.bounds import Weights
 from atoll.kit.flags.values import truthy
 
 Run = Callable[[Any], Any]
@@ -32,7 +33,8 @@ class Scope:
     Where a piece of targeting stands.
 
     The data of a flag's own targeting is the context as it was given, unless `whole` was set while compiling:
-    then it is a copy with `$flagd` in it. Inside `map` and its like (`inner`) it is one item.
+    then it is a copy with `$flagd` in it. Inside `map` and its like (`inner`) it is one item. `metered` is set where
+    what is computed has to be charged for.
     """
 
     flag: str
@@ -40,7 +42,12 @@ class Scope:
     evaluators: Mapping[str, Any]
     inner: bool = False
     whole: bool = False
+    metered: bool = False
     known: dict[tuple[str, bool], Node] = field(default_factory=dict)
+    weights: Weights = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.weights = Weights(self.evaluators)
 
 
 def constant(value: Any) -> Node:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import isnan, nan
 from typing import Any
 
+from atoll.kit.flags.bounds import LONGEST, WIDEST, TooMuch, charged, joined
 from atoll.kit.flags.values import equals, number, text, truthy
 from atoll.kit.flags.versions import sem_ver
 
@@ -62,6 +63,8 @@ def _product(*args: Any) -> float:
     value: float = 1
     for each in args:
         value *= number(each)
+        if isinstance(value, int) and value.bit_length() > WIDEST:
+            raise TooMuch
     return value
 
 
@@ -72,7 +75,7 @@ def _within(needle: Any = None, haystack: Any = None, *_: Any) -> bool:
 
 
 def _joined(*args: Any) -> str:
-    return "".join(map(text, args))
+    return joined([text(each) for each in args])
 
 
 def _part(said: Any = None, start: Any = None, length: Any = None, *_: Any) -> str:
@@ -96,7 +99,10 @@ def _begin(start: float, size: int) -> int:
 
 
 def _merged(*args: Any) -> list[Any]:
-    return [item for each in args for item in (each if isinstance(each, list) else [each])]
+    size = sum(len(each) if isinstance(each, list) else 1 for each in args)
+    if size > LONGEST:
+        raise TooMuch
+    return charged([item for each in args for item in (each if isinstance(each, list) else [each])])
 
 
 def _on_strings(test: Callable[[str, str], bool]) -> Operator:
@@ -128,6 +134,8 @@ TESTS: dict[str, Operator] = {
     "ends_with": _on_strings(str.endswith),
     "sem_ver": sem_ver,
 }
+# What these make may be much larger than what it is made of.
+METERED = frozenset({"cat", "merge"})
 OPERATORS: dict[str, Operator] = TESTS | {
     "+": _sum,
     "-": _minus,

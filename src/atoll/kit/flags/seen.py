@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from urllib.parse import quote
+
+from atoll.kit.noting import noted
 
 HEADER = "x-atoll-flag"
 RELEASING = "releasing"
 """The field of a flag's metadata that is there while one of its variants is being released."""
 
-_seen: ContextVar[dict[str, str] | None] = ContextVar("atoll-flags-seen", default=None)
-
 
 @contextmanager
 def watching(seen: dict[str, str]) -> Iterator[None]:
     """Has `see` write into `seen` what is evaluated in here, also in threads and tasks that take the context along."""
-    token = _seen.set(seen)
+    token = noted.set(seen)
     try:
         yield
     finally:
-        _seen.reset(token)
+        noted.reset(token)
 
 
 def see(flag: str, variant: str) -> None:
     """Notes what somebody gets of a flag that is being released."""
-    seen = _seen.get()
+    seen = noted.get()
     if seen is not None:
         seen[flag] = variant
 

@@ -15,6 +15,7 @@ _VERSION = re.compile(
     r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?"
 )
 _DOTS = 2
+_LONG = 100  # characters
 
 
 class Version(NamedTuple):
@@ -27,9 +28,17 @@ class Version(NamedTuple):
     pre: tuple[tuple[int, int, str], ...]
 
 
-@lru_cache(maxsize=4096)
 def parse(said: str) -> Version | None:
     """The version that a string names, with or without a v in front; None where it names none."""
+    return _remembered(said) if len(said) <= _LONG else _read(said)  # what anybody sends does not fill the memory
+
+
+@lru_cache(maxsize=4096)
+def _remembered(said: str) -> Version | None:
+    return _read(said)
+
+
+def _read(said: str) -> Version | None:
     plain = said[1:] if said.startswith(("v", "V")) else said
     numbers = plain.split("-")[0].split("+")[0]
     padded = numbers + ".0" * (_DOTS - numbers.count(".")) + plain[len(numbers) :]

@@ -9,6 +9,7 @@ from typing import Any
 from atoll.kit import clock
 from atoll.kit.deadlines import deadline
 from atoll.kit.generate import runtime
+from atoll.kit.noting import noted
 from atoll.kit.scope import NONE, scope
 from atoll.kit.trials.crew import Crew
 from atoll.kit.trials.judging import Judge
@@ -68,7 +69,7 @@ class Threads:
         return Observation(value, None, clock.now() - began)
 
     def _run(self, trial: Trial) -> object:
-        scope.set(NONE)  # the caller's deadline is not the candidate's
+        _set_apart()
         with deadline(self._judge.timeout, self._label):
             return self._candidate(*trial.args, **trial.kwargs)
 
@@ -107,7 +108,8 @@ class Loops:
 
     def conclude(self, trial: Trial, control: Observation, candidate: Observation) -> None:
         """Has the outcomes judged, the control having come last."""
-        runtime().get_running_loop().call_soon(self._judge.conclude, trial, control, candidate, self._tally)
+        loop, conclude = runtime().get_running_loop(), self._judge.conclude
+        loop.call_soon(conclude, trial, control, candidate, self._tally, context=trial.context)
 
     def stop(self, job: Any) -> None:
         """Nobody wants this candidate any more."""
@@ -126,7 +128,7 @@ class Loops:
         _meet(trial, await self._observe(trial), self._judge, self._tally)
 
     async def _observe(self, trial: Trial) -> Observation:
-        scope.set(NONE)  # the caller's deadline is not the candidate's
+        _set_apart()
         began = clock.now()
         try:
             async with deadline(self._judge.timeout, self._label):
@@ -142,6 +144,12 @@ class Loops:
 
     def _lost(self, trial: Trial) -> None:
         self._tally.leave(trial.how if trial.over else "dropped")
+
+
+def _set_apart() -> None:
+    """The caller's deadline is not the candidate's, and what the candidate gets of flags is not in the answer."""
+    scope.set(NONE)
+    noted.set(None)
 
 
 def _meet(trial: Trial, seen: Observation, judge: Judge, tally: Tally) -> None:

@@ -43,13 +43,15 @@ _OTHER_PROTOCOL = (
 )
 
 _COUNTED = (times(), answers())
+# Behind the one another proxy counts, and what the comparer asks no user has asked.
+_UNCOUNTED = (ir.Door.EGRESS, ir.Door.SHADOW)
 _ROUTER = HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True)))
 
 
 def listener(item: ir.Listener) -> Listener:
     """Envoy's form of a listener."""
     manager = _manager(item)
-    if item.door is not ir.Door.EGRESS:
+    if item.door not in _UNCOUNTED:
         manager.access_log.extend(_COUNTED)
     match item.door:
         case ir.Door.GATEWAY:

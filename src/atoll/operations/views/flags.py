@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from atoll import wire
-from atoll.kit.flags import Document, Due, Facts, due, shares
+from atoll.kit.flags import Document, Due, Facts, due, is_killed, shares
 from atoll.kit.flags.evaluation import named
 from atoll.kit.flags.faults import links, reached
 from atoll.kit.flags.logic import references
@@ -55,7 +55,7 @@ def _view(
         owner=str(metadata.get("owner", "")),
         kind=str(metadata.get("kind", "")),
         expires=str(metadata.get("expires", "")),
-        killed=metadata.get("killed") is True,
+        killed=is_killed(flag),
         releasing=release.variant if release is not None else "",
         progress=flag_progress(release) if release is not None else None,
         services=services,

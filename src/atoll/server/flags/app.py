@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -17,10 +20,12 @@ from atoll.server.flags.serving import Cut, Forbidden, Serving
 from atoll.values.hashing import digest
 from atoll.values.names import CALLER_HEADER, FLAGS
 
-BIGGEST_QUESTION = 1024 * 1024
+THREADS = 2
+"""In which questions are answered, of each service one at a time: more would have the loop wait for the interpreter."""
 STILL_HERE = b": still here\n\n"
 EVENTS = "/ofrep/v1/events"
 
+T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 Until = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
@@ -49,6 +54,8 @@ class _Handlers:
     def __init__(self, serving: Serving, until: Until) -> None:
         self._serving = serving
         self._until = until
+        self._threads = ThreadPoolExecutor(THREADS, "flags")
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def document(self, request: Request) -> Response:
         found = self._serving.cut(_caller(request))
@@ -70,7 +77,7 @@ class _Handlers:
         except ofrep.BadQuestion as error:
             return JSONResponse(ofrep.failure(key, error.code, str(error)), 400)
         flags = await self._serving.flags(caller)
-        said = ofrep.answer(key, flags.evaluate(key, asking))
+        said = await self._apart(caller, lambda: ofrep.answer(key, flags.evaluate(key, asking)))
         return JSONResponse(said, ofrep.status(said))
 
     async def evaluate_all(self, request: Request) -> Response:
@@ -81,12 +88,18 @@ class _Handlers:
         except ofrep.BadQuestion as error:
             return JSONResponse({"errorCode": error.code, "errorDetails": str(error)}, 400)
         flags = await self._serving.flags(caller)
-        response = JSONResponse(ofrep.all_answers(flags, asking, _origin(request) + EVENTS))
+        stream = _origin(request) + EVENTS
+        response = await self._apart(caller, lambda: JSONResponse(ofrep.all_answers(flags, asking, stream)))
         etag = _etag(bytes(response.body))
         if _is_known(request, etag):
             return Response(status_code=304, headers={"etag": etag})
         response.headers["etag"] = etag
         return response
+
+    async def _apart(self, caller: str, answering: Callable[[], T]) -> T:
+        """Not in the loop that moves releases and tells the proxies: thousands of flags, and long texts, take long."""
+        async with self._turns[caller]:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, answering)
 
     def _stream(self, request: Request, event: Callable[[Cut], bytes]) -> Response:
         caller = _caller(request)
@@ -135,8 +148,8 @@ async def _body(request: Request) -> bytes:
     data = b""
     async for chunk in request.stream():
         data += chunk
-        if len(data) > BIGGEST_QUESTION:
-            raise HTTPException(413, "the question is larger than 1 MiB")
+        if len(data) > ofrep.BIGGEST:
+            raise ofrep.BadQuestion("INVALID_CONTEXT", f"the question is larger than {ofrep.BIGGEST // 1024} KiB")
     return data
 
 

@@ -16,6 +16,11 @@ from atoll.kit.flags import Context, Evaluation, Flags
 # client for whoever asks next.
 _REASONS = {"DEFAULT": "UNKNOWN", "STALE": "UNKNOWN"}
 
+BIGGEST = 64 * 1024
+"""Bytes of a question."""
+LONGEST_KEY = 1024
+"""Characters of a targetingKey: it is hashed again for each flag."""
+
 
 class BadQuestion(Exception):
     """A question that cannot be answered; `code` is the protocol's."""
@@ -39,6 +44,10 @@ def context(body: bytes) -> Context:
     key = found.get("targetingKey", "")
     if not isinstance(key, str):
         raise BadQuestion("INVALID_CONTEXT", "the targetingKey is not text")
+    if len(key) > LONGEST_KEY:
+        raise BadQuestion(
+            "INVALID_CONTEXT", f"the targetingKey has {len(key):,} characters, of {LONGEST_KEY:,} at most"
+        )
     return found
 
 

@@ -10,6 +10,7 @@ from openfeature.evaluation_context import EvaluationContext
 from atoll.kit.flags import (
     Flags,
     InvalidFlags,
+    is_killed,
     killed,
     lint,
     revived,
@@ -194,6 +195,58 @@ def test_killing_and_reviving(more):
     assert killed(dead, "f") == dead
     assert revived(dead, "f") == before
     assert revived(before, "f") == before
+
+
+@pytest.mark.parametrize(
+    "targeting",
+    [
+        None,
+        {"fractional": [["on", 50], ["off", 50]]},
+        {"if": "on"},
+        {"if": [True]},
+        {"if": [True, "no"]},
+        {"if": [STAFF, "on"]},
+        {"if": [True, {"var": "x"}, "off"]},
+        {"if": [True, "off", True, "on"]},
+    ],
+)
+def test_a_mark_without_what_it_says_kills_nothing(targeting):
+    marked = document(targeting=targeting, metadata=META | {"killed": True})
+    assert not is_killed(marked["flags"]["f"])
+    place = "/flags/f/metadata/killed: this says that the flag is killed, and its targeting does not give everybody"
+    assert [each for each in lint(marked, today=date(2026, 1, 1)) if str(each).startswith(place)]
+    assert revived(marked, "f") == marked
+    dead = killed(marked, "f")
+    assert is_killed(dead["flags"]["f"])
+    assert dead["flags"]["f"]["targeting"] == {"if": [True, "off", targeting] if targeting else [True, "off"]}
+
+
+def test_without_the_mark_the_form_is_targeting_like_any_other():
+    plain = document(targeting={"if": [True, "on"]})
+    assert not is_killed(plain["flags"]["f"])
+    assert revived(plain, "f") == plain
+    assert killed(plain, "f")["flags"]["f"]["targeting"] == {"if": [True, "off", {"if": [True, "on"]}]}
+
+
+def test_a_kill_follows_the_safe_variant():
+    rollout = {"fractional": [["on", 1], ["off", 99]]}
+    dead = killed(document(targeting=rollout), "f")
+    dead["flags"]["f"]["metadata"] |= {"killVariant": "on"}
+    said = "it is killed with off, and its safe variant is on: kill it again, or correct metadata.killVariant"
+    assert f"/flags/f/targeting: {said}" in map(str, lint(dead, today=date(2026, 1, 1)))
+    again = killed(dead, "f")
+    assert who_gets(again, "on") == set(USERS)
+    assert revived(again, "f")["flags"]["f"]["targeting"] == rollout
+
+
+def test_a_kill_makes_no_flag_that_is_too_deep():
+    deep = {"!": {"var": "x"}}
+    while not [
+        each for each in lint(document(targeting={"if": [deep, "on"]}), today=date.min) if "deeper" in each.reason
+    ]:
+        deepest, deep = deep, {"!": deep}
+    dead = killed(document(targeting={"if": [deepest, "on"]}), "f")
+    assert who_gets(dead, "off") == set(USERS)
 
 
 def test_a_flag_without_metadata_is_as_before_after_reviving():

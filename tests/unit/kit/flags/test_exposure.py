@@ -29,6 +29,8 @@ def flag(**more):
         (flag(targeting={"if": [STAFF, "on", {"fractional": [["on", 7]]}]}), None, {"on": 100}),
         (flag(targeting={"fractional": {"var": "shares"}}), None, None),
         (flag(targeting={"if": [STAFF, "on"]}), None, None),
+        (flag(targeting={"if": [True, "off", {"fractional": ON}]}), "off", {"off": 100}),
+        (flag(targeting={"if": [STAFF, "off"]}, metadata={"killed": True}), None, None),
         (flag(targeting={"if": [STAFF, {"fractional": ON}, {"fractional": ON}]}), None, None),
         (flag(targeting={"fractional": [["on", {"var": "weight"}], ["off", 1]]}), None, None),
         (flag(targeting={"fractional": [{"if": [STAFF, ["on", 1]]}, {"var": "x"}, ["on", 1]]}), None, None),

@@ -106,6 +106,8 @@ SEEDED = [
         {"if": [{"var": "x"}, "on", {"var": "y"}, "off", {"var": "x"}, "off"]},
         "warning", f"{IF}/5", "the same condition is above", "leave it out",
     ),
+    (f"{AT}/metadata/killed", True, "error", f"{FLAG}/metadata/killed", "says that the flag is killed", "leave"),
+    (f"{AT}/metadata/releasing", "on", "error", f"{FLAG}/metadata/releasing", "is not in the document", "leave it out"),
     (f"{AT}/metadata", "team-a", "error", f"{FLAG}/metadata", "not an object", "owner"),
     (f"{AT}/metadata/note", {"a": 1}, "error", f"{FLAG}/metadata/note", "neither text", "write one"),
     (f"{AT}/metadata/hash", "mmh3", "error", f"{FLAG}/metadata/hash", "no hash mmh3", "mmh3-1"),
@@ -165,6 +167,43 @@ def test_faults_in_two_flags_are_both_found(cases):
     if other[3].startswith(FLAG) and other[2] == "error" and not path.startswith("$evaluators"):
         place = other[3].replace(FLAG, "/flags/second-checkout")
         assert any(each.path == place and other[4] in each.reason for each in found)
+
+
+def test_conditions_that_are_equal_to_python_only_are_two():
+    targeting = {"if": [{"===": [{"var": "x"}, 1]}, "on", {"===": [{"var": "x"}, True]}, "off"]}
+    found = lint(seeded("flags/checkout/targeting", targeting), today=TODAY)
+    assert [each.reason for each in found] == ["no flag uses this"]
+
+
+def test_of_many_names_some_are_told_and_long_ones_are_not_compared():
+    many = {f"v{n}": n for n in range(101)}
+    flag = {"variants": many, "defaultVariant": "v10x", "targeting": {"if": [{"var": "x"}, "v" * 200]}}
+    found = [str(each) for each in lint({"flags": {"f": GOOD["flags"]["checkout"] | flag}}, today=TODAY)]
+    (default,) = (each for each in found if "defaultVariant" in each)
+    assert default.endswith(", v98, ...")
+    assert "v99" not in default
+    few = flag | {"variants": {"v" * 199: 1, "w": 2}, "defaultVariant": "w"}
+    found = [str(each) for each in lint({"flags": {"f": GOOD["flags"]["checkout"] | few}}, today=TODAY)]
+    assert any("is not among the variants: use one of" in each for each in found)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        lambda n: {"targeting": {"if": [{"var": "x"}, *[f"o{n}" for n in range(n)]]}},
+        lambda n: {"targeting": {"if": [{"var": "x"}, "on", *[{"iff": n} for n in range(n)]]}},
+        lambda n: {"metadata": GOOD["flags"]["checkout"]["metadata"] | {f"m{n}": [] for n in range(n)}},
+    ],
+)
+def test_of_too_many_errors_the_first_are_told(more):
+    found = lint({"flags": {"f": GOOD["flags"]["checkout"] | more(3000)}}, today=TODAY)
+    assert len(found) == 1001
+    assert str(found[1000]) == "/: there are more than 1,000 errors: correct these first"
+
+
+def test_of_too_many_in_evaluators_the_first_are_told():
+    found = lint(GOOD | {"$evaluators": {"staff": {"or": [{"$ref": f"s{n}"} for n in range(3000)]}}}, today=TODAY)
+    assert len(found) == 1001
 
 
 def test_a_whole_document_of_nonsense():

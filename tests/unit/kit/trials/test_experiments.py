@@ -22,6 +22,7 @@ from atoll.kit import (
     remaining,
     scopes,
 )
+from atoll.kit.flags.seen import see, watching
 from atoll.kit.testing import virtual_time
 
 WAIT = 20
@@ -291,6 +292,41 @@ def test_the_context_is_the_callers_and_changes_stay_inside(both, mode):
     both.calls(one, one(both.function(lambda _: None)), 1, 2)
     assert seen == ["ann", "ann"]
     assert user.get() == "ann"
+
+
+def test_what_the_candidate_gets_of_a_flag_is_not_in_the_callers_answer(both, mode):
+    def candidate(_x):
+        see("new-checkout", "on")
+
+    one = experiment("e", candidate=both.function(candidate), mode=mode)
+    seen = {}
+    with watching(seen):
+        both.calls(one, one(both.function(lambda _: see("old", "off"))), 1)
+    assert counted(one, "match", "outstanding") == (1, 0)
+    assert seen == {"old": "off"}
+
+
+async def test_nor_is_what_the_comparison_gets_where_the_control_comes_last():
+    done = asyncio.Event()
+
+    async def candidate():
+        done.set()
+
+    async def control():
+        await done.wait()
+        await asyncio.sleep(0)
+
+    def compare(*_):
+        see("tolerant", "on")
+        return True
+
+    one = experiment("e", candidate=candidate, compare=compare, mode="concurrent")
+    seen = {}
+    with watching(seen):
+        await one(control)()
+        assert await asyncio.to_thread(one.drain, WAIT)
+    assert counted(one, "match", "outstanding") == (1, 0)
+    assert seen == {}
 
 
 def test_the_candidate_has_a_deadline_of_its_own(both, mode):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import httpx
 import pytest
 
+from atoll.kit.flags import Flags
 from atoll.model.load import loads
 
 from .conftest import FLAGS, META, NEW, SIZE
@@ -124,10 +126,12 @@ async def test_a_flag_that_is_not_there(ask):
         (b"{", "PARSE_ERROR"),
         (b"[]", "PARSE_ERROR"),
         (b"\xff", "PARSE_ERROR"),
-        (b"[" * 100_000, "PARSE_ERROR"),
+        (b"[" * 60_000, "PARSE_ERROR"),
         (b'{"context": []}', "INVALID_CONTEXT"),
         (b'{"context": null}', "INVALID_CONTEXT"),
         (b'{"context": {"targetingKey": 3}}', "INVALID_CONTEXT"),
+        (b'{"context": {"targetingKey": "' + b"x" * 1025 + b'"}}', "INVALID_CONTEXT"),
+        (b" " * (64 * 1024 + 1), "INVALID_CONTEXT"),
     ],
 )
 async def test_a_bad_context_is_the_caller_s_fault(ask, body, code):
@@ -137,9 +141,22 @@ async def test_a_bad_context_is_the_caller_s_fault(ask, body, code):
     assert (every.status_code, every.json()["errorCode"]) == (400, code)
 
 
-async def test_a_question_that_is_too_large_is_not_read(ask):
-    answer = await ask("POST", f"{BULK}/new", content=b" " * (1024 * 1024 + 1))
-    assert answer.status_code == 413
+@pytest.mark.parametrize("path", [BULK, f"{BULK}/new"])
+async def test_what_is_large_is_answered_within_bounds_and_apart_from_the_loop(ask, monkeypatch, path):
+    threads = []
+
+    def evaluated(self, key, context):
+        threads.append(threading.current_thread())
+        return evaluate(self, key, context)
+
+    evaluate = Flags.evaluate
+    monkeypatch.setattr(Flags, "evaluate", evaluated)
+    context = {"targetingKey": "x" * 1024, "email": "x" * 60_000 + "@corp.com"}
+    answer = await ask("POST", path, json={"context": context})
+    assert answer.status_code == 200
+    assert (answer.json()["flags"][0] if path == BULK else answer.json())["variant"] == "on"
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_targeting_that_fails_is_an_error_of_that_flag_alone(ask, shop):

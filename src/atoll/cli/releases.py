@@ -13,6 +13,7 @@ from atoll.cli.follow import follow_change, report
 from atoll.cli.places import client, file_option, json_option, request, system_file
 from atoll.cli.screen import as_json, out
 from atoll.cli.watch import watch
+from atoll.plan.releasing import State
 
 
 @click.command()
@@ -32,9 +33,9 @@ def deploy(file: Path | None, services: tuple[str, ...], *, json_: bool) -> None
     if receipt.change is not None:
         report(follow_change(path, caller, receipt.change, quiet=json_), json_=json_)
     for one in caller.progress() if not json_ else ():
-        if one.service in services:
+        if one.service in services and one.state == State.DARK:
             out.print(
-                f"release {one.release} of {one.service} is {one.state}: nobody is sent to it yet. Look at it with the"
+                f"release {one.release} of {one.service} is dark: nobody is sent to it yet. Look at it with the"
                 f" header [bold]x-atoll-release: {one.service}={one.release}[/bold], then atoll release {one.service}"
             )
 

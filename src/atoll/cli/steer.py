@@ -31,6 +31,7 @@ AFTER_FLAG = {
     "resume": "the judge goes on where it was",
     "abort": "everybody gets what they got before",
 }
+SERVING = "serving"
 UNRELEASED = "nobody is sent to it; `atoll release` begins"
 COMPARING = (
     "its answers to copies of requests are compared first, see `atoll compare`; users follow once they are alike"
@@ -52,10 +53,17 @@ def _command(signal: str, text: str) -> click.Command:
             as_json(after)
             return
         state = f"{after.state} at {after.weight}%" if after is not None else "over"
-        words = follows(service, signal, after.state if after is not None else "")
+        words = follows(service, signal, after.state if after is not None else _end(caller, before))
         out.print(f"{service} release {before.release}: {before.state} -> {state}; {words}")
 
     return command
+
+
+def _end(caller: Client, before: wire.ProgressView) -> str:
+    """How a release of a service ended that is on its way no more; empty for a flag's."""
+    if flag_of(before.service) is not None:
+        return ""
+    return next((r.state for r in caller.releases(before.service) if r.number == before.release), "")
 
 
 def follows(service: str, signal: str, state: str) -> str:
@@ -64,6 +72,8 @@ def follows(service: str, signal: str, state: str) -> str:
         return COMPARING
     if (signal, state) == ("hold", State.DARK):
         return UNRELEASED
+    if (signal, state) == ("abort", SERVING):
+        return f"it was too late, everybody is sent to it; `atoll rollback {service}` goes back"
     return (AFTER if flag_of(service) is None else AFTER_FLAG)[signal]
 
 

@@ -13,7 +13,7 @@ from atoll.errors import Conflict, Unavailable
 from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
-from atoll.plan.releasing import OVER, TRANSITIONS, Progress, Signal, State
+from atoll.plan.releasing import EXPOSED, OVER, TRANSITIONS, Progress, Signal, State
 from atoll.store.comparisons import Comparisons
 from atoll.store.database import connect
 from atoll.store.flags import FlagStore
@@ -174,7 +174,8 @@ class Store:
         """
         Undo a change that took effect, all or nothing: its system, its releases, and the services it removed.
 
-        *note* goes to its releases and *reason* to the change, which has then failed.
+        *note* goes to its releases and *reason* to the change, which has then failed. A release that users see already
+        is aborted: nothing ends before the proxies know that it gets nothing more.
         """
         with self._transaction() as db:
             before = db.execute("SELECT system FROM intents WHERE number = ?", (change.before,)).fetchone()
@@ -187,6 +188,8 @@ class Store:
                     names,
                 )
             for service, release in change.releases.items():
+                if self._taken_back(db, service, release, note, at):
+                    continue
                 db.execute(
                     "UPDATE pins SET target = NULL, progress = NULL WHERE service = ? AND target = ?",
                     (service, release),
@@ -199,6 +202,16 @@ class Store:
             db.execute("UPDATE changes SET state = 'failed', reason = ? WHERE number = ?", (reason, change.number))
 
     # --- releases and pins --------------------------------------------------------------------------------------
+
+    def _taken_back(self, db: sqlite3.Connection, service: str, release: int, note: str, at: float) -> bool:
+        progress = self.pin(service).progress
+        if progress is None or progress.release != release or progress.state not in EXPOSED:
+            return False
+        if progress.state is not State.ABORTING:
+            after = replace(progress, state=State.ABORTING, weight=0, since=at, reason=note)
+            record(db, Transition(service, Signal.ABORT, "atoll", note), progress, after, at)
+            self._keep_progress(db, service, after)
+        return True
 
     def _release(self, db: sqlite3.Connection, recipe: Recipe, at: float) -> Pin:
         service = recipe.service

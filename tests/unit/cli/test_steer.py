@@ -12,7 +12,8 @@ from atoll.cli.steer import follows
         ("orders", "release", "shadow", "copies of requests are compared first"),
         ("orders", "hold", "holding", "it keeps its share and is still judged"),
         ("orders", "hold", "dark", "nobody is sent to it; `atoll release` begins"),
-        ("orders", "abort", "", "the old release never stopped serving"),
+        ("orders", "abort", "rolled-back", "the old release never stopped serving"),
+        ("orders", "abort", "serving", "it was too late, everybody is sent to it; `atoll rollback orders` goes back"),
         ("flag:new", "promote", "full", "everybody gets it"),
     ],
 )

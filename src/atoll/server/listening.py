@@ -13,6 +13,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 T = TypeVar("T")
+_SECOND = 1.0
+"""How long a date is right."""
 
 
 async def until(ended: asyncio.Event, values: AsyncIterator[T]) -> AsyncIterator[T]:
@@ -50,12 +52,24 @@ async def serve(application: Starlette, *, uds: Path | None = None, listener: so
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         server.should_exit = True
+        server.over.set()
         await serving
         raise
 
 
 class _Quiet(uvicorn.Server):
-    """Uvicorn that leaves signals alone: ours end the engine first."""
+    """Uvicorn that leaves signals alone, as ours end the engine first, and does not look up ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.over = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Keep the Date header right until somebody says that it is over."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SECOND):
+                    await self.over.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from atoll.engine.judging import LOUD, WATCHED, Flows, decider, heard
+from atoll.engine.judging import WATCHED, Flows, decider, heard, told
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Conflict, Refused, Unavailable
 from atoll.kit.flags import Document, InvalidFlags, is_killed, parse, with_flag, with_percent
@@ -121,11 +121,8 @@ class FlagReleasing:
         signal = Signal(change.signal)
         after = step(before, signal, release.rollout, 0, now, change.reason)
         release = self._flags.releases.transit(change, release, after, now)
-        share = f" at {after.weight}%" if after.state in {State.CANARY, State.HOLDING} else ""
-        words = (
-            f"release {after.release} of {release.variant} is {after.state}{share} ({change.actor}): {change.reason}"
-        )
-        self._say("warning" if signal in LOUD else "info", flag, words)
+        level, words = told(change, after, f"release {after.release} of {release.variant}")
+        self._say(level, flag, words)
         self._follow(release, change.actor)  # at once: an abort waits for nothing
         self._poke()
 

@@ -14,6 +14,7 @@ from atoll.policies.judge.release import remembered
 from atoll.policies.judge.resolving import Traffic, resolvable
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
+from atoll.store.transitions import Transition
 from atoll.values.judging import JudgePolicy
 
 WATCHED = frozenset({State.STARTING, State.DARK}).union(COMPARED, JUDGED)
@@ -116,3 +117,10 @@ def heard(
 def decider(reason: str, facts: Facts, judge: str) -> str:
     """Who moves a release on for *reason*: *judge*, if it is what that one said, or the control plane by itself."""
     return judge if facts.words and reason.endswith(facts.words) else "atoll"
+
+
+def told(change: Transition, after: Progress, release: str) -> tuple[str, str]:
+    """How loud a transition of *release* is, and its words."""
+    share = f" at {after.weight}%" if after.state in {State.CANARY, State.HOLDING} else ""
+    words = f"{release} is {after.state}{share} ({change.actor}): {change.reason}"
+    return "warning" if change.signal in LOUD else "info", words

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from atoll.engine.evidence import Evidence
-from atoll.engine.judging import LOUD, WATCHED, Flows, decider, heard
+from atoll.engine.judging import WATCHED, Flows, decider, heard, told
 from atoll.engine.parts import Parts
 from atoll.errors import Conflict, Refused
 from atoll.model.system import Service, System
@@ -25,6 +25,7 @@ from atoll.policies import rolling
 from atoll.policies.comparing.gate import Ruling
 from atoll.policies.judge import baking
 from atoll.policies.judge.baking import Bake
+from atoll.policies.judge.counters import Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.release import judged_by
 from atoll.policies.judge.verdict import Verdict
@@ -93,8 +94,10 @@ class Releasing:
     def _turn(self, service: Service, pin: Pin, progress: Progress, observed: Observed, blueprint: Blueprint) -> Pin:
         workload = blueprint.workloads.get(service.name)
         before, progress = progress, sized(progress, service.rollout, service.instances)
-        self._measure(service.name, progress, workload)
-        after, verdict = self._judge(service, progress, workload)
+        snapshot = self._look(progress, workload)
+        if progress.state in WATCHED and snapshot.readings:
+            self._flows.measure(service.name, snapshot.at, snapshot.readings)
+        after, verdict = self._judge(service, progress, snapshot) if workload is not None else (progress, None)
         if workload is not None and after.weight:
             held = after.paused and after.state in JUDGED
             after = replace(after, paused=held or not _serves(workload, after.release))
@@ -103,7 +106,7 @@ class Releasing:
             ruling = self._compared(service.name, after)
             facts = replace(facts, verdict=ruling.kind, words=ruling.words)
         elif after.state in WHOLE:
-            facts = self._baked(service, after, workload, facts)
+            facts = self._baked(service, after, snapshot, facts)
         found = due(after, service.rollout, facts)
         if found is None:
             if after != before:
@@ -120,9 +123,8 @@ class Releasing:
         if after.state is State.FULL:
             after = replace(after, usual=self._flows.usual(service.name))
         pin = self._parts.store.transit(change, progress, after, now)
-        share = f" at {after.weight}%" if after.state in {State.CANARY, State.HOLDING} else ""
-        words = f"release {after.release} is {after.state}{share} ({change.actor}): {change.reason}"
-        self._say("warning" if signal in LOUD else "info", service.name, words)
+        level, words = told(change, after, f"release {after.release}")
+        self._say(level, service.name, words)
         if (progress.state, after.state) == (State.GROWING, State.CANARY):
             sizes, policy = (after.size, service.instances), judged_by(service, after)
             taken = progress.shown / ALL
@@ -132,33 +134,31 @@ class Releasing:
             self._failed(service.name, after.release, change.reason)
         return pin
 
-    def _judge(
-        self, service: Service, progress: Progress, workload: Workload | None
-    ) -> tuple[Progress, Verdict | None]:
+    def _look(self, progress: Progress, workload: Workload | None) -> Snapshot:
+        """What was counted of a release and of the one beside it."""
+        if workload is None:
+            return Snapshot(self._evidence.at)
+        return self._evidence.snapshot(workload, progress.release, progress.shown / ALL)
+
+    def _judge(self, service: Service, progress: Progress, snapshot: Snapshot) -> tuple[Progress, Verdict | None]:
         """The judge's word on what was counted since the last look; none where nothing was looked at."""
-        if not judged(progress, service.rollout) or workload is None or not self._evidence.at:
+        if not judged(progress, service.rollout) or not snapshot.at:
             return progress, None
-        snapshot = self._evidence.snapshot(workload, progress.release, progress.shown / ALL)
         way_back = service.rollout.rollback == "safe"
         return heard(progress, snapshot, judged_by(service, progress), way_back=way_back)
 
-    def _baked(self, service: Service, progress: Progress, workload: Workload | None, facts: Facts) -> Facts:
+    def _baked(self, service: Service, progress: Progress, snapshot: Snapshot, facts: Facts) -> Facts:
         """What there is to say of a release that has everything: only whether it fails clearly."""
         policy = service.rollout.judge
-        if policy.guard is None or ERRORS not in policy.metrics or ERRORS in policy.dry_run or workload is None:
+        if policy.guard is None or ERRORS not in policy.metrics or ERRORS in policy.dry_run:
             return facts
-        own = [r for r in self._evidence.readings(workload, progress.release) if r.arm is Arm.CANARY]
+        own = [r for r in snapshot.readings if r.arm is Arm.CANARY]
         if not own:
             return facts
-        now = Bake(self._evidence.at, sum(r.success + r.error for r in own), sum(r.error for r in own))
+        now = Bake(snapshot.at, sum(r.success + r.error for r in own), sum(r.error for r in own))
         bake = baking.watch(self._bakes.get(service.name), now, baking.tolerated(progress.usual, policy.guard.rate))
         self._bakes[service.name] = bake
         return replace(facts, verdict="fail", words=baking.explain(bake, progress.usual)) if bake.failing else facts
-
-    def _measure(self, service: str, progress: Progress, workload: Workload | None) -> None:
-        readings = tuple(self._evidence.readings(workload, progress.release)) if workload is not None else ()
-        if progress.state in WATCHED and readings:
-            self._flows.measure(service, self._evidence.at, readings)
 
     def _say(self, level: str, service: str, text: str) -> None:
         self._record(Happening(level, "release", service, service, text))
@@ -184,13 +184,13 @@ def _facts(
     wanted = (progress.release, progress.shown, progress.state is State.BAKING)
     shadowed = workload is not None and workload.shadow is not None
     shown = split is not None and (split.next, split.weight, split.both) == wanted
-    told = shown and shadowed == (progress.state in COMPARED and service.compare is not None)
+    known = shown and shadowed == (progress.state in COMPARED and service.compare is not None)
     failed = rolling.judge(service, pin, workload, observed)
     deed = "aborted" if service.rollout.rollback == "safe" else "found"
     return Facts(
         at=observed.at,
         ready=ready,
-        acknowledged=told and observed.mesh.generation >= blueprint.generation,
+        acknowledged=known and observed.mesh.generation >= blueprint.generation,
         failure=failed.reason if failed.outcome is Outcome.FAILED else "",
         verdict=verdict.kind if verdict is not None else "",
         words=explain(verdict, deed) if verdict is not None else "",

@@ -13,6 +13,7 @@ from atoll.model.source import Entries, Items, Scalar, Tree
 from atoll.model.system import Origin
 from atoll.values import quantities
 from atoll.values.nearest import nearest
+from atoll.values.printable import printable
 
 T = TypeVar("T", int, float, str, bool)
 BIGGEST_COUNT = 1_000_000
@@ -29,7 +30,7 @@ class Notes:
 
     def problem(self, place: Place, message: str, hint: str = "") -> None:
         """Note one thing wrong and go on."""
-        self.problems.append(Problem(place, printable(message), hint))
+        self.problems.append(Problem(place, _fit(message), hint))
 
     def set_at(self, path: str, place: Place) -> None:
         """Note where a value was written."""
@@ -54,9 +55,9 @@ def _default(found: Field) -> Origin:
     return Origin(reason=found.reason or "nothing was written")
 
 
-def printable(message: str) -> str:
+def _fit(message: str) -> str:
     """What is fit for a terminal: a hostile name can neither steer it nor flood it."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:LONGEST_MESSAGE])
+    shown = printable(message[:LONGEST_MESSAGE])
     return shown if len(message) <= LONGEST_MESSAGE else f"{shown}…"
 
 

@@ -111,8 +111,8 @@ COMPARED = frozenset({State.SHADOW, State.SHADOW_HOLDING})
 """It gets copies of requests, and nothing else."""
 UNSEEN = COMPARED | {State.DARK}
 """Ready, and no user has ever seen it."""
-EXPOSED = frozenset({State.GROWING, State.CANARY, State.HOLDING, State.FULL, State.BAKING, State.ABORTING})
-READY = UNSEEN | EXPOSED - {State.ABORTING}
+EXPOSED = JUDGED | WHOLE | {State.ABORTING}
+READY = UNSEEN | JUDGED | WHOLE
 """Its instances were ready, and it is not on its way out."""
 
 

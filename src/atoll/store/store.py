@@ -10,10 +10,10 @@ from pathlib import Path
 
 from atoll import wire
 from atoll.errors import Conflict, Unavailable
-from atoll.model.system import Gateway, System
+from atoll.model.system import Gateway, Rollout, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
-from atoll.plan.releasing import EXPOSED, OVER, TRANSITIONS, Progress, Signal, State
+from atoll.plan.releasing import EXPOSED, OVER, TRANSITIONS, Progress, Signal, State, step
 from atoll.store.comparisons import Comparisons
 from atoll.store.database import connect
 from atoll.store.flags import FlagStore
@@ -208,7 +208,7 @@ class Store:
         if progress is None or progress.release != release or progress.state not in EXPOSED:
             return False
         if progress.state is not State.ABORTING:
-            after = replace(progress, state=State.ABORTING, weight=0, since=at, reason=note)
+            after = step(progress, Signal.ABORT, Rollout(), 0, at, note)
             record(db, Transition(service, Signal.ABORT, "atoll", note), progress, after, at)
             self._keep_progress(db, service, after)
         return True

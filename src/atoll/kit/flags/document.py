@@ -46,6 +46,11 @@ def refused(path: str, reason: str, mend: str) -> InvalidFlags:
     return InvalidFlags([Finding("error", path, reason, mend)])
 
 
+def named(variant: Any) -> Any:
+    """The name of a variant that JSON says as true or false."""
+    return str(variant).lower() if isinstance(variant, bool) else variant
+
+
 def pointer(path: str, *names: object) -> str:
     """The JSON pointer to what is under `names` in `path` (RFC 6901)."""
     for name in names:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from atoll.kit.flags.document import Document, Finding, InvalidFlags, pointer, refused
+from atoll.kit.flags.document import Document, Finding, InvalidFlags, named, pointer, refused
 from atoll.kit.flags.exposure import rollouts
 from atoll.kit.flags.killing import MARK, form, given, is_killed, kept, safe
 from atoll.kit.flags.lint import lint
@@ -151,8 +151,7 @@ def _checked(document: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _other(flag: Mapping[str, Any], variant: str, key: str) -> str:
-    default = flag.get("defaultVariant")
-    name = str(default).lower() if isinstance(default, bool) else default
+    name = named(flag.get("defaultVariant"))
     others = [each for each in flag["variants"] if each != variant]
     if name in others:
         return str(name)

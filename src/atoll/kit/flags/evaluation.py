@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from atoll.kit import clock
 from atoll.kit.flags.bounds import begin
 from atoll.kit.flags.compiling import compile_targeting
-from atoll.kit.flags.document import Document, InvalidFlags, parse, unchanged
+from atoll.kit.flags.document import Document, InvalidFlags, named, parse, unchanged
 from atoll.kit.flags.faults import faults, too_deep
 from atoll.kit.flags.hashing import CBOR
 from atoll.kit.flags.node import Node, Scope
@@ -127,11 +127,6 @@ def _default(flag: Mapping[str, Any], reason: Reason, metadata: Mapping[str, Any
         return lambda _context, default: Evaluation(default, None, "DEFAULT", None, metadata)
     always = Evaluation(flag["variants"][name], name, reason, None, metadata)
     return lambda _context, _default: always
-
-
-def named(variant: Any) -> Any:
-    """The name of a variant that JSON says as true or false."""
-    return str(variant).lower() if isinstance(variant, bool) else variant
 
 
 def _with_flagd(rule: Node, key: str) -> Node:

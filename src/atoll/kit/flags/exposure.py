@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from atoll.kit.flags.evaluation import named
+from atoll.kit.flags.document import named
 from atoll.kit.flags.killing import given
 
 _WHOLE = 100.0

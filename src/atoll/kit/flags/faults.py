@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from atoll.kit.flags.bounds import HEAVIEST, Weights
-from atoll.kit.flags.document import Finding, pointer
+from atoll.kit.flags.document import Finding, named, pointer
 from atoll.kit.flags.hashing import HASHES
 from atoll.kit.flags.killing import is_killed, kept
 from atoll.kit.flags.logic import Evaluators, error, instead, logic_faults, references, results
@@ -185,7 +185,7 @@ def _variant_faults(variants: Mapping[str, Any], path: str) -> Iterator[Finding]
 
 
 def _choice_faults(name: Any, variants: Mapping[str, Any], path: str) -> Iterator[Finding]:
-    said = str(name).lower() if isinstance(name, bool) else name
+    said = named(name)
     if said in (None, ""):
         return
     if not isinstance(said, str) or said not in variants:

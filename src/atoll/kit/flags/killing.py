@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from atoll.kit.flags.document import named
+
 MARK = "killed"
 
 _LEAST, _MOST = 2, 3  # true, the variant, what it was before
@@ -41,8 +43,7 @@ def kept(flag: Mapping[str, Any]) -> tuple[Any, ...]:
 def safe(flag: Mapping[str, Any]) -> str | None:
     """The variant that everybody is to get once a flag is killed; None where there is none."""
     metadata = flag.get("metadata") or {}
-    said = metadata.get("killVariant", flag.get("defaultVariant"))
-    name = str(said).lower() if isinstance(said, bool) else said
+    name = named(metadata.get("killVariant", flag.get("defaultVariant")))
     return name if isinstance(name, str) and name and name in flag["variants"] else None
 
 

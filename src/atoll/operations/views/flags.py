@@ -8,7 +8,7 @@ from typing import Any
 
 from atoll import wire
 from atoll.kit.flags import Document, Due, Facts, due, is_killed, shares
-from atoll.kit.flags.evaluation import named
+from atoll.kit.flags.document import named
 from atoll.kit.flags.faults import links, reached
 from atoll.kit.flags.logic import references
 from atoll.kit.flags.seen import RELEASING

@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Any
 
 from atoll.model.system import Tolerance
+from atoll.values.printable import printable
 
 ROOT = "$"
 HEADER = "header:"
@@ -155,14 +156,10 @@ def below(path: str, name: str) -> str:
     found = f"{path}.{name}" if path else first
     if len(found) <= LONGEST_PATH and found.isprintable():
         return found
-    shown = "".join(map(_printable, found[:LONGEST_PATH]))
+    shown = printable(found[:LONGEST_PATH])
     if len(found) <= LONGEST_PATH and len(shown) <= LONGEST_PATH:
         return shown
     return f"{shown[:LONGEST_PATH]}~{sha256(found.encode(errors='surrogatepass')).hexdigest()[:8]}"
-
-
-def _printable(letter: str) -> str:
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def is_of_head(path: str) -> bool:

@@ -1,0 +1,22 @@
+"""What is shown of strangers' text steers no terminal and can always be written."""
+
+import pytest
+
+from atoll.values.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("naïve", "naïve"),
+        ("", ""),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("a\nb", "a\\nb"),
+        ("\ud83d!", "\\ud83d!"),
+        ("\u202e", "\\u202e"),
+    ],
+)
+def test_what_steers_or_has_no_encoding_is_spelled_out(text, shown):
+    assert printable(text) == shown
+    printable(text).encode()
+    assert printable(text).isprintable()

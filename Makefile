@@ -6,7 +6,7 @@ setup:  ## Python packages and tools into .venv
 demo: setup  ## run the example shop and print what to try
 	@scripts/demo
 
-play-%:  ## release a version of orders under load: healthy, failing, failing-rarely, slow, different; end
+play-%:  ## release a version of orders under load: healthy, failing, failing-rarely, slow, refusing, different; end
 	@scripts/play $*
 
 test:  ## everything: checks, unit, contract, attack and end-to-end tests

@@ -31,6 +31,8 @@ from benchmarks.figures import heading, percentile
 from atoll.policies.comparing.oddone import Noise
 from atoll.policies.judge.verdict import Kind
 from atoll.testing.canaries import Stream, World, release
+from atoll.testing.counted import Shop
+from atoll.testing.counted import judged as counted_orders
 from atoll.testing.parallels import Parallel, found_after, samples
 from atoll.values.judging import JudgePolicy
 
@@ -194,6 +196,18 @@ def fleets_table(runs: int) -> None:
             print(f"  {fleet:8} {what:14} {shares}; passed at some time {100 * passed / runs:5.1f} %", flush=True)
 
 
+def counts_table(runs: int) -> None:
+    heading(f"judging: counts that must not fall, half an hour, 1 of 5 instances with a tenth of 200 rps; {runs} runs")
+    policy = JudgePolicy(metrics=("errors",), counts=("orders",))
+    print(f"  {'orders left':>11} {'in clumps of':>12}   {'aborted, after s':>27}   {'passed, after s':>27}")
+    for left in (1.0, 0.9, 0.7, 0.5, 0.0):
+        for clump in (1.0, 5.0, 20.0):
+            shop = Shop(left=left, clump=clump)
+            found = [counted_orders(shop, policy, HALF_HOUR, Random(seed)) for seed in range(runs)]
+            aborted, passed = share([o.aborted for o in found]), share([o.passed for o in found])
+            print(f"  {100 * left:>9.0f} % {clump:>12g}   {aborted:>27}   {passed:>27}", flush=True)
+
+
 def diffy(parallel: Parallel, requests: int, random: Random) -> tuple[bool, bool]:
     """Whether the field was flagged at any time, and at the end."""
     raw = noise = 0
@@ -231,14 +245,15 @@ def profile(noise: float, seed: int) -> Noise:
     return Noise(10_000, sum(s.primary + s.secondary + s.candidate for s in drawn))
 
 
-def share(found: Sequence[int | None]) -> str:
-    times = [float(n) for n in found if n is not None]
+def share(found: Sequence[float | None]) -> str:
+    times = [n for n in found if n is not None]
     return f"{100 * len(times) / len(found):.1f} %, {spread_of(times)}"
 
 
 def main(runs: int = RUNS) -> None:
     rules_table(runs)
     fleets_table(runs)
+    counts_table(runs)
     parallel_table(2 * runs)
 
 

@@ -400,12 +400,12 @@ def test_a_quote_is_what_the_order_would_cost_with_shipping(shop):
         assert shop.orders.ask(f"/api/quote{wrong}").status == 422
 
 
-@pytest.mark.parametrize("version", ["healthy", "failing", "failing-rarely", "slow", "different"])
+@pytest.mark.parametrize("version", ["healthy", "failing", "failing-rarely", "slow", "refusing", "different"])
 def test_versions_to_play_with_differ_as_they_say(start, tmp_path, monkeypatch, version):
     found = spec_from_file_location("play", SHOP / "play.py")
     play = module_from_spec(found)
     found.loader.exec_module(play)
-    assert set(play.VERSIONS) == {"healthy", "failing", "failing-rarely", "slow", "different"}
+    assert set(play.VERSIONS) == {"healthy", "failing", "failing-rarely", "slow", "refusing", "different"}
     copy = shutil.copytree(SHOP, tmp_path / "shop", ignore=shutil.ignore_patterns(".*", "node_modules"))
     for name, value in {"HERE": copy, "SOURCE": copy / ".play" / "orders", "FILE": copy / "play.yaml"}.items():
         monkeypatch.setattr(play, name, value)
@@ -413,10 +413,12 @@ def test_versions_to_play_with_differ_as_they_say(start, tmp_path, monkeypatch, 
     play.prepare(version, play.COMPARED if compared else play.JUDGED)
     orders = load(play.FILE).services["orders"]
     assert (orders.instances, orders.rollout.strategy) == (3, "shadow-then-canary" if compared else "canary")
+    assert compared or orders.rollout.judge.counts == ("quotes",)
     _, orders = start("catalog", "orders", source={"orders": play.SOURCE})
-    answers = [orders.ask("/api/quote?mug=1") for _ in range(60 if version == "failing" else 5)]
-    failed = sum(answer.status == 500 for answer in answers)
+    answers = [orders.ask("/api/quote?mug=1") for _ in range(60 if version in {"failing", "refusing"} else 5)]
+    failed, refused = (sum(answer.status == status for answer in answers) for status in (500, 422))
     assert 1 <= failed <= 30 if version == "failing" else failed <= 1
+    assert 10 <= refused <= 50 if version == "refusing" else not refused
     good = next(answer.json for answer in answers if answer.status == 200)
     assert good["shipping"] == (0 if version == "different" else 490)
 

@@ -67,4 +67,5 @@ class Evidence:
                 name, arm = found
                 latency = self._latencies.get((calls.proxy, calls.ip, calls.port)) if calls.times else None
                 # A cluster that is rebuilt counts anew, the others go on.
-                yield Reading(f"{calls.proxy} {calls.cluster}", name, arm, calls.success, calls.error, latency)
+                source = f"{calls.proxy} {calls.cluster}"
+                yield Reading(source, name, arm, calls.success, calls.error, latency, calls.counts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from atoll.plan.releasing import ALL, COMPARED, JUDGED, Facts, Progress, Signal, State
@@ -24,13 +25,27 @@ LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
 
 
 @dataclass(frozen=True, slots=True)
+class _Total:
+    """What the stable side was asked since its proxies count."""
+
+    requests: int
+    errors: int
+    counts: Mapping[str, int]
+
+    def follows(self, before: _Total) -> bool:
+        """Whether nothing began anew since."""
+        grown = self.requests >= before.requests and self.errors >= before.errors
+        return grown and all(self.counts.get(name, 0) >= n for name, n in before.counts.items())
+
+
+@dataclass(frozen=True, slots=True)
 class _Flow:
     """What the stable side was asked from one look to another."""
 
     since: float
-    first: tuple[int, int]
+    first: _Total
     at: float
-    last: tuple[int, int]
+    last: _Total
 
     @property
     def seconds(self) -> float:
@@ -38,11 +53,14 @@ class _Flow:
 
     @property
     def requests(self) -> int:
-        return max(0, self.last[0] - self.first[0])
+        return self.last.requests - self.first.requests
 
     @property
     def errors(self) -> int:
-        return max(0, self.last[1] - self.first[1])
+        return self.last.errors - self.first.errors
+
+    def counted(self, name: str) -> int:
+        return self.last.counts.get(name, 0) - self.first.counts.get(name, 0)
 
 
 class Flows:
@@ -58,9 +76,12 @@ class Flows:
     def measure(self, name: str, at: float, readings: Iterable[Reading]) -> None:
         """Take in what the counters show now."""
         stable = [r for r in readings if r.arm is Arm.STABLE]
-        now = (sum(r.success + r.error for r in stable), sum(r.error for r in stable))
+        counts = Counter[str]()
+        for reading in stable:
+            counts.update(dict(reading.counts))
+        now = _Total(sum(r.success + r.error for r in stable), sum(r.error for r in stable), counts)
         flow = self._flows.get(name)
-        if flow is None or flow.seconds > WINDOW or now < flow.last:
+        if flow is None or flow.seconds > WINDOW or not now.follows(flow.last):
             flow = _Flow(at, now, at, now)
         self._flows[name] = replace(flow, at=at, last=now)
 
@@ -101,7 +122,8 @@ class Flows:
             return "nobody calls it, so it cannot be judged until somebody does"
         rps = flow.requests / flow.seconds / (1 - taken)
         usual = flow.errors / flow.requests
-        traffic = Traffic(round(rps, 1), progress.weight / ALL, *sizes, max(usual, 1e-4))
+        counts = tuple((one, flow.counted(one) / flow.requests) for one in policy.counts)
+        traffic = Traffic(round(rps, 1), progress.weight / ALL, *sizes, max(usual, 1e-4), counts)
         return resolvable(traffic, policy, most).text
 
 

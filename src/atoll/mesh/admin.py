@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from atoll.errors import Unavailable
-from atoll.mesh.xds.measuring import ANSWERS, CODE, HOST, PREFIX, SAID, TIMES
+from atoll.mesh.xds.measuring import ANSWERS, CODE, COUNTED, HOST, PREFIX, SAID, TIMES
 from atoll.values.histograms import Bar
 
 PATIENCE = 5.0
 OK = 200
 COUNTERS = r"\.upstream_rq_(completed|5xx|time)$"
-MEASURED = rf"^{PREFIX}\.{TIMES}\."
-_ADDRESS = re.compile(rf"\.{HOST}\.([0-9.]+):([0-9]+)$")
-_ANSWER = re.compile(rf"{PREFIX}\.{ANSWERS}\.{HOST}\.([0-9.]+):([0-9]+)\.{SAID}\.(.+)\.{CODE}\.([0-9]+)")
+MEASURED = rf"^{PREFIX}\."
+_ADDRESS = rf"{HOST}\.([0-9.]+):([0-9]+)"
+_TIME = re.compile(rf"{PREFIX}\.{TIMES}\.{_ADDRESS}")
+# What a route counts as has no dot in it: what a service said may hold anything.
+_ANSWER = re.compile(rf"{PREFIX}\.{ANSWERS}\.{_ADDRESS}\.{SAID}\.(.*)\.{COUNTED}\.([^.]*)\.{CODE}\.([0-9]+)")
 _COUNTER = re.compile(r"^cluster\.(.+)\.upstream_rq_(completed|5xx)$")
 
 
@@ -109,47 +111,44 @@ def parse_counts(data: Mapping[str, Any]) -> dict[str, ClusterCount]:
     }
 
 
-async def times(socket: Path) -> Mapping[tuple[str, int], tuple[Bar, ...]]:
-    """How long the instances at each address took, in microseconds, as far as it was measured."""
-    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(MEASURED)}"
-    data: dict[str, Any] = json.loads(await ask(socket, query))
-    return parse_times(data)
-
-
-def parse_times(data: Mapping[str, Any]) -> dict[tuple[str, int], tuple[Bar, ...]]:
-    """Bars by address, from Envoy's statistics as JSON; what has no address (a socket) is left out."""
-    result: dict[tuple[str, int], tuple[Bar, ...]] = {}
-    for entry in data.get("stats", ()):
-        for name, bars in _bars(entry).items():
-            if (match := _ADDRESS.search(name)) is not None:
-                result[match[1], int(match[2])] = bars
-    return result
-
-
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """So many answers of one address had this status and said this in `x-atoll-flag`."""
+    """So many answers of one address had this status, said this in `x-atoll-flag`, and count as this."""
 
     ip: str
     port: int
     said: str
+    counted: str
     status: int
     count: int
 
 
-async def answers(socket: Path) -> tuple[AnswerCount, ...]:
-    """What answers said about flags, as far as it was counted."""
-    query = f"/stats?usedonly&format=json&filter={quote(rf'^{PREFIX}[.]{ANSWERS}[.]')}"
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is counted call by call: how long each address took, in microseconds, and what it answered."""
+
+    times: Mapping[tuple[str, int], tuple[Bar, ...]]
+    answers: tuple[AnswerCount, ...]
+
+
+async def measured(socket: Path) -> Measured:
+    """What was measured while that was switched on."""
+    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(MEASURED)}"
     data: dict[str, Any] = json.loads(await ask(socket, query))
-    return tuple(parse_answers(data))
+    return parse_measured(data)
 
 
-def parse_answers(data: Mapping[str, Any]) -> Iterator[AnswerCount]:
-    """The same, from Envoy's statistics as JSON. What said nothing is left out."""
+def parse_measured(data: Mapping[str, Any]) -> Measured:
+    """The same, from Envoy's statistics as JSON; what has no address (a socket) is left out."""
+    times: dict[tuple[str, int], tuple[Bar, ...]] = {}
+    answers: list[AnswerCount] = []
     for entry in data.get("stats", ()):
-        match = _ANSWER.fullmatch(entry.get("name", ""))
-        if match is not None and match[3] != "-":
-            yield AnswerCount(match[1], int(match[2]), match[3], int(match[4]), entry["value"])
+        for name, bars in _bars(entry).items():
+            if (match := _TIME.fullmatch(name)) is not None:
+                times[match[1], int(match[2])] = bars
+        if (match := _ANSWER.fullmatch(entry.get("name", ""))) is not None:
+            answers.append(AnswerCount(match[1], int(match[2]), match[3], match[4], int(match[5]), entry["value"]))
+    return Measured(times, tuple(answers))
 
 
 def _bars(entry: Mapping[str, Any]) -> dict[str, tuple[Bar, ...]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from atoll.values.network import COMPARING, COPIES, SHADOW_CALLS
 
 LOOK = 0.1  # seconds between looks at instances that come or go
 TIDY = 60.0
-FAILED = 500
+OK, WRONG, FAILED = 200, 400, 500
+"""The first status of an answer that does what was asked, of one that does not, and of one that failed."""
 
 
 class EnvoyMesh:
@@ -123,20 +125,25 @@ class EnvoyMesh:
         return {name: _traffic(counts) for name, counts in found.items()}
 
     async def calls(self, services: frozenset[str]) -> tuple[HostCalls, ...]:
-        """Per address, proxy and cluster, how the calls ended that were sent there."""
+        """Per address, proxy and cluster, how the calls ended that were sent there; and what was measured of them."""
         found: list[HostCalls] = []
         for proxy in ir.PROXIES:
-            times = dict(await admin.times(self._admin(proxy)))
-            for host in await admin.hosts(self._admin(proxy), names.edges_to(services)):
-                took = times.pop((host.ip, host.port), ())  # they are counted for all clusters together
-                found.append(HostCalls(proxy, host.ip, host.port, host.success, host.error, took, host.cluster))
+            measured = await admin.measured(self._admin(proxy))
+            hosts = await admin.hosts(self._admin(proxy), names.edges_to(services))
+            found += [HostCalls(proxy, h.ip, h.port, h.success, h.error, h.cluster) for h in hosts]
+            counted = _counted(measured.answers)
+            for place in dict.fromkeys((h.ip, h.port) for h in hosts):
+                times, counts = measured.times.get(place, ()), tuple(counted.get(place, {}).items())
+                found.append(HostCalls(proxy, *place, times=times, counts=counts))
         return tuple(found)
 
     async def flag_calls(self) -> tuple[FlagCalls, ...]:
         """Per address, proxy, flag and variant, how the calls ended whose answers named it."""
         found: dict[tuple[str, str, int, str, str], FlagCalls] = {}
         for proxy in ir.PROXIES:
-            for answers in await admin.answers(self._admin(proxy)):
+            for answers in (await admin.measured(self._admin(proxy))).answers:
+                if answers.counted == names.SHADOW:
+                    continue  # no user asked for it
                 for flag, variant in _named(answers.said):
                     key = (proxy, answers.ip, answers.port, flag, variant)
                     before = found.get(key, FlagCalls(*key, 0, 0))
@@ -274,6 +281,16 @@ def _traffic(counts: list[admin.ClusterCount]) -> Traffic:
         p50=quantile(times, 0.5),
         p99=quantile(times, 0.99),
     )
+
+
+def _counted(answers: Iterable[admin.AnswerCount]) -> dict[tuple[str, int], dict[str, int]]:
+    """How often each address did well what is counted by name."""
+    found: defaultdict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    for one in answers:
+        if one.counted and OK <= one.status < WRONG:
+            counts = found[one.ip, one.port]
+            counts[one.counted] = counts.get(one.counted, 0) + one.count
+    return found
 
 
 def _named(said: str) -> Iterator[tuple[str, str]]:

@@ -90,7 +90,8 @@ class Forward:
 
     `timeout` bounds the call with all its tries, 0 leaves that to somebody else. What streams is bounded by `idle`
     only. Without `retry` every call is tried once. `split` sends a part to another release, `mirror` copies a part.
-    With `only` the rule is for these methods and paths, in which `{name}` stands for any one segment.
+    With `only` the rule is for these methods and paths, in which `{name}` stands for any one segment. While somebody
+    wants to know, answers to it are counted as `counted`.
     """
 
     path: str
@@ -103,6 +104,7 @@ class Forward:
     split: Split | None = None
     mirror: Mirror | None = None
     only: tuple[tuple[str, str], ...] = ()
+    counted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +247,7 @@ class Assignment:
 
 
 MEASURED = "atoll.measured"
-"""The switch that makes a proxy measure, by instance, how long calls take."""
-FLAGS_COUNTED = "atoll.flags"
-"""The switch that makes a proxy count what answers say about flags."""
+"""The switch that makes a proxy measure, by instance, how long calls take and what was answered."""
 
 
 @dataclass(frozen=True, slots=True)

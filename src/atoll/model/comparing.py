@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from datetime import date
 
+from atoll.model.operations import is_path, read_operation
 from atoll.model.problems import Place
 from atoll.model.reading import Section
 from atoll.model.source import Entries
@@ -15,9 +16,6 @@ from atoll.values import quantities
 _EVERYTHING = re.compile(r"[\s$*.:\[\]]*")
 """Patterns of nothing but wildcards name whatever there is."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_METHOD = re.compile(r"[A-Z]{1,20}")
-_PART = r"(?:[A-Za-z0-9._~!$&'()+,;=:@%-]+|\{[a-z][a-z0-9_-]*\})"
-_PATH = re.compile(rf"/|(?:/{_PART})+")
 _NUMBER = re.compile(r"\d{1,18}(\.\d{1,18})?")
 _NEVER_SAFE = frozenset({"CONNECT", "TRACE", "GET", "HEAD", "OPTIONS"})
 LONGEST_FIELD = 200
@@ -114,7 +112,7 @@ def _tolerance(text: str) -> Tolerance | None:
 
 def _endpoints(section: Section) -> Iterator[str]:
     for item in section.texts("endpoints", "a path"):
-        if _PATH.fullmatch(item.text):
+        if is_path(item.text):
             yield item.text
         else:
             hint = "write one such as /users/{name}/cart"
@@ -123,15 +121,12 @@ def _endpoints(section: Section) -> Iterator[str]:
 
 def _operations(section: Section) -> Iterator[Operation]:
     for item in section.texts("safe", "a method and a path"):
-        method, _, path = item.text.partition(" ")
-        hint = "write its method and path, such as POST /search"
-        if not _METHOD.fullmatch(method) or not _PATH.fullmatch(path):
-            section.notes.problem(item.place, f"{section.path}.safe: {item.text!r} is not an operation", hint)
-        elif method in _NEVER_SAFE:
-            words = f"{section.path}.safe: {method} cannot be declared safe: it always is, or never"
+        found = read_operation(section, "safe", item, "POST /search")
+        if found is not None and found.method in _NEVER_SAFE:
+            words = f"{section.path}.safe: {found.method} cannot be declared safe: it always is, or never"
             section.notes.problem(item.place, words, "GET, HEAD and OPTIONS are compared anyway; take it out")
-        else:
-            yield Operation(method, path)
+        elif found is not None:
+            yield found
 
 
 def _intended(section: Section) -> Iterator[Intended]:

@@ -26,7 +26,6 @@ from atoll.model.system import (
     System,
     Tolerance,
 )
-from atoll.values.judging import JudgePolicy
 from atoll.values.nearest import nearest
 from atoll.values.quantities import show_cpu, show_duration, show_percent, show_size
 
@@ -203,17 +202,20 @@ def _rollout(path: str, rollout: Rollout) -> Iterator[Row]:
     yield f"{path}.key", rollout.key or "none", fields["key"]
     yield f"{path}.rollback", rollout.rollback, fields["rollback"]
     if rollout.steps:
-        yield from _judge(f"{path}.judge", rollout.judge)
+        yield from _judge(f"{path}.judge", rollout)
 
 
-def _judge(path: str, judge: JudgePolicy) -> Iterator[Row]:
-    fields = known("judge")
+def _judge(path: str, rollout: Rollout) -> Iterator[Row]:
+    fields, judge = known("judge"), rollout.judge
+    counts = ", ".join(f"{name}: {one.method} {one.path}" for name, one in rollout.counts)
     yield f"{path}.metrics", ", ".join(judge.metrics), fields["metrics"]
+    yield f"{path}.counts", counts or "none", fields["counts"]
     yield f"{path}.dry-run", ", ".join(judge.dry_run) or "none", fields["dry-run"]
     yield f"{path}.alpha", show_percent(judge.alpha), fields["alpha"]
     yield f"{path}.beta", show_percent(judge.beta), fields["beta"]
     yield f"{path}.errors", show_percent(judge.errors.rate), fields["errors"]
     yield f"{path}.slower", show_percent(judge.latency.unacceptable - 1), fields["slower"]
+    yield f"{path}.fewer", show_percent(1 - 1 / judge.falling.unacceptable), fields["fewer"]
     yield f"{path}.bucket", show_duration(judge.bucket), fields["bucket"]
     yield f"{path}.requests", str(judge.min_requests), fields["requests"]
     yield f"{path}.no-data", show_duration(judge.no_data_grace), fields["no-data"]

@@ -384,9 +384,16 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 example="[errors, latency_p95]",
             ),
             Field(
+                "counts",
+                Shape.PATHS,
+                "Operations that must not succeed (2xx, 3xx) less often than with the old release, by name.",
+                reason="only the service knows which of its answers the business lives by",
+                example="{orders-placed: POST /orders}",
+            ),
+            Field(
                 "dry-run",
                 Shape.LIST,
-                "Metrics that are measured and told, and decide nothing.",
+                "Metrics and counts that are measured and told, and decide nothing.",
                 reason="all that is measured decides",
                 example="[latency_p50]",
             ),
@@ -412,6 +419,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "half of a usual error budget spent by one release",
             ),
             Field("slower", Shape.PERCENT, "How much slower is unacceptable.", "20%", "people notice about as much"),
+            Field("fewer", Shape.PERCENT, "How far a count may not fall.", "50%", "less takes longer to rule out"),
             Field(
                 "bucket",
                 Shape.DURATION,

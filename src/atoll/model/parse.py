@@ -298,6 +298,7 @@ def _rollout(section: Section | None, service: Section, compare: Compare | None,
         section.notes.problem(section.place_of("steps"), f"{section.path}: only a canary has steps", "strategy: canary")
     if strategy not in IN_STEPS and section.tree("judge") is not None:
         section.notes.problem(section.place_of("judge"), f"{section.path}: only a canary is judged", "strategy: canary")
+    judge, counts = read_judge(section, instances)
     return Rollout(
         strategy=strategy,
         surge=section.count("surge", least=1, most=1000),
@@ -308,7 +309,8 @@ def _rollout(section: Section | None, service: Section, compare: Compare | None,
         bake=section.duration("bake", least=1, most=86400),
         key=_key(section),
         rollback=section.choice("rollback"),
-        judge=read_judge(section, instances),
+        judge=judge,
+        counts=counts,
     )
 
 

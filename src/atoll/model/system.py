@@ -115,6 +115,14 @@ IN_STEPS = ("canary", SHADOW_THEN_CANARY)
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """Requests of one method to one path, in which `{name}` stands for any one segment."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """
     How a new release replaces the old one. `surge` instances more than declared run at the same time.
@@ -122,8 +130,9 @@ class Rollout:
     `drain` is how long open requests and streams may go on once nothing new is sent; `grace` is the time between
     SIGTERM and SIGKILL. `steps` are a canary's; after `most` seconds of a step without a verdict it holds. The old
     release stays warm for `bake` once the new one has all traffic. Requests with the same value of the header `key`
-    get the same release. `judge` says what moves a canary on. `rollback` is `safe`, or `forward-only` where the old
-    release may not come back.
+    get the same release. `judge` says what moves a canary on, and `counts` which operations are done well how often, by
+    the names that the judge has for them. `rollback` is `safe`, or `forward-only` where the old release may not come
+    back.
     """
 
     strategy: str = "rolling"
@@ -136,17 +145,10 @@ class Rollout:
     key: str = ""
     rollback: str = "safe"
     judge: JudgePolicy = USUAL
+    counts: tuple[tuple[str, Operation], ...] = ()
 
 
 EVERY_FLAG = ("all",)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """Requests of one method to one path, in which `{name}` stands for any one segment."""
-
-    method: str
-    path: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,7 @@ class Workload:
     shadow: Shadow | None = None
     safe: tuple[Operation, ...] = ()  # change nothing, though their method does not say so
     guarded: tuple[int, ...] = ()
+    counts: tuple[tuple[str, Operation], ...] = ()  # answers that a release must not have fewer of, by name
     basis: object = field(default=None, compare=False, repr=False)
 
 

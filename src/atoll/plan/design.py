@@ -179,6 +179,7 @@ class _Turn:
             shadow=self._shadow(),
             guarded=tuple(self._guarded(before, instances)),
             safe=self.service.compare.safe if self.service.compare is not None else (),
+            counts=self.service.rollout.counts,
             failures=tuple(f for f in self.failures if self.pin.target is not None and f.release in self._releases()),
         )
         settled = self._is_settled(instances)

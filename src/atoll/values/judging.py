@@ -54,10 +54,15 @@ class LatencyLimits:
 
 @dataclass(frozen=True, slots=True)
 class CountLimits:
-    """A count fails when stable has more than `tolerated` times the canary's per request; `dense` as for errors."""
+    """
+    How much less of what counts a release may do.
+
+    A count fails when stable has more than `tolerated` times the canary's per request, and passes when the factor
+    `unacceptable` is ruled out.
+    """
 
     tolerated: float = 1.2
-    dense: float = 1.0
+    unacceptable: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,9 @@ def _limits(policy: JudgePolicy) -> Iterator[str]:
         yield f"an error ratio of {errors.ratio:g} cannot be tolerated and unacceptable: raise ratio above tolerated"
     if not 0 < errors.floor < errors.rate < 1:
         yield f"errors need 0 < floor < rate < 1, and have floor {errors.floor:g} and rate {errors.rate:g}"
+    if policy.falling.unacceptable <= policy.falling.tolerated:
+        fall = 100 * (1 - 1 / policy.falling.tolerated)
+        yield f"a fall of counts by {fall:.0f} % is tolerated: what is unacceptable has to be more"
     if latency.unacceptable <= 1:
         yield f"latency.unacceptable is {latency.unacceptable:g}: write a factor above 1, such as 1.2"
 

@@ -101,8 +101,8 @@ def percent(text: str) -> float:
 
 
 def show_percent(share: float) -> str:
-    """A share as a percentage."""
-    return f"{_plain(Decimal(str(share)) * 100)}%"
+    """A share as a percentage. What twelve digits do not show is the rounding of a computer."""
+    return f"{_plain(Decimal(f'{share:.12g}') * 100)}%"
 
 
 def _match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

@@ -160,6 +160,22 @@ async def test_what_only_answers_copies_may_read_of_others_and_change_nothing(wo
     assert (await world.call(shadow, "payments", method="POST")).status == 200
 
 
+async def test_what_a_shadow_got_of_a_flag_is_no_users_answer(world):
+    shadowed(world)
+    await world.publish()
+    stable, shadow = world.instances("web")
+    for caller, times in ((shadow, 3), (stable, 2)):
+        for _ in range(times):
+            assert (await world.call(caller, "payments", "/flag")).headers["x-atoll-flag"] == "new=on"
+
+    async def counted():
+        found = [(c.flag, c.variant, c.success) for c in await world.mesh.flag_calls()]
+        return found if found and found[0][2] >= 2 else None
+
+    await world.until(counted, "the proxies have counted what answers say")
+    assert await counted() == [("new", "on", 2)]
+
+
 async def test_no_trick_gets_a_write_past_the_proxy(world):
     shadowed(world)
     await world.publish()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 
-from atoll.model.system import Call, Route
+from atoll.model.system import Call, Operation, Route
 from atoll.plan.blueprint import Split, Stage
 from atoll.values.histograms import quantile
 
@@ -104,7 +106,7 @@ async def test_while_two_stand_side_by_side_it_is_measured_how_long_each_instanc
     assert {answer.status for answer in slow} == {200}
 
     async def measured():
-        calls = {c.ip: c for c in await world.mesh.calls(frozenset({"web"})) if c.proxy == "gateway"}
+        calls = {c.ip: c for c in await world.mesh.calls(frozenset({"web"})) if c.proxy == "gateway" and not c.cluster}
         found = {i.recipe.release: calls[i.address.ip].times for i in world.instances("web")}
         return found if found[1] and found[2] else None
 
@@ -112,3 +114,29 @@ async def test_while_two_stand_side_by_side_it_is_measured_how_long_each_instanc
     found = await measured()
     assert sum(bar.count for bar in found[2]) == 3
     assert quantile(found[1], 0.5) < 100_000 < quantile(found[2], 0.5)
+
+
+async def test_what_is_done_well_is_counted_by_name_instance_by_instance(world):
+    """From outside and from another service; what failed, what was refused and what is something else is not."""
+    side_by_side(world)
+    counts = (("placed", Operation("POST", "/status/{code}")), ("seen", Operation("GET", "/orders")))
+    world.workloads["web"] = replace(world.workloads["web"], counts=counts)
+    world.split("web", Split(stable=1, next=2, weight=0))
+    await world.publish()
+    orders = world.instances("orders")[0]
+    new = ("X-Atoll-Release: web=2",)
+    for code in (201, 303, 409, 500):
+        assert (await world.outside(f"/status/{code}", method="POST", headers=new)).status == code
+        assert (await world.call(orders, "web", f"/status/{code}", method="POST")).status == code
+    for path in ("/orders?page=2", "/orders/7", "/status/200"):
+        await world.outside(path, headers=new)
+
+    async def counted():
+        found = Counter()
+        release = {i.address.ip: i.recipe.release for i in world.instances("web")}
+        for calls in await world.mesh.calls(frozenset({"web"})):
+            found.update({(release[calls.ip], name): n for name, n in calls.counts})
+        return found if found.total() >= 5 else None
+
+    await world.until(counted, "the proxies have counted what was done")
+    assert await counted() == {(2, "placed"): 2, (2, "seen"): 1, (1, "placed"): 2}

@@ -10,6 +10,7 @@ import pytest
 from atoll.engine.evidence import Evidence
 from atoll.errors import Unavailable
 from atoll.plan.blueprint import Address
+from atoll.policies.judge.counters import Snapshot, difference
 from atoll.policies.judge.evidence import Arm, Latency
 from atoll.ports import HostCalls
 from atoll.values.histograms import Bar
@@ -53,11 +54,11 @@ def evidence(proxies):
 
 
 def old(success, error, *times):
-    return HostCalls("mesh", "10.0.0.1", 80, success, error, times)
+    return HostCalls("mesh", "10.0.0.1", 80, success, error, times=times)
 
 
 def new(success, error, *times):
-    return HostCalls("mesh", "10.0.0.2", 80, success, error, times)
+    return HostCalls("mesh", "10.0.0.2", 80, success, error, times=times)
 
 
 def test_each_address_is_an_instance_of_one_side(evidence, proxies):
@@ -84,6 +85,15 @@ def test_what_was_there_before_the_first_look_and_nothing_new_say_nothing(eviden
     for _ in range(2):
         proxies.look(evidence, new(1, 0, Bar(1000, 100, 500)))
         assert evidence.snapshot(WORKLOAD, 2, 0.1).readings[0].latency is None
+
+
+def test_what_is_counted_by_name_stands_beside_the_clusters(evidence, proxies):
+    counted = HostCalls("mesh", "10.0.0.2", 80, counts=(("placed", 3),))
+    proxies.look(evidence, new(9, 1), counted)
+    readings = evidence.snapshot(WORKLOAD, 2, 0.1).readings
+    assert [(r.success, r.error, r.counts) for r in readings] == [(9, 1, ()), (0, 0, (("placed", 3),))]
+    _, bucket = difference(difference(None, evidence.snapshot(WORKLOAD, 2, 0.1))[0], Snapshot(200.0, readings))
+    assert bucket.units[0].counts == (("placed", 0),)
 
 
 def test_time_passes_also_where_the_proxies_do_not_answer(evidence, proxies):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from contextlib import asynccontextmanager
 
@@ -21,10 +22,15 @@ RPS = 200
 
 
 @asynccontextmanager
-async def traffic(house, new_fails=0.0, slower=1.0):
-    """What the proxies would count: requests by the weights, some of which the new release fails or is slower with."""
+async def traffic(house, new_fails=0.0, slower=1.0, refused=0.0):
+    """
+    What the proxies would count: requests by the weights, some of which the new release fails or is slower with.
+
+    A fifth of them are orders, of which the new release refuses a part.
+    """
     chance = random.Random(7)
     totals: dict[tuple[str, int], list[int]] = {}
+    placed = Counter[tuple[str, int]]()
     times: dict[tuple[str, int], Counter[float]] = {}
 
     async def count():
@@ -42,8 +48,15 @@ async def traffic(house, new_fails=0.0, slower=1.0):
                 for _ in range(round(RPS / 4 * share / peers)):
                     total[is_next and chance.random() < new_fails] += 1
                     took[round(chance.lognormvariate(3, 0.4) * (slower if is_next else 1.0))] += 1
+                    placed[where] += chance.random() < 0.2 * (1 - refused if is_next else 1.0)
             house.mesh.counted = tuple(
-                HostCalls("mesh", *where, *total, tuple(Bar(1000 * ms, 1000, n) for ms, n in times[where].items()))
+                HostCalls(
+                    "mesh",
+                    *where,
+                    *total,
+                    times=tuple(Bar(1000 * ms, 1000, n) for ms, n in times[where].items()),
+                    counts=(("placed", placed[where]),),
+                )
                 for where, total in totals.items()
             )
 
@@ -119,6 +132,37 @@ def test_a_bad_release_is_taken_back_route_before_scale(live):
             )
             assert workload is None or workload.split is None or len(old) == 4
         assert any("rolled-back" in text for text in house.texts("release"))
+
+    live(story)
+
+
+COUNTED = NEW.replace("bake: 10s}", "bake: 10s, judge: {counts: {placed: POST /orders}}}")
+
+
+def test_a_release_that_does_less_of_what_counts_is_taken_back(live):
+    """It refuses half of the orders, politely: there is no error, and nothing is slow."""
+
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house, refused=0.5):
+            await house.settle(house.ask(COUNTED))
+            await house.until(lambda: releases(house)[2] != "rolling", seconds=900)
+        assert releases(house) == {1: "serving", 2: "rolled-back"}
+        (why,) = (text for text in house.texts("release") if "worse" in text and "rolled-back" in text)
+        assert re.search(r"canary \d+ placed in \d[\d,]* requests, stable [\d,]+ in [\d,]+; odds", why)
+
+    live(story)
+
+
+def test_a_release_that_does_as_much_of_what_counts_goes_up(live):
+    async def story(house):
+        await house.settle(house.ask(OLD))
+        async with traffic(house):
+            await house.settle(house.ask(COUNTED))
+            await house.until(lambda: state(house) is None, seconds=1800)
+        assert releases(house) == {1: "retired", 2: "serving"}
+        (prospect,) = (text for text in house.texts("release") if "can tell" in text)
+        assert re.search(r", placed -\d+ %; what is less", prospect)
 
     live(story)
 

@@ -8,7 +8,7 @@ import pytest
 
 from atoll.errors import Unavailable
 from atoll.mesh import admin
-from atoll.mesh.admin import AnswerCount, parse_answers, parse_counts, parse_times
+from atoll.mesh.admin import AnswerCount, parse_counts, parse_measured
 from atoll.values.histograms import Bar
 
 STATS = {
@@ -48,22 +48,23 @@ def test_times_are_read_by_address():
         {"name": f"measured.time.host.{where}", "totals": [{"lower_bound": 500, "width": 10, "count": 3}]}
         for where in ("10.1.0.2:8080", "/run/ingress.sock")
     ]
-    found = parse_times({"stats": [{"name": "other", "value": 1}, {"histograms": {"details": details}}]})
-    assert found == {("10.1.0.2", 8080): (Bar(500, 10, 3),)}
+    found = parse_measured({"stats": [{"name": "other", "value": 1}, {"histograms": {"details": details}}]})
+    assert found.times == {("10.1.0.2", 8080): (Bar(500, 10, 3),)}
 
 
-def test_answers_are_read_with_what_they_said():
+def test_answers_are_read_with_what_they_said_and_what_they_count_as():
     stats = {
-        "measured.answer.host.10.1.0.2:8080.said.new-checkout=on.code.200": 7,
-        "measured.answer.host.10.1.0.2:8080.said.a.b=on, c=1.5.code.503": 2,
-        "measured.answer.host.10.1.0.2:8080.said.-.code.200": 99,
-        "measured.answer.host./run/ingress.sock.said.a=b.code.200": 1,
+        "measured.answer.host.10.1.0.2:8080.said.new-checkout=on.counted..code.200": 7,
+        "measured.answer.host.10.1.0.2:8080.said.a.counted.b.code.1=on, c=1.5.counted.orders-placed.code.503": 2,
+        "measured.answer.host.10.1.0.2:8080.said.-.counted.@shadow.code.200": 99,
+        "measured.answer.host./run/ingress.sock.said.a=b.counted..code.200": 1,
     }
-    found = parse_answers({"stats": [{"name": name, "value": value} for name, value in stats.items()]})
-    assert list(found) == [
-        AnswerCount("10.1.0.2", 8080, "new-checkout=on", 200, 7),
-        AnswerCount("10.1.0.2", 8080, "a.b=on, c=1.5", 503, 2),
-    ]
+    found = parse_measured({"stats": [{"name": name, "value": value} for name, value in stats.items()]})
+    assert found.answers == (
+        AnswerCount("10.1.0.2", 8080, "new-checkout=on", "", 200, 7),
+        AnswerCount("10.1.0.2", 8080, "a.counted.b.code.1=on, c=1.5", "orders-placed", 503, 2),
+        AnswerCount("10.1.0.2", 8080, "-", "@shadow", 200, 99),
+    )
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"

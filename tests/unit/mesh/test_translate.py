@@ -10,7 +10,8 @@ from atoll.mesh import ir
 from atoll.mesh.snapshot import Kind, Snapshots
 from atoll.mesh.translate import names
 from atoll.mesh.translate.blueprint import translate
-from atoll.plan.blueprint import Split, Stage
+from atoll.model.system import Operation
+from atoll.plan.blueprint import Shadow, Split, Stage
 
 SHOP = """
 system: shop
@@ -88,10 +89,33 @@ def test_what_is_counted_beside_is_switched_on_where_somebody_wants_to_know(shop
     mesh = translate(shop, topology(), namespaces(shop))
     orders = replace(shop.workloads["orders"], split=Split(1, 2, 5))
     beside = replace(shop, workloads={**shop.workloads, "orders": orders})
-    for blueprint, on in ((shop, ()), (beside, (ir.MEASURED,)), (replace(shop, counting=True), (ir.FLAGS_COUNTED,))):
+    for blueprint, on in ((shop, ()), (beside, (ir.MEASURED,)), (replace(shop, counting=True), (ir.MEASURED,))):
         made = translate(blueprint, topology(), namespaces(blueprint), mesh).mesh
         for proxy in ir.PROXIES:
             assert items(made, proxy, ir.Switches)[ir.SWITCHES].on == on
+
+
+def test_what_is_counted_has_a_rule_of_its_own_while_two_stand_side_by_side(shop, namespaces, topology):
+    counts = (("placed", Operation("POST", "/orders")), ("paid", Operation("PUT", "/orders/{id}")))
+    alone = replace(shop.workloads["orders"], counts=counts)
+    beside = replace(alone, split=Split(1, 2, 5))
+    compared = replace(beside, shadow=Shadow(2, 0.1, 8))
+    for workload, expected in ((alone, [""]), (beside, ["placed", "paid", ""]), (compared, [""])):
+        blueprint = replace(shop, workloads={**shop.workloads, "orders": workload})
+        made = translate(blueprint, topology(), namespaces(blueprint)).mesh
+        (host,) = items(made, ir.GATEWAY, ir.RouteTable)[names.GATEWAY].hosts
+        rules = [rule for rule in host.rules if isinstance(rule, ir.Forward)]
+        assert [rule.counted for rule in rules] == expected
+        assert {rule.only for rule in rules if rule.counted} <= {(("POST", "/orders"),), (("PUT", "/orders/{id}"),)}
+        assert {rule.split for rule in rules} == {rules[-1].split}
+
+
+def test_what_a_shadow_asks_is_counted_apart(shop, namespaces, topology):
+    orders = replace(shop.workloads["orders"], guarded=(1,))
+    blueprint = replace(shop, workloads={**shop.workloads, "orders": orders})
+    tables = items(translate(blueprint, topology(), namespaces(blueprint)).mesh, ir.MESH, ir.RouteTable)
+    found = {r.counted for h in tables["orders@1"].hosts if h.name == "payments" for r in h.rules if hasattr(r, "only")}
+    assert found == {names.SHADOW}
 
 
 def test_a_workload_that_is_the_same_object_is_not_translated_again(shop, namespaces, topology):

@@ -86,6 +86,7 @@ def test_refuses(read: Callable[[str], float], text: str, saying: str) -> None:
         (q.show_cpu(0), "0m"),
         (q.show_percent(0.999), "99.9%"),
         (q.show_percent(1.0), "100%"),
+        (q.show_percent(1.2 - 1), "20%"),
     ],
 )
 def test_shows(text: str, shown: str) -> None:

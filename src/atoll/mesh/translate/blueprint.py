@@ -65,20 +65,14 @@ def translate(
         shares[name] = old.mesh.shares[name] if same else _share(workload, callees, namespaces, topology)
     routed = {n: w for n, w in workloads.items() if w.routes}
     declared = tuple(e for w in workloads.values() for e in w.egress)
-    switches = ir.Switches(ir.SWITCHES, tuple(_switched_on(blueprint)))
+    judging = blueprint.counting or any(w.split for w in workloads.values())
+    switches = ir.Switches(ir.SWITCHES, (ir.MEASURED,) if judging else ())
     stands = tuple((n, w.routes, edges.callee(w)) for n, w in workloads.items() if w.routes or w.shadow is not None)
     basis = (blueprint.gateway, stands, declared, topology, switches)
     bases[PLATFORM] = basis
     same = old.bases.get(PLATFORM) == basis
     shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared, switches)
     return Translation(ir.Mesh(shares), bases, namespaces)
-
-
-def _switched_on(blueprint: Blueprint) -> Iterator[str]:
-    if any(w.split for w in blueprint.workloads.values()):
-        yield ir.MEASURED
-    if blueprint.counting:
-        yield ir.FLAGS_COUNTED
 
 
 def _same(old: tuple[object, ...] | None, new: tuple[object, ...]) -> bool:

@@ -37,9 +37,10 @@ def ingress(path: str) -> Iterator[tuple[str, ir.Item]]:
 def public_table(name: str, workloads: Mapping[str, Workload]) -> ir.RouteTable:
     """All routes from outside: the longest path first, a route for this host before one for any."""
     rules = [
-        (route, edges.forward(route.path, Edge(names.GATEWAY, w.service, variant), route.policy, to, COOKIE))
+        (route, rule)
         for w, to in ((w, edges.callee(w)) for w in workloads.values())
         for route, variant in variants(w.routes)
+        for rule in edges.ways(route.path, Edge(names.GATEWAY, w.service, variant), route.policy, to, COOKIE)
     ]
     rules.sort(key=lambda pair: (-len(pair[0].path), pair[0].path, not pair[0].hosts))
     nothing = ir.Refuse(404, NO_ROUTE)

@@ -27,6 +27,7 @@ class Callee:
     split: Split | None = None
     shadow: Shadow | None = None
     safe: tuple[Operation, ...] = ()
+    counts: tuple[tuple[str, Operation], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,17 @@ class Edge:
 
 def callee(workload: Workload) -> Callee:
     """A service, as far as the ways to it depend on it."""
-    return Callee(workload.health, workload.protocol, workload.split, workload.shadow, workload.safe)
+    judged = workload.split is not None and workload.shadow is None
+    counts = workload.counts if judged else ()
+    return Callee(workload.health, workload.protocol, workload.split, workload.shadow, workload.safe, counts)
+
+
+def ways(path: str, edge: Edge, policy: CallPolicy, to: Callee, cookie: str = "") -> Iterator[ir.Forward]:
+    """The rules that send calls along an edge: one for each operation that is counted, and one for all others."""
+    rule = forward(path, edge, policy, to, cookie)
+    for name, one in to.counts:
+        yield replace(rule, only=((one.method, one.path),), counted=name)
+    yield rule
 
 
 def forward(path: str, edge: Edge, policy: CallPolicy, to: Callee, cookie: str = "") -> ir.Forward:

@@ -108,8 +108,10 @@ class _Way:
         callee = self.callees.get(call.service)
         if callee is None:
             return (ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}"),)
-        rule = edges.forward("/", Edge(self.caller, call.service), call.policy, callee)
-        return shadows.guarded(rule, callee.safe) if self.guarded else (rule,)
+        edge = Edge(self.caller, call.service)
+        if self.guarded:
+            return shadows.guarded(edges.forward("/", edge, call.policy, callee), callee.safe)
+        return tuple(edges.ways("/", edge, call.policy, callee))
 
     def _outside(self, egress: Egress) -> ir.VirtualHost:
         name, authority = _egress_name(self.caller, egress), edges.authority(egress)

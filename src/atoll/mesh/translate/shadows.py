@@ -78,7 +78,7 @@ def guarded(rule: ir.Forward, safe: Sequence[Operation] = ()) -> tuple[ir.Rule, 
 
     *safe* are operations of the callee that change nothing, though their method does not say so.
     """
-    plain = replace(rule, mirror=None)
+    plain = replace(rule, mirror=None, counted=names.SHADOW)
     allowed = (replace(plain, only=operations(safe)),) if safe else ()
     upgrade, write = (ir.Refuse(409, BLOCKED, asked) for asked in (ir.Asked.UPGRADE, ir.Asked.WRITE))
     return (upgrade, *allowed, write, plain)

@@ -22,7 +22,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from atoll.mesh import ir
 from atoll.mesh.xds.clusters import ADS
-from atoll.mesh.xds.measuring import answers, times
+from atoll.mesh.xds.measuring import measured
 from atoll.mesh.xds.messages import address, count, packed, seconds
 from atoll.mesh.xds.routes import plain_text
 
@@ -42,7 +42,7 @@ _OTHER_PROTOCOL = (
     " services.%ROUTE_NAME%.protocol in atoll.yaml"
 )
 
-_COUNTED = (times(), answers())
+_MEASURED = measured()
 # Behind the one another proxy counts, and what the comparer asks no user has asked.
 _UNCOUNTED = (ir.Door.EGRESS, ir.Door.SHADOW)
 _ROUTER = HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True)))
@@ -52,7 +52,7 @@ def listener(item: ir.Listener) -> Listener:
     """Envoy's form of a listener."""
     manager = _manager(item)
     if item.door not in _UNCOUNTED:
-        manager.access_log.extend(_COUNTED)
+        manager.access_log.append(_MEASURED)
     match item.door:
         case ir.Door.GATEWAY:
             _distrust(manager)

@@ -1,9 +1,9 @@
 """
 What proxies count call by call beside what they always count, while somebody wants to know.
 
-How long each instance took, while two releases are compared; and what each instance's answers say that requests got of
-a flag, while one is released. Both are switched on and off by values of Envoy's runtime, as to change a listener would
-end its connections.
+How long each instance took, what it was asked for, and what its answers say that requests got of a flag: while a
+release of a service or of a flag is judged. It is switched on and off by a value of Envoy's runtime, as to change a
+listener would end its connections.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ TIMES = "time"
 ANSWERS = "answer"
 HOST = "host"
 SAID = "said"
+COUNTED = "counted"
 CODE = "code"
 FLAG_HEADER = "x-atoll-flag"
 LONGEST_SAID = 200
@@ -30,6 +31,9 @@ LONGEST_SAID = 200
 FOR_ALL = 100  # percent of the calls
 MOST = 2_000
 """Counters, and histograms. What nothing is added to any more is forgotten after a while (`bootstrap`)."""
+
+NAMESPACE = "atoll"
+"""Of what routes say of themselves: under COUNTED, what answers to it count as."""
 
 _HOST = Config.Tag(name=HOST, value_format="%UPSTREAM_HOST%")
 
@@ -41,42 +45,43 @@ def runtime(item: ir.Switches) -> Runtime:
     return Runtime(name=item.name, layer=layer)
 
 
-def times() -> AccessLog:
-    """
-    Count, by instance, the microseconds from the first byte sent to it to the first byte of its answer.
-
-    Source: Envoy's `envoy.access_loggers.stats`, `COMMON_DURATION`.
-    """
-    histogram = Config.Histogram(
-        stat=Config.Stat(name=TIMES, tags=[_HOST]),
-        unit=Config.Histogram.Microseconds,
-        value_format="%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%",
-    )
-    return _log(ir.MEASURED, Config(histograms=[histogram]))
-
-
-def answers() -> AccessLog:
-    """
-    Count, by instance and status, what answers say in `x-atoll-flag`.
-
-    A service may write into it what it likes: how much of that is kept is bounded. What comes over the bound is not
-    counted, and a release without counts holds.
-    """
-    said = Config.Tag(name=SAID, value_format=f"%RESP({FLAG_HEADER}):{LONGEST_SAID}%")
-    code = Config.Tag(name=CODE, value_format="%RESPONSE_CODE%")
-    counter = Config.Counter(stat=Config.Stat(name=ANSWERS, tags=[_HOST, said, code]), value_fixed=UInt64Value(value=1))
-    return _log(ir.FLAGS_COUNTED, Config(counters=[counter]))
-
-
-def _log(switch: str, config: Config) -> AccessLog:
+def measured() -> AccessLog:
+    """Both, for the listeners at which calls are counted."""
     runtime_filter = RuntimeFilter(
-        runtime_key=switch, percent_sampled=FractionalPercent(numerator=0), use_independent_randomness=True
+        runtime_key=ir.MEASURED, percent_sampled=FractionalPercent(numerator=0), use_independent_randomness=True
     )
     return AccessLog(
         name="envoy.access_loggers.stats",
         filter=AccessLogFilter(runtime_filter=runtime_filter),
-        typed_config=packed(_bounded(config)),
+        typed_config=packed(_bounded(Config(histograms=[_times()], counters=[_answers()]))),
     )
+
+
+def _times() -> Config.Histogram:
+    """
+    By instance, the microseconds from the first byte sent to it to the first byte of its answer.
+
+    Source: Envoy's `envoy.access_loggers.stats`, `COMMON_DURATION`.
+    """
+    return Config.Histogram(
+        stat=Config.Stat(name=TIMES, tags=[_HOST]),
+        unit=Config.Histogram.Microseconds,
+        value_format="%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%",
+    )
+
+
+def _answers() -> Config.Counter:
+    """
+    By instance and status, what answers say in `x-atoll-flag`, and what the route counts them as.
+
+    A service may write into the header what it likes: how much of that is kept is bounded. What comes over the bound is
+    not counted, and a release without counts holds.
+    """
+    said = Config.Tag(name=SAID, value_format=f"%RESP({FLAG_HEADER}):{LONGEST_SAID}%")
+    counted = Config.Tag(name=COUNTED, value_format=f"%METADATA(ROUTE:{NAMESPACE}:{COUNTED})%")
+    code = Config.Tag(name=CODE, value_format="%RESPONSE_CODE%")
+    stat = Config.Stat(name=ANSWERS, tags=[_HOST, said, counted, code])
+    return Config.Counter(stat=stat, value_fixed=UInt64Value(value=1))
 
 
 def _bounded(config: Config) -> Config:

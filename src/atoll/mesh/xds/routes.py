@@ -26,6 +26,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
 from atoll.mesh.xds import shadows
+from atoll.mesh.xds.measuring import COUNTED, NAMESPACE
 from atoll.mesh.xds.messages import count, packed, seconds
 from atoll.values.names import CALLER_HEADER
 
@@ -158,6 +159,8 @@ def _route(
         result.route.cluster = rule.cluster
     result.route.timeout.CopyFrom(seconds(timeout))
     result.route.idle_timeout.CopyFrom(seconds(rule.idle))
+    if rule.counted:
+        result.metadata.filter_metadata[NAMESPACE].update({COUNTED: rule.counted})
     if rule.retry is not None:
         result.route.retry_policy.CopyFrom(_retry_policy(rule.retry, per_try, retry_on))
     return result

@@ -91,16 +91,15 @@ def _misrouted(state: State) -> Verdict | None:
 
 
 def _passed(state: State, deciding: list[Finding], policy: JudgePolicy) -> Verdict | None:
-    """Every metric has something to compare, and every one that can clear a release does."""
+    """Every metric has something to compare, and clears the release."""
     needed = [f for f in deciding if f.known or f.metric not in policy.needless]
     here = state.totals.canary - state.passed.canary
     if here < max(1, policy.min_requests) or not all(f.known for f in needed):
         return None
-    clearing = [(f.clear, f) for f in needed if f.clear is not None]
-    if not clearing:
+    if not needed:
         return None
-    clear, finding = min(clearing, key=lambda c: c[0])
-    return _found(Kind.PASS, state, finding, clear) if clear >= -log(policy.beta) else None
+    finding = min(needed, key=lambda f: f.clear)
+    return _found(Kind.PASS, state, finding, finding.clear) if finding.clear >= -log(policy.beta) else None
 
 
 def _undecided(state: State, deciding: list[Finding]) -> Verdict:

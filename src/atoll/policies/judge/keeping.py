@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from atoll.policies.judge.state import State
 
-VERSION = 3
+VERSION = 4
 
 
 def to_json(state: State) -> str:

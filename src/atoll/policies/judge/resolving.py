@@ -8,10 +8,11 @@ that nine of ten such releases are decided in the time given. Trouble that strik
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import exp, log, sqrt
+from dataclasses import dataclass, replace
+from math import ceil, exp, log, sqrt
 from statistics import NormalDist
 
+from atoll.policies.judge import falling
 from atoll.policies.judge.failures import ABOVE, BELOW, CERTAIN, HARMLESS
 from atoll.policies.judge.slowness import LEAST_STABLE, comparable
 from atoll.policies.mixture import RATIOS, gains, log_mean
@@ -21,6 +22,8 @@ from atoll.values.quantities import show_duration
 NINE_OF_TEN = 1.28
 SPREAD = 0.6
 """Standard deviation of the logarithm of one service's latencies, as many services have it."""
+_MEDIAN = 1.57
+"""How much more the median of several scatters than their mean (its variance, of many normal ones: pi / 2)."""
 SCATTER = {"latency_p50": 1.2533, "latency_p95": 2.113}
 """How much the quantile of n such latencies scatters, in units of SPREAD / sqrt(n)."""
 NORMAL = NormalDist()
@@ -28,25 +31,33 @@ NORMAL = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The requests of a service, the canary's share of them, the instances of both sides, the usual error rate."""
+    """
+    The requests of a service, the canary's share of them, the instances of both sides, the usual error rate.
+
+    `counts` are how often a request is one of what must not become fewer, by name.
+    """
 
     rps: float
     share: float
     canary: int
     stable: int
     errors: float = 0.001
+    counts: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """
-    The least regressions that are found: an error rate, and factors of latency by metric; None where none is.
+    The least regressions that are found, None where none is.
+
+    An error rate, factors of latency by metric, and by which share a count falls.
 
     `passes` is after how many seconds a release as good as stable passes by its errors, None where it does not.
     """
 
     errors: float | None
     latencies: tuple[tuple[str, float | None], ...]
+    falls: tuple[tuple[str, float | None], ...]
     passes: float | None
     text: str
 
@@ -56,8 +67,10 @@ def resolvable(traffic: Traffic, policy: JudgePolicy, seconds: float) -> Resolut
     errors = _errors(traffic, policy, seconds) if ERRORS in policy.metrics else None
     judged = [name for name in LATENCIES if name in policy.metrics]
     latencies = tuple((name, _latency(name, traffic, policy, seconds)) for name in judged)
-    passes = _passes(traffic, policy, seconds)
-    return Resolution(errors, latencies, passes, _words(traffic, policy, seconds, errors, latencies, passes))
+    rates = dict(traffic.counts)
+    falls = tuple((name, _fall(name, rates.get(name, 0.0), traffic, policy, seconds)) for name in policy.counts)
+    found = Resolution(errors, latencies, falls, _passes(traffic, policy, seconds), "")
+    return replace(found, text=_words(traffic, policy, seconds, found))
 
 
 def _errors(traffic: Traffic, policy: JudgePolicy, seconds: float) -> float | None:
@@ -91,6 +104,32 @@ def _latency(name: str, traffic: Traffic, policy: JudgePolicy, seconds: float) -
         return _decides(traffic, slow, 1.0 - limits.quantile, limits.tolerated, buckets, bar)
 
     return _least(found, 1.0, 10.0)
+
+
+def _fall(name: str, rate: float, traffic: Traffic, policy: JudgePolicy, seconds: float) -> float | None:
+    here, there = _loads(traffic, policy)
+    if not rate * here:
+        return None
+    buckets = max(1, ceil(falling.LEAST / (rate * here)))  # in a stretch
+    stretches = seconds / policy.bucket / buckets - 1  # the first says how much is usual
+    usual, peer = rate * here * buckets, rate * there * buckets
+    bar = usual / policy.falling.tolerated
+    needed = -log(policy.alpha_of(name)) + log(len(falling.OFTEN) + 1)
+
+    def found(fall: float) -> bool:
+        left = usual * (1.0 - fall)
+        scatter = sqrt(left + bar**2 * _MEDIAN / (peer * traffic.stable))
+        below = NORMAL.cdf((bar - left) / scatter)
+        return any(_bets(below, often, stretches) >= needed for often in falling.OFTEN)
+
+    return _least(found, 0.01, 1.0) if stretches >= 1 else None
+
+
+def _bets(share: float, often: float, times: float) -> float:
+    """What so many bets bring in nine of ten cases."""
+    won, lost = log(2.0 * often), log(2.0 * (1.0 - often))
+    mean, spread = share * won + (1.0 - share) * lost, share * (1.0 - share) * (won - lost) ** 2
+    return times * mean - NINE_OF_TEN * sqrt(times * spread)
 
 
 def _loads(traffic: Traffic, policy: JudgePolicy) -> tuple[float, float]:
@@ -163,25 +202,22 @@ def _least(found: Callable[[float], bool], low: float, high: float) -> float | N
     return high
 
 
-def _words(
-    traffic: Traffic,
-    policy: JudgePolicy,
-    seconds: float,
-    errors: float | None,
-    latencies: tuple[tuple[str, float | None], ...],
-    passes: float | None,
-) -> str:
+def _words(traffic: Traffic, policy: JudgePolicy, seconds: float, can: Resolution) -> str:
     instances = f"{traffic.canary} of {traffic.canary + traffic.stable} instances"
     where = f"{traffic.rps:g} rps, {100 * traffic.share:g} % of them on {instances}, for {show_duration(seconds)}"
     found = []
     if ERRORS in policy.metrics:
-        worse = f"errors of {100 * errors:.2g} % or more" if errors is not None else "no error rate"
+        worse = f"errors of {100 * can.errors:.2g} % or more" if can.errors is not None else "no error rate"
         found.append(f"{worse} (stable has {100 * traffic.errors:.2g} %)")
-    for name, factor in latencies:
+    for name, factor in can.latencies:
         quantile = name.removeprefix("latency_")
         found.append(f"{quantile} +{100 * (factor - 1):.0f} %" if factor is not None else f"no rise of {quantile}")
+    for name, fall in can.falls:
+        found.append(f"{name} -{100 * fall:.0f} %" if fall is not None else f"no fall of {name}")
     text = f"{where}: can tell {', '.join(found) or 'nothing'}; what is less stays undecided"
     if ERRORS not in policy.metrics:
         return text
-    good = f"passes by its errors after about {passes:.0f} s" if passes is not None else "does not pass in that time"
+    good = "does not pass in that time"
+    if can.passes is not None:
+        good = f"passes by its errors after about {can.passes:.0f} s"
     return f"{text}; a release as good as stable {good}"

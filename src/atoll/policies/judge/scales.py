@@ -22,15 +22,15 @@ class Finding:
     """
     Where one metric stands, in logarithms of odds.
 
-    `worse` is for the canary being worse and aborts at `bar`; `clear` is against an unacceptable release, None for a
-    metric that can only abort. `known` is whether there was anything to compare.
+    `worse` is for the canary being worse and aborts at `bar`; `clear` is against an unacceptable release. `known` is
+    whether there was anything to compare.
     """
 
     metric: str
     evidence: Evidence
     worse: float
     bar: float
-    clear: float | None
+    clear: float
     known: bool
 
     @property
@@ -121,7 +121,9 @@ def _latencies(slow: tuple[tuple[str, Slowness], ...], policy: JudgePolicy) -> I
 def _counts(fewer: tuple[tuple[str, Falling], ...], policy: JudgePolicy) -> Iterator[Finding]:
     for name, found in fewer:
         evidence = Evidence(found.canary, found.canary_requests, found.stable, found.stable_requests)
-        yield Finding(name, evidence, falling.worse(found), _bar(policy, name), None, bool(found.stable))
+        yield Finding(
+            name, evidence, falling.worse(found), _bar(policy, name), falling.acceptable(found), bool(found.compared)
+        )
 
 
 def _bar(policy: JudgePolicy, metric: str) -> float:

@@ -42,4 +42,4 @@ def _counted(metric: str, found: Evidence) -> str:
 def _harm(verdict: Verdict) -> str:
     if verdict.users is not None:
         return f"{verdict.users:,} users saw an error"
-    return f"at most {verdict.failed:,} users saw an error"
+    return f"at most {verdict.failed:,} users saw an error" if verdict.failed else "no user saw an error"

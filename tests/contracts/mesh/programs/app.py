@@ -26,10 +26,10 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 await asyncio.sleep(float(path.split("/")[2]))
             if path.startswith("/status/"):
                 status = int(path.split("/")[2])
+            said = "x-atoll-flag: new=on\r\n" if path.startswith("/flag") else ""
             body = (NAME + "\n" + head).encode()
-            writer.write(
-                f"HTTP/1.1 {status} Any\r\ncontent-length: {len(body)}\r\nx-from: {NAME}\r\n\r\n".encode() + body
-            )
+            fields = f"content-length: {len(body)}\r\nx-from: {NAME}\r\n{said}"
+            writer.write(f"HTTP/1.1 {status} Any\r\n{fields}\r\n".encode() + body)
             await writer.drain()
     writer.close()
 

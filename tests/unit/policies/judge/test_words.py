@@ -20,6 +20,7 @@ def test_a_fail_says_what_was_counted_what_it_means_and_whom_it_hurt():
 
 def test_where_nobody_counts_users_it_says_how_many_at_most():
     assert explain(Verdict(Kind.FAIL, "errors", FOUND, failed=14)).endswith("at most 14 users saw an error")
+    assert explain(Verdict(Kind.FAIL, "errors", FOUND, failed=0)).endswith("; no user saw an error")
 
 
 def test_a_fail_by_something_else_gives_its_reason():

@@ -6,6 +6,8 @@ The canary judge beside the rules of others, on the same drawn traffic; and the 
 All rules see the same half hours: 50 requests a second to ten instances, one of them the canary; every instance fails
 30 % of its requests for 5 s about every 15 minutes, and the canary is judged by errors alone. The judge decides every
 second and is obeyed; what it takes out of traffic harms nobody. "Out" is when the canary was first without traffic.
+A rule may be sooner because it cries wolf, or silent because it sleeps. So the judge stands there with its usual chance
+of a false abort (`release.judge.alpha`, 1 %), strict (0.01 %, without the guard) and lax (40 %).
 
 * Flagger: a minute with less than 99 % success is a failed check, five failed checks abort.
 * Kayenta: error rates by minute, Mann-Whitney at 98 % with tolerance 0.25, every five minutes on all minutes so far
@@ -137,6 +139,8 @@ def counted(rule: Callable[[Counts], int | None]) -> Callable[[Stream, Counts], 
 RULES = {
     "judge": judged(ERRORS),
     "judge, guard off": judged(replace(ERRORS, guard=None)),
+    "judge, strict": judged(replace(ERRORS, alpha=0.0001, guard=None)),
+    "judge, lax": judged(replace(ERRORS, alpha=0.4)),
     "Flagger": counted(flagger),
     "Kayenta": counted(kayenta),
     "z-test": counted(z_test),
@@ -166,7 +170,7 @@ def harm(ended: Sequence[Ended]) -> str:
 
 
 def rules_table(runs: int) -> None:
-    heading(f"judging: errors, by five rules on the same streams; {runs} runs, 1,000 of the healthy one with hiccups")
+    heading(f"judging: errors, by rules on the same streams; {runs} runs, 1,000 of the healthy one with hiccups")
     print(f"  {'world':34} {'rule':17} {'aborted':>8}  {'after s':>17} {'out s':>17} {'failed requests':>17}")
     compare("healthy, no hiccups", World(hiccup_every=0.0), runs)
     compare("healthy, hiccups", World(), max(runs, 1000) if runs >= RUNS else runs)

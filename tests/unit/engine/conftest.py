@@ -13,6 +13,7 @@ import pytest
 
 from atoll import wire
 from atoll.engine.engine import Engine
+from atoll.engine.internal_errors import InternalErrors
 from atoll.engine.parts import Parts
 from atoll.errors import Failed, Unavailable
 from atoll.model.system import RuntimeKind
@@ -204,10 +205,11 @@ class Builder:
 
 
 class House:
-    """An engine and its neighbours."""
+    """An engine and its neighbours. `foreseen` are words of the internal errors that a test provokes."""
 
     def __init__(self, path: Path):
         self.path = path
+        self.foreseen: tuple[str, ...] = ()
         self.runtime = Runtime()
         self.mesh = Mesh(self.runtime)
         self.prober, self.builder, self.comparer = Prober(), Builder(), Comparer()
@@ -230,6 +232,8 @@ class House:
         )
         self.engine = Engine(parts)
         self.engine.listeners.append(self.events.append)
+        self.internal = InternalErrors(self.engine.record)
+        asyncio.get_running_loop().set_exception_handler(self.internal.handle)
 
     async def wake(self) -> None:
         """The control plane begins to turn."""
@@ -244,6 +248,8 @@ class House:
         await self.engine.close()
         self.store.close()
         assert not died, f"the engine died of {self.task.exception()!r}"
+        unforeseen = [text for text in self.internal.told if not any(words in text for words in self.foreseen)]
+        assert not unforeseen, "an internal error, see the log"
 
     def ask(self, services: str, kind: str = "apply", names: tuple[str, ...] = ()) -> int:
         """Queue a change, with the services part of the file in one line of YAML."""

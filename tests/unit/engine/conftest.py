@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -23,26 +22,7 @@ from atoll.plan.observed import Exit, MeshSeen, Phase, Seen
 from atoll.policies.comparing.messages import Findings, Orders
 from atoll.ports import Artifact, FlagCalls, HostCalls
 from atoll.store.store import Store
-
-
-class _Selector(selectors.DefaultSelector):
-    now = 1_000.0
-
-    def select(self, timeout=None):
-        ready = super().select(0)
-        if not ready:
-            assert timeout is not None, "everybody waits for what never happens"
-            self.now += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self):
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self):
-        return self._virtual.now
+from virtual import VirtualLoop
 
 
 def clock() -> float:

@@ -109,6 +109,22 @@ async def test_it_finds_comes_back_when_it_is_killed_and_ends_when_there_is_noth
         await until(lambda: not programs(directory))
 
 
+async def test_it_goes_on_after_a_finding_of_which_nobody_foresaw_what_it_does(directory, caplog):
+    async with running(directory, sandboxed=False) as (comparer, found):
+        errors = [KeyError("orders")]
+
+        def hear(findings):
+            if errors:
+                raise errors.pop()
+            found.append(findings)
+
+        comparer.listen(hear)
+        assert (await sampled(directory, found)).service == "orders"
+        assert errors == []
+        assert "taking what the comparer found failed" in caplog.text
+    caplog.clear()
+
+
 async def test_it_ends_with_whoever_started_it(directory):
     script = (
         "import asyncio, pathlib, sys\n"

@@ -18,6 +18,7 @@ def a_system(directory):
         if made.places.run.exists():
             subprocess.run([str(ATOLL), "down", "--force"], cwd=directory, capture_output=True, timeout=60, check=False)
     until(lambda: not made.left(), seconds=10, what=f"nothing left of the system ({made.left()})")
+    assert made.internal_errors() == []
 
 
 @pytest.fixture

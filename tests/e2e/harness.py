@@ -5,11 +5,13 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,6 +107,12 @@ class System:
         pid = self.control_plane()
         os.kill(pid, signal.SIGKILL)
         until(lambda: not Path(f"/proc/{pid}").exists() or _zombie(pid), what="the control plane's end")
+
+    def internal_errors(self) -> list[str]:
+        """What the journal says of errors that nobody foresaw; nothing where the state was lost or damaged."""
+        with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(self.places.database)) as state:
+            return [text for (text,) in state.execute("SELECT text FROM events WHERE kind = 'internal'")]
+        return []
 
     def left(self) -> list[str]:
         """What of this system is still on the machine."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -84,7 +83,7 @@ class Worker:
     def _refusal(self, work: _Work, copy: Copy) -> LeftOut | None:
         if copy.body is None:
             return LeftOut.LARGE
-        if not work.valve.lets(time.monotonic()):
+        if not work.valve.lets(asyncio.get_running_loop().time()):
             return LeftOut.PAUSED
         if work.under_way >= work.task.concurrency or len(work.samples) >= MOST_SAMPLES:
             return LeftOut.BUSY
@@ -103,7 +102,7 @@ class Worker:
         finally:
             work.under_way -= 1
         slow = self.late > LATE or any(answer.reply is NoAnswer.LATE for answer in answers)
-        work.valve = after(work.valve, slow=slow, at=time.monotonic())
+        work.valve = after(work.valve, slow=slow, at=asyncio.get_running_loop().time())
         name = endpoint(copy.method, copy.target, task.endpoints)
         found = sample(name, answers, task.contract, work.salt)
         if isinstance(found, LeftOut):

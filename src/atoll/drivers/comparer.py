@@ -21,6 +21,7 @@ from atoll import wire
 from atoll.drivers.host.bubblewrap import reading
 from atoll.errors import Unavailable
 from atoll.policies.comparing.messages import Findings, Orders
+from atoll.unforeseen import described, report
 from atoll.values.network import COPIES, SHADOW_CALLS
 
 BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
@@ -85,6 +86,9 @@ class ComparerProcess:
                 await self._run()
             except (OSError, Unavailable, ValueError, msgspec.DecodeError) as error:
                 self.problem = f"the comparer cannot work: {error}"
+            except Exception as error:  # noqa: BLE001 - whatever it is: nobody else would start it again
+                self.problem = f"the comparer cannot work: {described(error)}"
+                report("taking what the comparer found failed", error)
             else:
                 self.problem = f"the comparer has ended (see {self._log})"
             pause = BACK_OFF if loop.time() - begun > STEADY else min(LONGEST_BACK_OFF, 2 * pause)

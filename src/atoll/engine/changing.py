@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from atoll import wire
+from atoll.engine.internal_errors import ADVICE
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Failed
 from atoll.model.load import loads
@@ -27,6 +28,7 @@ from atoll.plan.releasing import Progress, State, begin, refuse_second
 from atoll.policies.rolling import judge
 from atoll.policies.verdict import Outcome
 from atoll.store.store import Change
+from atoll.unforeseen import described, report
 
 BUILDS_AT_ONCE = 2
 PATIENCE = 1.0
@@ -56,6 +58,11 @@ class Changing:
                 self._task = asyncio.get_running_loop().create_task(self._prepare(change), name="change")
             return
 
+    def recall(self) -> None:
+        """Read what is wanted anew: something broke off, and may have been written down without being noted here."""
+        self.intent, self.system = self._parts.store.system()
+        self.pins = self._parts.store.pins()
+
     async def close(self) -> None:
         """Leave what is under way; it is taken up again by the next control plane."""
         if self._task is not None:
@@ -66,14 +73,28 @@ class Changing:
 
     async def _prepare(self, change: Change) -> None:
         try:
-            await self._take_effect(change)
-        except (AtollError, OSError) as error:
-            self._over(change, "failed", _words(error))
+            why = await self._attempt(change)
+            if why:
+                self._over(change, "failed", why)
         except sqlite3.OperationalError:
             self._again_at = self._parts.clock() + PATIENCE  # it is still queued; the engine says what is wrong
         finally:
             self._task = None
             self._poke()
+
+    async def _attempt(self, change: Change) -> str:
+        """Have a change take effect; says why where it cannot."""
+        try:
+            await self._take_effect(change)
+        except sqlite3.OperationalError:
+            raise
+        except (AtollError, OSError) as error:
+            return _words(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is: it would be built again and again
+            report(f"change {change.number} broke off", error)
+            self.recall()
+            return f"{described(error)} ({ADVICE})"
+        return ""
 
     async def _take_effect(self, change: Change) -> None:
         system = self._wanted(change)
@@ -212,8 +233,7 @@ class Changing:
     def _reject(self, change: Change, words: str) -> None:
         reason = f"Envoy refused the configuration, the one before is back: {words}"
         self._parts.store.reject(change, f"Envoy refused it: {words}", reason, self._parts.clock())
-        self.intent, self.system = self._parts.store.system()
-        self.pins = self._parts.store.pins()
+        self.recall()
         self._over(change, "failed", reason)
 
     def settled(self, services: tuple[str, ...], observed: Observed, blueprint: Blueprint) -> bool:

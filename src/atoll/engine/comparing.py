@@ -103,8 +103,8 @@ class Comparing:
         now, store = self._parts.clock(), self._parts.store.comparisons
         before = store.run(one.service.name, one.progress.release)
         new = Run(one.service.name, one.progress.release, one.stable.release, now, now, contract(one.compare))
-        self._runs[new.service] = before if before is not None and one.is_of(before) else new
         self._profiles[new.service] = store.noise(new.service, one.stable.artifact)
+        self._runs[new.service] = before if before is not None and one.is_of(before) else new
 
     def _rule(self, one: _Shadowed) -> None:
         name = one.service.name

@@ -2,6 +2,7 @@
 The loop: observe, decide, design, execute; again when poked, when time is up, and at least every second.
 
 Level, not edge: a turn re-reads everything and acts on the difference, so it does not matter why it runs, or how often.
+Nor does it matter much if an error that nobody foresaw breaks one off half-way: the next one finds the rest to do.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from atoll import wire
 from atoll.engine.changing import Changing
 from atoll.engine.comparing import Comparing
 from atoll.engine.executing import Executor
 from atoll.engine.flag_releasing import FlagReleasing
+from atoll.engine.internal_errors import ADVICE
 from atoll.engine.observing import Observer
 from atoll.engine.parts import Parts
 from atoll.engine.probing import Probing
@@ -28,6 +31,7 @@ from atoll.plan.diff import diff
 from atoll.plan.happenings import Happening, design_happenings, seen_happenings
 from atoll.plan.observed import Observed
 from atoll.plan.violations import violations
+from atoll.unforeseen import back_off, described, report
 
 PERIOD = 1.0
 LOOK = 0.5
@@ -75,21 +79,21 @@ class Engine:
         await self.parts.mesh.prepare(self.poke)
 
     async def run(self) -> None:
-        """Turn until cancelled."""
+        """Turn until cancelled; after a turn that broke off not before its back-off is over, whoever pokes."""
+        failures = 0
         while True:
             self._wake.clear()
-            await self.turn()
-            pause = PERIOD
-            if self.releasing.judging or self.flag_releasing.judging:
-                pause = LOOK
-            due = wake_at(self.blueprint, self.observed)
-            if due is not None:
-                pause = min(pause, max(0.0, due - self.parts.clock()))
             try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+                if failures:  # what was written down and not noted here is found there, as by a new control plane
+                    self.changing.recall()
+                await self.turn()
+                await self._rest()
+            except Exception as error:  # noqa: BLE001 - whatever it is: nobody else would look after what runs
+                failures += 1
+                self._survive(error)
+                await asyncio.sleep(back_off(failures))
+            else:
+                failures = 0
 
     async def turn(self) -> None:
         """One turn. A state file that cannot be written holds the target where it is; what runs goes on."""
@@ -127,9 +131,33 @@ class Engine:
         names = tuple({*(system.services if system else ()), *self.blueprint.workloads, *self.observed.instances})
         return not self.parts.store.open_changes() and self.changing.settled(names, self.observed, self.blueprint)
 
+    async def _rest(self) -> None:
+        """Wait until something happens or is due, a period at most."""
+        pause = LOOK if self.releasing.judging or self.flag_releasing.judging else PERIOD
+        due = wake_at(self.blueprint, self.observed)
+        if due is not None:
+            pause = min(pause, max(0.0, due - self.parts.clock()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+
+    def _survive(self, error: Exception) -> None:
+        """Tell of a turn that broke off."""
+        report("a turn of the engine broke off", error)
+        words = f"a turn of the engine broke off ({described(error)}): what runs goes on, and it is tried again"
+        self.problems = (f"{words}; {ADVICE}",)
+        try:
+            self._write_journal()
+        except sqlite3.OperationalError:
+            pass  # it is told once it can be written
+        except Exception as another:  # noqa: BLE001 - as above
+            self._pending.clear()  # or what cannot be written would end every turn
+            report("the journal cannot be written", another)
+
     def _design(self) -> None:
         system = self.changing.system
         if system is None:
+            self.problems = ()
             return
         try:
             counting = self.flag_releasing.counting
@@ -146,12 +174,14 @@ class Engine:
         self.problems = broken
         if broken:
             return
-        if target.generation != self.blueprint.generation:
-            self.parts.store.save(target, self.blueprint)
-            self._pending += design_happenings(self.blueprint, target)
-        else:
+        before = self.blueprint
+        if target.generation == before.generation:
+            self.blueprint = target
             self.poke()  # nothing is to be done, but whoever waits for the system to settle is told in the next turn
-        self.blueprint = target
+            return
+        self.parts.store.save(target, before)
+        self.blueprint = target  # before it is told: what is written down is the target, whatever comes after
+        self._pending += design_happenings(before, target)
 
     def _write_journal(self) -> None:
         if not self._pending:

@@ -11,6 +11,7 @@ from atoll.plan.actions import Action, Create, Publish, Remove, Start, Stop, key
 from atoll.plan.blueprint import Blueprint
 from atoll.plan.happenings import Happening
 from atoll.ports import Runtime
+from atoll.unforeseen import described, report
 
 HOLD = 0.5
 LONGEST_HOLD = 30.0
@@ -55,7 +56,10 @@ class Executor:
         try:
             await self._act(action, blueprint)
         except (AtollError, OSError) as error:
-            self._fail(action, error)
+            self._fail(action, _words(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is: it would be tried anew in every turn
+            report(f"{' '.join(about)} broke off", error)
+            self._fail(action, described(error))
         else:
             self._held.pop(about, None)
             if not isinstance(action, Publish):  # the proxies' answer is what there is to wait for, and it pokes
@@ -89,13 +93,10 @@ class Executor:
                 return runtime
         raise Failed(f"no runtime knows {name} any more")
 
-    def _fail(self, action: Action, error: AtollError | OSError) -> None:
+    def _fail(self, action: Action, text: str) -> None:
         about = key(action)
         times = self._held.get(about, (0.0, 0))[1] + 1
         self._held[about] = (self._parts.clock() + min(LONGEST_HOLD, HOLD * 2.0 ** min(times - 1, 10)), times)
-        text = (
-            error.message + (f" ({error.hint})" if error.hint else "") if isinstance(error, AtollError) else str(error)
-        )
         kind, subject = about
         service = ""
         match action:
@@ -109,3 +110,9 @@ class Executor:
         self._record(Happening("error", f"{kind.lower()}-failed", service, subject, text))
         if isinstance(action, Create | Start):
             self._poke()
+
+
+def _words(error: AtollError | OSError) -> str:
+    if isinstance(error, AtollError):
+        return error.message + (f" ({error.hint})" if error.hint else "")
+    return str(error)

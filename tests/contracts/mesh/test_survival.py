@@ -164,3 +164,19 @@ async def test_a_changed_start_configuration_is_taken_by_hot_restart(world):
     assert process.pid != before[ir.GATEWAY]
     assert world.mesh._processes[ir.MESH].pid == before[ir.MESH]
     assert (await world.outside("/")).status == 200
+
+
+async def test_an_error_that_nobody_foresaw_ends_no_watch_over_instances_that_come_and_go(world, monkeypatch, caplog):
+    world.service("payments", routes=(Route("/"),))
+    errors, look = [KeyError("payments")], world.mesh._look
+
+    async def fail_once(*given):
+        if errors:
+            raise errors.pop()
+        return await look(*given)
+
+    monkeypatch.setattr(world.mesh, "_look", fail_once)
+    await world.publish()
+    assert errors == []
+    assert "asking the proxies about instances" in caplog.text
+    caplog.clear()

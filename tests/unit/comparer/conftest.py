@@ -1,4 +1,4 @@
-"""A mesh of one socket: it answers as the releases would, and remembers what it was asked."""
+"""A mesh of one socket, in virtual time: it answers as the releases would, and remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+
+from virtual import VirtualLoop
 
 
 class Mesh:
@@ -36,6 +38,10 @@ class Mesh:
                 writer.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
                 await writer.drain()
         writer.close()
+
+
+def pytest_asyncio_loop_factories():
+    return {"virtual": VirtualLoop}
 
 
 @pytest.fixture

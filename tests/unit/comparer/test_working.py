@@ -16,6 +16,7 @@ from atoll.policies.comparing.canonical import Contract
 from atoll.policies.comparing.difference import Odd
 from atoll.policies.comparing.messages import Findings, Orders, Task
 from atoll.policies.comparing.samples import LATENCY, LeftOut
+from atoll.policies.comparing.valve import FIRST
 
 TASK = Task("orders", "orders-r2", 5.0, 2, 1.0, Contract(masked=("id",)), safe=(Operation("POST", "/find"),))
 
@@ -127,6 +128,12 @@ async def test_a_release_that_does_not_answer_is_soon_asked_no_more(worker, mesh
     worker.offer(copy())
     assert await found(worker) == ([], {LeftOut.PAUSED: 1})
     assert len(mesh.asked) == asked
+    await asyncio.sleep(FIRST)  # then one copy shows that it does not answer yet
+    worker.offer(copy())
+    assert len((await found(worker))[0]) == 1
+    await asyncio.sleep(FIRST)
+    worker.offer(copy())
+    assert await found(worker) == ([], {LeftOut.PAUSED: 1})
 
 
 async def test_what_was_found_in_a_run_that_is_over_is_not_told(worker):
@@ -134,7 +141,7 @@ async def test_what_was_found_in_a_run_that_is_over_is_not_told(worker):
     await found(worker)
     worker.offer(copy())
     worker.told(Orders((replace(TASK, since=6.0),)))
-    await asyncio.sleep(0.05)
+    await asyncio.wait(worker._tasks)
     assert list(worker.findings()) == []
     worker.told(Orders())
     worker.offer(copy())

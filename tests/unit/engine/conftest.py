@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ import pytest
 
 from atoll import wire
 from atoll.engine.engine import Engine
+from atoll.engine.internal_errors import InternalErrors
 from atoll.engine.parts import Parts
 from atoll.errors import Failed, Unavailable
 from atoll.model.system import RuntimeKind
@@ -22,26 +22,7 @@ from atoll.plan.observed import Exit, MeshSeen, Phase, Seen
 from atoll.policies.comparing.messages import Findings, Orders
 from atoll.ports import Artifact, FlagCalls, HostCalls
 from atoll.store.store import Store
-
-
-class _Selector(selectors.DefaultSelector):
-    now = 1_000.0
-
-    def select(self, timeout=None):
-        ready = super().select(0)
-        if not ready:
-            assert timeout is not None, "everybody waits for what never happens"
-            self.now += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self):
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self):
-        return self._virtual.now
+from virtual import VirtualLoop
 
 
 def clock() -> float:
@@ -204,10 +185,11 @@ class Builder:
 
 
 class House:
-    """An engine and its neighbours."""
+    """An engine and its neighbours. `foreseen` are words of the internal errors that a test provokes."""
 
     def __init__(self, path: Path):
         self.path = path
+        self.foreseen: tuple[str, ...] = ()
         self.runtime = Runtime()
         self.mesh = Mesh(self.runtime)
         self.prober, self.builder, self.comparer = Prober(), Builder(), Comparer()
@@ -230,6 +212,8 @@ class House:
         )
         self.engine = Engine(parts)
         self.engine.listeners.append(self.events.append)
+        self.internal = InternalErrors(self.engine.record)
+        asyncio.get_running_loop().set_exception_handler(self.internal.handle)
 
     async def wake(self) -> None:
         """The control plane begins to turn."""
@@ -244,6 +228,8 @@ class House:
         await self.engine.close()
         self.store.close()
         assert not died, f"the engine died of {self.task.exception()!r}"
+        unforeseen = [text for text in self.internal.told if not any(words in text for words in self.foreseen)]
+        assert not unforeseen, "an internal error, see the log"
 
     def ask(self, services: str, kind: str = "apply", names: tuple[str, ...] = ()) -> int:
         """Queue a change, with the services part of the file in one line of YAML."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 from atoll.plan.blueprint import Stage
 from atoll.policies.comparing.difference import Odd
@@ -185,5 +186,21 @@ def test_a_comparer_that_cannot_work_is_told_once(live):
         house.comparer.problem = "the comparer cannot work: no room"
         await asyncio.sleep(5)
         assert house.texts("comparer") == ["the comparer cannot work: no room"]
+
+    live(story)
+
+
+def test_a_run_that_could_not_begin_begins_in_the_next_turn(live, monkeypatch):
+    async def story(house):
+        noise, errors = house.store.comparisons.noise, [sqlite3.OperationalError("disk I/O error")]
+
+        def fail_once(*given):
+            if errors:
+                raise errors.pop()
+            return noise(*given)
+
+        monkeypatch.setattr(house.store.comparisons, "noise", fail_once)
+        await shadowed(house)
+        assert errors == []
 
     live(story)

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 
+import pytest
+
+from atoll.engine import engine as module
+from atoll.plan.happenings import Happening
 from atoll.plan.observed import MeshSeen, Phase
 
 ONE = "{orders: {source: orders}}"
 TWO = "{orders: {source: orders, instances: 2}}"
+DARK = "{orders: {source: orders, instances: 2, run: better, release: {strategy: canary}}}"
 NEXT = "{orders: {source: orders, instances: 2, run: better}}"
 
 
@@ -217,5 +223,184 @@ def test_a_lost_artifact_says_how_to_get_it_back(live):
         await house.until(lambda: house.texts("start-failed"))
         assert house.texts("start-failed")[0].endswith("(build it again: atoll deploy orders)")
         assert all(b.phase is not Phase.RUNNING for b in house.runtime.beings.values())
+
+    live(story)
+
+
+class Trouble:
+    """An error that nobody foresaw, for as long as it lasts; notes when it came."""
+
+    def __init__(self):
+        self.lasts = True
+        self.at = []
+
+    def __call__(self, *_, **__):
+        self.at.append(asyncio.get_running_loop().time())
+        raise KeyError("orders")
+
+    def before(self, does):
+        def either(*given, **named):
+            return self() if self.lasts else does(*given, **named)
+
+        return either
+
+    def after(self, does):
+        def both(*given, **named):
+            done = does(*given, **named)
+            return self() if self.lasts else done
+
+        return both
+
+
+BROKE_OFF = "a turn of the engine broke off: KeyError: 'orders'"
+
+
+def test_a_turn_that_breaks_off_is_told_once_and_tried_again_later_each_time(live, monkeypatch):
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        house.foreseen = (BROKE_OFF,)
+        trouble = Trouble()
+        monkeypatch.setattr(house.engine.changing, "step", trouble.before(house.engine.changing.step))
+        house.runtime.end("orders-r1-1", code=3)
+        await house.until(lambda: len(trouble.at) == 8)
+        assert [round(b - a) for a, b in pairwise(trouble.at)] == [1, 2, 4, 8, 16, 30, 30]
+        (told,) = house.texts("internal")
+        assert told.startswith(BROKE_OFF)
+        assert told.endswith("logs/control-plane.txt of the state directory)")
+        assert house.engine.problems[0].startswith("a turn of the engine broke off (KeyError: 'orders'): what runs")
+        assert house.running == ["orders-r1-2"]
+        assert len(house.texts("crashed")) == 1
+        trouble.lasts = False
+        await house.until(lambda: house.running == ["orders-r1-2", "orders-r1-3"])
+        assert (len(house.texts("crashed")), len(house.texts("internal"))) == (1, 1)
+        assert house.engine.problems == ()
+
+    live(story)
+
+
+def test_a_good_turn_resets_the_back_off(live, monkeypatch):
+    async def story(house):
+        house.foreseen = (BROKE_OFF,)
+        trouble = Trouble()
+        monkeypatch.setattr(house.engine, "_design", trouble.before(house.engine._design))
+        await house.until(lambda: len(trouble.at) == 4)
+        trouble.lasts = False
+        await house.until(lambda: house.engine.problems == ())
+        trouble.lasts = True
+        await house.until(lambda: len(trouble.at) == 6)
+        assert round(trouble.at[5] - trouble.at[4]) == 1
+
+    live(story)
+
+
+def test_nothing_that_happens_hastens_the_turn_after_one_that_broke_off(live, monkeypatch):
+    async def story(house):
+        house.foreseen = (BROKE_OFF,)
+        trouble = Trouble()
+        monkeypatch.setattr(house.engine.flag_releasing, "look", trouble)
+        await house.until(lambda: len(trouble.at) == 5)
+        for _ in range(100):
+            house.engine.poke()
+            await asyncio.sleep(0.1)
+        assert len(trouble.at) == 5
+        monkeypatch.undo()
+        assert await house.settle(house.ask(ONE)) == "done"
+
+    live(story)
+
+
+def test_what_was_written_down_and_not_noted_is_found_by_the_next_turn(live, monkeypatch):
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        house.foreseen = (BROKE_OFF,)
+        trouble = Trouble()
+        monkeypatch.setattr(house.store, "transit", trouble.after(house.store.transit))
+        number = house.ask(DARK, "deploy")
+        await house.until(lambda: trouble.at)
+        trouble.lasts = False
+        assert await house.settle(number) == "done"
+        assert house.store.pin("orders").progress.state == "dark"
+        assert len(trouble.at) == 1
+
+    live(story)
+
+
+def test_a_target_that_could_not_be_told_of_is_the_target(live, monkeypatch):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.foreseen = (BROKE_OFF,)
+        trouble = Trouble()
+        monkeypatch.setattr(module, "design_happenings", trouble.before(module.design_happenings))
+        house.ask(TWO)
+        await house.until(lambda: trouble.at)
+        assert house.store.blueprint() == house.engine.blueprint
+        await house.until(lambda: len(house.running) == 2)
+        trouble.lasts = False
+        await house.until(house.engine.converged)
+        assert house.store.blueprint() == house.engine.blueprint
+
+    live(story)
+
+
+def test_what_cannot_be_written_into_the_journal_does_not_end_every_turn(live):
+    async def story(house):
+        house.foreseen = ("IntegrityError",)
+        house.engine.record(Happening("info", "x", "", "", None))
+        assert await house.settle(house.ask(ONE)) == "done"
+        assert "the journal cannot be written: IntegrityError" in house.texts("internal")[0]
+
+    live(story)
+
+
+def test_a_change_that_breaks_off_has_failed_and_is_not_tried_for_ever(live, monkeypatch):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.foreseen = ("change 2 broke off: KeyError: 'orders'",)
+        trouble = Trouble()
+        monkeypatch.setattr(house.builder, "build", trouble)
+        number = house.ask(NEXT)
+        assert await house.settle(number) == "failed"
+        assert house.store.change(number).reason.startswith("KeyError: 'orders' (this is a bug of Atoll")
+        assert len(trouble.at) == 1
+        assert house.running == ["orders-r1-1"]
+
+    live(story)
+
+
+def test_an_action_that_breaks_off_is_held_back_and_tried_again(live, monkeypatch):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.foreseen = ("Remove orders-r1-1 broke off: KeyError: 'orders'",)
+        trouble = Trouble()
+        monkeypatch.setattr(house.runtime, "remove", trouble)
+        house.ask("{}", "down")
+        await house.until(lambda: trouble.at)
+        await asyncio.sleep(60)
+        assert 4 <= len(trouble.at) <= 12
+        assert set(house.texts("remove-failed")) == {"KeyError: 'orders'"}
+        monkeypatch.undo()
+        await house.until(lambda: not house.runtime.beings)
+
+    live(story)
+
+
+def test_an_internal_error_fails_a_test_that_does_not_expect_it(live, monkeypatch):
+    async def story(house):
+        trouble = Trouble()
+        monkeypatch.setattr(house.engine, "_design", trouble)
+        await house.until(lambda: trouble.at)
+
+    with pytest.raises(AssertionError, match="an internal error"):
+        live(story)
+
+
+def test_an_engine_that_is_cancelled_ends(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.task.cancel()
+        await house.until(house.task.done)
+        assert house.task.cancelled()
+        await house.engine.prepare()
+        house.task = asyncio.create_task(house.engine.run())
 
     live(story)

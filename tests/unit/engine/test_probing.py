@@ -109,3 +109,27 @@ def test_who_is_not_watched_is_not_asked_and_forgotten(probing):
         assert one.readiness() == {}
 
     probing(story)
+
+
+def test_an_error_that_nobody_foresaw_changes_no_word_and_it_is_asked_again(live):
+    async def story(house):
+        house.foreseen = ("asking whether orders-1 is ready: KeyError: 'x'", "asking whether orders-1 lives: KeyError")
+        one = Probing(house.prober, asyncio.get_running_loop().time, lambda: None)
+        one.watch([SUBJECT])
+        await house.until(lambda: word(one))
+        asks, broken = house.prober.probe, True
+
+        async def probe(address, check):
+            if broken:
+                raise KeyError("x")
+            return await asks(address, check)
+
+        house.prober.probe = probe
+        await house.until(lambda: len(house.texts("internal")) == 2)
+        assert word(one).ready
+        broken = False
+        house.prober.words["/live"] = "it hangs"
+        await house.until(lambda: not word(one).live)
+        await one.close()
+
+    live(story)

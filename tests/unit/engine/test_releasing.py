@@ -14,6 +14,7 @@ from atoll.plan.blueprint import Stage
 from atoll.policies.judge.keeping import from_json
 from atoll.ports import HostCalls
 from atoll.values.histograms import Bar
+from unit.engine.weights import spread
 
 OLD = "{orders: {source: orders, instances: 4, release: {strategy: canary, bake: 10s}}}"
 STEPS = "{strategy: canary, steps: [{weight: 10%, for: 10s}, {weight: 50%, for: 10s}], most: 15m, bake: 10s}"
@@ -36,16 +37,11 @@ async def traffic(house, new_fails=0.0, slower=1.0, refused=0.0):
     async def count():
         while True:
             await asyncio.sleep(0.25)
-            workload = house.engine.blueprint.workloads["orders"]
-            split = workload.split
-            serving = [i for i in workload.instances if i.stage is Stage.SERVE]
-            for instance in serving:
-                is_next = split is not None and instance.recipe.release == split.next
-                share = (split.weight if is_next else 100 - split.weight) / 100 if split is not None else 1.0
-                peers = sum(i.recipe.release == instance.recipe.release for i in serving)
+            workload = house.engine.blueprint.workloads.get("orders")
+            for instance, is_next, requests in spread(workload, RPS / 4):
                 where = (instance.address.ip, instance.address.port)
                 total, took = totals.setdefault(where, [0, 0]), times.setdefault(where, Counter())
-                for _ in range(round(RPS / 4 * share / peers)):
+                for _ in range(requests):
                     total[is_next and chance.random() < new_fails] += 1
                     took[round(chance.lognormvariate(3, 0.4) * (slower if is_next else 1.0))] += 1
                     placed[where] += chance.random() < 0.2 * (1 - refused if is_next else 1.0)

@@ -14,6 +14,7 @@ from atoll.plan.blueprint import Stage
 from atoll.plan.observed import Phase
 from atoll.plan.releasing import PEOPLE, TRANSITIONS, Signal, State, allowed
 from atoll.ports import HostCalls
+from unit.engine.weights import spread
 
 EXAMPLES = int(os.environ.get("ATOLL_SIMULATIONS", "30"))
 INSTANCES = 3
@@ -143,16 +144,11 @@ class Watched:
     def count(self):
         """A quarter of a second of traffic, as the proxies that have what they were told would send it."""
         workload = self.taken.workloads.get("orders") if self.taken is not None else None
-        if workload is None or self.quiet:
+        if self.quiet:
             return
-        split = workload.split
-        serving = [i for i in workload.instances if i.stage is Stage.SERVE]
-        for instance in serving:
-            is_next = split is not None and instance.recipe.release == split.next
-            share = (split.weight if is_next else 100 - split.weight) / 100 if split is not None else 1.0
-            peers = sum(i.recipe.release == instance.recipe.release for i in serving)
+        for instance, is_next, requests in spread(workload, RPS / 4):
             total = self.totals.setdefault((instance.address.ip, instance.address.port), [0, 0])
-            for _ in range(round(RPS / 4 * share / peers)):
+            for _ in range(requests):
                 total[is_next and self.chance.random() < self.fails] += 1
         self.house.mesh.counted = tuple(HostCalls("mesh", *where, *t) for where, t in self.totals.items())
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 
 import pytest
 
-from atoll.errors import Unavailable
+from atoll.errors import Failed, Unavailable
 from atoll.mesh import process as module
 from atoll.mesh.process import EnvoyProcess, Record, Spec, binary
 
@@ -79,3 +80,35 @@ def test_records_survive_a_round_trip(spec, sleeper):
     fields = {"pid": record.pid, "started": record.started, "epoch": record.epoch, "digest": record.digest}
     (spec.run_dir / "gateway.envoy.json").write_text(json.dumps([fields]))
     assert EnvoyProcess(spec, lambda: None)._read() == [record]
+
+
+@pytest.mark.parametrize("error", [Failed("no memory"), Unavailable("Envoy is not installed"), ValueError("42?")])
+async def test_whatever_starting_a_proxy_again_fails_of_it_is_tried_again(spec, monkeypatch, error):
+    started, reported = asyncio.Event(), []
+    errors = [error]
+    process = EnvoyProcess(spec, lambda: None)
+
+    def spawn(*, epoch):
+        if errors:
+            raise errors.pop()
+        started.set()
+
+    monkeypatch.setattr(module, "BACK_OFF", 0.0)
+    monkeypatch.setattr(process, "_spawn", spawn)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    process._ended()
+    async with asyncio.timeout(20):
+        await started.wait()
+    assert reported == ([error] if isinstance(error, ValueError) else [])
+
+
+def test_a_log_that_cannot_be_cut_costs_no_proxy(spec, monkeypatch):
+    monkeypatch.setattr(module, "LOG_LIMIT", -1)
+    log = spec.log_dir / "envoy-gateway.log"
+    log.write_text("line")
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    EnvoyProcess(spec, lambda: None).tidy()
+
+
+def refuse(*_, **__):
+    raise OSError("no space left on device")

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -69,7 +69,7 @@ class Contract:
         return any(matches(pattern, path) for pattern in self.shown)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: its value is kept beside the fields
 class Reply:
     """One answer as it came. `status` is in words where none came, or none that could be read to its end."""
 
@@ -77,10 +77,19 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
 
+    @cached_property
+    def value(self) -> Any:
+        """What JSON says, or the bytes where they are not JSON. Parsed once, and not before somebody looks."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return self.body
+        return value if _within(value, DEEPEST) else self.body
+
 
 @dataclass(frozen=True, slots=True)
 class Canonical:
-    """An answer as far as it counts. `body` is what JSON says, or the bytes where they are not JSON."""
+    """An answer as far as it counts; `body` is its value."""
 
     status: int | str
     headers: tuple[tuple[str, str], ...]
@@ -104,15 +113,7 @@ def canonical(reply: Reply, contract: Contract) -> Canonical:
     """*reply* as far as *contract* says that it counts."""
     lower = {name.lower(): value for name, value in reply.headers.items()}
     headers = tuple((name.lower(), lower[name.lower()]) for name in contract.headers if name.lower() in lower)
-    return Canonical(reply.status if contract.status else 0, headers, _body(reply.body))
-
-
-def _body(body: bytes) -> Any:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return body
-    return value if _within(value, DEEPEST) else body
+    return Canonical(reply.status if contract.status else 0, headers, reply.value)
 
 
 def _within(value: Any, levels: int) -> bool:
@@ -131,7 +132,7 @@ def covers(contract: Contract, reply: Reply) -> bool:
     """Whether *contract* leaves anything to compare of this body: some value, or all there is."""
     if not contract.masked and not contract.ignored:
         return True
-    fields = leaves(canonical(reply, contract).body)
+    fields = leaves(reply.value)
     return any(not contract.is_masked(path) and not contract.is_ignored(path) for path in fields)
 
 

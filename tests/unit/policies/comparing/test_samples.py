@@ -36,6 +36,19 @@ def test_the_odd_one_is_named_by_field_with_an_example_that_tells_nothing():
     assert "6" not in example.candidate.partition("hash")[0]
 
 
+@pytest.mark.parametrize(("masked", "times"), [((), 0), (("id",), 1)])
+def test_an_answer_is_parsed_once_at_most_and_not_at_all_where_all_are_the_same(monkeypatch, masked, times):
+    parsed, loads = [], json.loads
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(text) or loads(text))
+    contract = Contract(masked=masked)
+    found = of(*[answer({"id": 1, "total": n}) for n in (1, 1, 2)], contract=contract)
+    assert [example.path for example in found.examples] == ["total"]
+    assert len(parsed) == 3
+    parsed.clear()
+    of(*[answer({"id": 1, "total": 1}) for _ in range(3)], contract=contract)
+    assert len(parsed) == times
+
+
 def test_what_may_be_shown_is_shown_and_so_are_status_and_type():
     contract = Contract(shown=("currency",), headers=("content-type", "set-cookie"))
     one = answer({"currency": "EUR"})

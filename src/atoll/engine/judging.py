@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.judging import observe
 from atoll.policies.judge.keeping import to_json
-from atoll.policies.judge.release import remembered
+from atoll.policies.judge.release import failed_beside, remembered
 from atoll.policies.judge.resolving import Traffic, resolvable
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
@@ -24,54 +25,59 @@ LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
 
 
 @dataclass(frozen=True, slots=True)
-class _Flow:
-    """What the stable side was asked from one look to another."""
+class _Mark:
+    """What the stable side had been asked, and failed, at one look."""
 
-    since: float
-    first: tuple[int, int]
     at: float
-    last: tuple[int, int]
+    requests: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """What it was asked, and failed, between two looks."""
+
+    seconds: float = 0.0
+    requests: int = 0
+    errors: int = 0
 
     @property
-    def seconds(self) -> float:
-        return self.at - self.since
-
-    @property
-    def requests(self) -> int:
-        return max(0, self.last[0] - self.first[0])
-
-    @property
-    def errors(self) -> int:
-        return max(0, self.last[1] - self.first[1])
+    def failed(self) -> float:
+        return self.errors / self.requests if self.requests else 0.0
 
 
 class Flows:
     """How much the stable side of each release is asked, while it still gets everything and after."""
 
     def __init__(self) -> None:
-        self._flows: dict[str, _Flow] = {}
+        self._marks: dict[str, deque[_Mark]] = {}
 
     def keep(self, names: Collection[str]) -> None:
         """Forget all others."""
-        self._flows = {name: flow for name, flow in self._flows.items() if name in names}
+        self._marks = {name: marks for name, marks in self._marks.items() if name in names}
 
     def measure(self, name: str, at: float, readings: Iterable[Reading]) -> None:
         """Take in what the counters show now."""
         stable = [r for r in readings if r.arm is Arm.STABLE]
-        now = (sum(r.success + r.error for r in stable), sum(r.error for r in stable))
-        flow = self._flows.get(name)
-        if flow is None or flow.seconds > WINDOW or now < flow.last:
-            flow = _Flow(at, now, at, now)
-        self._flows[name] = replace(flow, at=at, last=now)
+        now = _Mark(at, sum(r.success + r.error for r in stable), sum(r.error for r in stable))
+        marks = self._marks.setdefault(name, deque())
+        if marks and (now.requests < marks[-1].requests or now.errors < marks[-1].errors):
+            marks.clear()
+        marks.append(now)
+        while at - marks[0].at > WINDOW:
+            marks.popleft()
 
-    def usual(self, name: str) -> float:
-        """The share of its requests that the stable side failed lately; 0 where there were none."""
-        flow = self._flows.get(name)
-        return flow.errors / flow.requests if flow is not None and flow.requests else 0.0
+    def usual(self, name: str, progress: Progress) -> float:
+        """
+        The share of its requests that the stable side failed; 0 where there were none.
+
+        Lately, or as far back as the judge remembers, if that was more: after a restart little is known of lately.
+        """
+        return max(self._flow(name).failed, failed_beside(progress))
 
     def seconds(self, name: str) -> float:
-        """For how long it has been measured."""
-        return self._flows[name].seconds if name in self._flows else 0.0
+        """For how long it has been measured, up to the length of the window."""
+        return self._flow(name).seconds
 
     def prospect(
         self,
@@ -94,15 +100,21 @@ class Flows:
             taken: the share of the requests that had gone to the new one already when they were counted.
 
         """
-        flow = self._flows.get(name)
-        if flow is None or not flow.seconds:
+        flow = self._flow(name)
+        if not flow.seconds:
             return "how much it is called is not known yet"
         if not flow.requests:
             return "nobody calls it, so it cannot be judged until somebody does"
         rps = flow.requests / flow.seconds / (1 - taken)
-        usual = flow.errors / flow.requests
-        traffic = Traffic(round(rps, 1), progress.weight / ALL, *sizes, max(usual, 1e-4))
+        traffic = Traffic(round(rps, 1), progress.weight / ALL, *sizes, max(flow.failed, 1e-4))
         return resolvable(traffic, policy, most).text
+
+    def _flow(self, name: str) -> _Flow:
+        marks = self._marks.get(name)
+        if marks is None:
+            return _Flow()
+        first, last = marks[0], marks[-1]
+        return _Flow(last.at - first.at, last.requests - first.requests, last.errors - first.errors)
 
 
 def heard(

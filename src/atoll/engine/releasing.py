@@ -121,7 +121,7 @@ class Releasing:
         signal = Signal(change.signal)
         after = step(progress, signal, service.rollout, service.instances, now, change.reason)
         if after.state is State.FULL:
-            after = replace(after, usual=self._flows.usual(service.name))
+            after = replace(after, usual=self._flows.usual(service.name, progress))
         pin = self._parts.store.transit(change, progress, after, now)
         level, words = told(change, after, f"release {after.release}")
         self._say(level, service.name, words)

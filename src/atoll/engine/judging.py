@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from atoll.plan.releasing import ALL, COMPARED, JUDGED, Facts, Progress, Signal, State
+from atoll.policies.judge import baking
+from atoll.policies.judge.baking import Bake
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.judging import observe
@@ -16,7 +18,7 @@ from atoll.policies.judge.resolving import Traffic, resolvable
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.store.transitions import Transition
-from atoll.values.judging import JudgePolicy
+from atoll.values.judging import ERRORS, JudgePolicy
 
 WATCHED = frozenset({State.STARTING, State.DARK}).union(COMPARED, JUDGED)
 """Before it is judged it is known how much traffic there will be to judge by."""
@@ -115,6 +117,29 @@ class Flows:
             return _Flow()
         first, last = marks[0], marks[-1]
         return _Flow(last.at - first.at, last.requests - first.requests, last.errors - first.errors)
+
+
+class Bakes:
+    """What adds up against each release that has everything."""
+
+    def __init__(self) -> None:
+        self._bakes: dict[str, Bake] = {}
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all others."""
+        self._bakes = {name: bake for name, bake in self._bakes.items() if name in names}
+
+    def heard(self, name: str, progress: Progress, snapshot: Snapshot, policy: JudgePolicy, facts: Facts) -> Facts:
+        """*facts*, and in them what there is to say of such a release: only whether it fails clearly."""
+        if policy.guard is None or ERRORS not in policy.metrics or ERRORS in policy.dry_run:
+            return facts
+        own = [r for r in snapshot.readings if r.arm is Arm.CANARY]
+        if not own:
+            return facts
+        now = Bake(snapshot.at, sum(r.success + r.error for r in own), sum(r.error for r in own))
+        bake = baking.watch(self._bakes.get(name), now, baking.tolerated(progress.usual, policy.guard.rate))
+        self._bakes[name] = bake
+        return replace(facts, verdict="fail", words=baking.explain(bake, progress.usual)) if bake.failing else facts
 
 
 def heard(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from urllib.parse import quote
 
 import pytest
@@ -25,8 +26,12 @@ RPS = 200
 
 
 @asynccontextmanager
-async def traffic(house, new_fails=0.0, name="new"):
-    """What the proxies would count: four instances answer, and say what each request got while it is released."""
+async def traffic(house, fails=MappingProxyType({}), name="new"):
+    """
+    What the proxies would count: four instances answer, and say what each request got while it is released.
+
+    *fails* has the share of the answers with a variant that fail; it may change meanwhile.
+    """
     chance = random.Random(7)
     totals: dict[tuple[str, str], list[int]] = {}
 
@@ -37,11 +42,10 @@ async def traffic(house, new_fails=0.0, name="new"):
             if flag is None or house.store.flags.releases.find(name) is None:
                 continue
             for variant, share in (shares(flag) or {}).items():
-                fails = new_fails if variant == "on" else 0.0
                 for ip in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"):
                     total = totals.setdefault((ip, variant), [0, 0])
                     for _ in range(round(RPS / 4 * share / 100 / 4)):
-                        total[chance.random() < fails] += 1
+                        total[chance.random() < fails.get(variant, 0.0)] += 1
             house.mesh.counted_by_variant = tuple(
                 FlagCalls("mesh", ip, 8080, quote(name, safe=""), variant, *total)
                 for (ip, variant), total in totals.items()
@@ -60,8 +64,8 @@ def write(house, **flags):
     house.store.flags.write({"flags": flags}, author, before=house.store.flags.current().etag)
 
 
-def begin(house, name="new", before=OFF, rest=""):
-    rollout = Rollout(strategy="canary", steps=STEPS, most=900.0, bake=10.0)
+def begin(house, name="new", before=OFF, rest="", bake=10.0):
+    rollout = Rollout(strategy="canary", steps=STEPS, most=900.0, bake=bake)
     release = FlagRelease(name, "on", rest, rollout, as_text(before), dark(0, 0.0, "it is time"))
     house.store.flags.releases.begin(release, "ada", "it is time", 0.0)
     house.engine.poke()
@@ -117,7 +121,7 @@ def test_a_variant_goes_to_everybody_where_the_judge_is_content(live):
 def test_what_hurts_is_put_back_at_once_and_harms_few(live):
     async def story(house):
         write(house, new=OFF)
-        async with traffic(house, new_fails=0.2) as totals:
+        async with traffic(house, {"on": 0.2}) as totals:
             begin(house)
             await house.until(lambda: past(house) != [(1, "rolling")], seconds=600)
         assert past(house) == [(1, "rolled-back")]
@@ -141,6 +145,90 @@ def test_the_proxies_count_what_answers_say_while_a_flag_is_released_and_only_th
         house.store.ask("flag:new", "abort", "ada", "", 0.0)
         await house.until(lambda: not house.engine.blueprint.counting)
         assert not house.mesh.published[-1].counting
+
+    live(story)
+
+
+def test_it_is_counted_while_it_bakes_and_not_afterwards(live):
+    async def story(house):
+        await house.settle(house.ask("{web: {source: web}}"))
+        write(house, new=OFF)
+        async with traffic(house):
+            begin(house)
+            await house.until(lambda: state(house) == "baking", seconds=1800)
+            await asyncio.sleep(5)
+            assert house.engine.blueprint.counting
+            await house.until(lambda: past(house) == [(1, "released")])
+            await house.until(lambda: not house.engine.blueprint.counting)
+            assert not house.mesh.published[-1].counting
+
+    live(story)
+
+
+def test_what_fails_clearly_while_it_bakes_is_taken_back(live):
+    async def story(house):
+        write(house, new=OFF)
+        async with traffic(house, fails := {}) as totals:
+            begin(house)
+            await house.until(lambda: state(house) == "baking", seconds=1800)
+            fails["on"] = 1.0
+            await house.until(lambda: state(house) is None)
+        assert (past(house), flag(house)) == ([(1, "rolled-back")], OFF)
+        newest = house.store.flags.current().author
+        assert (newest.actor, newest.deed) == ("judge", "takes new back")
+        (why,) = (text for text in house.texts("release") if "is aborting" in text)
+        assert "(judge): " in why
+        assert why.endswith("s with all of the traffic; what it replaced failed 0.00% before")
+        assert sum(failed for _, failed in totals.values()) < 8 * RPS
+
+    live(story)
+
+
+@pytest.mark.parametrize(("share", "seconds"), [(1.0, 3), (0.2, 20), (0.05, 110)])
+def test_a_short_or_mild_blip_while_it_bakes_is_let_pass(live, share, seconds):
+    async def story(house):
+        write(house, new=OFF)
+        async with traffic(house, fails := {}):
+            begin(house, bake=120.0)
+            await house.until(lambda: state(house) == "baking", seconds=1800)
+            fails["on"] = share
+            await asyncio.sleep(seconds)
+            fails["on"] = 0.0
+            await house.until(lambda: past(house) == [(1, "released")])
+
+    live(story)
+
+
+def test_nobody_who_asks_while_it_bakes_is_no_reason_to_take_it_back(live):
+    async def story(house):
+        write(house, new=OFF)
+        async with traffic(house, {"on": 1.0}):
+            begin(house)
+            await house.until(lambda: state(house) == "canary")
+            ask(house, "promote")
+            await house.until(lambda: state(house) == "baking")
+        await house.until(lambda: past(house) == [(1, "released")])
+
+    live(story)
+
+
+def test_while_it_bakes_a_new_control_plane_knows_what_the_old_variant_failed(live):
+    async def story(house):
+        write(house, new=OFF)
+        async with traffic(house, fails := {"on": 0.1, "off": 0.1}):
+            begin(house, bake=300.0)
+            await house.until(lambda: state(house) == "baking", seconds=3600)
+            fails["on"] = 0.18  # less than twice as many
+            await house.sleep()
+            house.move_in()
+            await house.wake()
+            await asyncio.sleep(120)
+            assert state(house) == "baking"
+            fails["on"] = 1.0
+            await house.until(lambda: past(house) == [(1, "rolled-back")], seconds=15)
+        (why,) = (text for text in house.texts("release") if "is aborting" in text)
+        usual = float(why.split("what it replaced failed ")[1].removesuffix("% before"))
+        assert 8 < usual < 13
 
     live(story)
 

@@ -25,7 +25,7 @@ from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.ports import FlagCalls
-from atoll.store.flags import Author, as_text
+from atoll.store.flags import Author, as_text, content
 from atoll.store.transitions import Transition
 from atoll.values.judging import ERRORS, JudgePolicy
 
@@ -153,7 +153,7 @@ class FlagReleasing:
             author = Author(self._parts.clock(), actor, _deed(release), release.progress.reason)
             flags = {**document["flags"], release.flag: wanted}
             try:
-                self._flags.write({**document, "flags": flags}, author, before=current.etag)
+                self._flags.write(content({**document, "flags": flags}), author, before=current.etag)
             except Unavailable:
                 return _Followed(done=False)  # the next turn tries again
         return _Followed(done=True)

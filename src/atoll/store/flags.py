@@ -55,8 +55,21 @@ class Age:
     only_since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A document as it is kept: its text, and the variant `only` that everybody gets of each flag, as in an Age."""
+
+    text: str
+    only: Mapping[str, str | None]
+
+
+def content(document: Mapping[str, Any]) -> Content:
+    """What is kept of a document. Of a large one that takes a while, and may be done in any thread."""
+    return Content(as_text(document), {flag: everybody(made) for flag, made in document["flags"].items()})
+
+
 def as_text(document: Mapping[str, Any]) -> str:
-    """A document as it is kept: the same text for the same document."""
+    """A document, or a part of it, as it is kept: the same text for the same document."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -97,9 +110,9 @@ class FlagStore:
         rows = self._db.execute("SELECT flag, since, only, only_since FROM flag_ages")
         return {flag: Age(*row) for flag, *row in rows}
 
-    def write(self, document: Mapping[str, Any], author: Author, *, before: str) -> Version:
+    def write(self, new: Content, author: Author, *, before: str) -> Version:
         """
-        Make *document* what is served, whole or not at all.
+        Make *new* what is served, whole or not at all.
 
         Raises `errors.Conflict` where the version that it was made from, by its etag *before*, is not the current one.
         Raises `errors.Unavailable` where it cannot be written down.
@@ -110,22 +123,21 @@ class FlagStore:
                 f" {self._current.number}",
                 hint="look again with `atoll flags show`, then change that",
             )
-        text = as_text(document)
         try:
             with self._transaction() as db:
                 row = db.execute(
                     "INSERT INTO flag_documents (at, actor, deed, reason, document) VALUES (?, ?, ?, ?, ?)"
                     " RETURNING number",
-                    (author.at, author.actor, author.deed, author.reason, text),
+                    (author.at, author.actor, author.deed, author.reason, new.text),
                 ).fetchone()
                 db.execute("DELETE FROM flag_documents WHERE number <= ?", (row[0] - VERSIONS_KEPT,))
-                self._grow(db, document["flags"], author.at)
+                self._grow(db, new.only, author.at)
         except sqlite3.OperationalError as error:
             raise Unavailable(
                 f"the flags cannot be written down ({error}): nothing was changed",
                 hint="make room and allow writing in the state directory, then ask again",
             ) from error
-        self._current = Version(row[0], author, text)
+        self._current = Version(row[0], author, new.text)
         self.announce()
         return self._current
 
@@ -134,11 +146,11 @@ class FlagStore:
         for listener in self.listeners:
             listener()
 
-    def _grow(self, db: sqlite3.Connection, flags: Mapping[str, Any], at: float) -> None:
+    def _grow(self, db: sqlite3.Connection, flags: Mapping[str, str | None], at: float) -> None:
         before = self.ages()
         db.executemany("DELETE FROM flag_ages WHERE flag = ?", [(flag,) for flag in before if flag not in flags])
-        for flag, definition in flags.items():
-            only, old = everybody(definition), before.get(flag)
+        for flag, only in flags.items():
+            old = before.get(flag)
             if old is None or old.only != only:
                 since = old.since if old is not None else at
                 db.execute("INSERT OR REPLACE INTO flag_ages VALUES (?, ?, ?, ?)", (flag, since, only, at))

@@ -12,12 +12,12 @@ import pytest
 
 from atoll import wire
 from atoll.errors import Unavailable
-from atoll.kit.flags import shares
+from atoll.kit.flags import revived, shares
 from atoll.model.system import Rollout, Step
 from atoll.operations.flags import FlagDesk
 from atoll.plan.flag_release import FlagRelease, dark
 from atoll.ports import FlagCalls
-from atoll.store.flags import Author, as_text
+from atoll.store.flags import Author, as_text, content
 
 META = {"owner": "team-a", "kind": "release", "expires": "2099-01-31"}
 OFF = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off", "metadata": META}
@@ -61,7 +61,7 @@ async def traffic(house, fails=MappingProxyType({}), name="new"):
 
 def write(house, **flags):
     author = Author(0.0, "ada", "sets", "")
-    house.store.flags.write({"flags": flags}, author, before=house.store.flags.current().etag)
+    house.store.flags.write(content({"flags": flags}), author, before=house.store.flags.current().etag)
 
 
 def begin(house, name="new", before=OFF, rest="", bake=10.0):
@@ -325,12 +325,11 @@ def test_a_kill_ends_it_and_what_comes_back_is_what_there_was_before(live):
         desk = FlagDesk(house.store, house.engine.record, lambda: 0.0)
         begin(house)
         await house.until(lambda: state(house) == "canary")
-        receipt = desk.change(wire.FlagChange("new", "kill", "bob", "it hurts"))
+        receipt = await desk.change(wire.FlagChange("new", "kill", "bob", "it hurts"))
         assert receipt.words[-1] == "its release of on is over"
         await house.until(lambda: state(house) is None)
         assert (past(house), flag(house)["metadata"]["killed"]) == ([(1, "rolled-back")], True)
-        desk.change(wire.FlagChange("new", "revive", "bob", ""))
-        assert flag(house) == OFF
+        assert revived(house.store.flags.current().document(), "new")["flags"]["new"] == OFF
 
     live(story)
 

@@ -11,7 +11,7 @@ from atoll.errors import Refused
 from atoll.model.system import CAREFUL, Rollout
 from atoll.plan.flag_release import FlagRelease
 from atoll.plan.releasing import Progress, State
-from atoll.store.flags import Author, as_text
+from atoll.store.flags import Author, as_text, content
 from atoll.store.transitions import Transition
 
 CANARY = """
@@ -119,7 +119,7 @@ FLAG = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVari
 @pytest.fixture
 def flagged(shop):
     author = Author(shop.at, "ada", "sets", "")
-    shop.store.flags.write({"flags": {"new": FLAG}}, author, before=shop.store.flags.current().etag)
+    shop.store.flags.write(content({"flags": {"new": FLAG}}), author, before=shop.store.flags.current().etag)
     progress = Progress(0, State.CANARY, 0, 5)
     release = FlagRelease("new", "on", "", Rollout(steps=CAREFUL), as_text(FLAG), progress)
     shop.store.flags.releases.begin(release, "ada", "", shop.at)

@@ -10,7 +10,7 @@ import pytest
 
 from atoll.errors import Conflict, Unavailable
 from atoll.store import flags
-from atoll.store.flags import NOTHING, Age, Author
+from atoll.store.flags import NOTHING, Age, Author, content
 from atoll.store.store import Store
 
 ADA = Author(100.0, "ada", "sets the document", "to begin")
@@ -22,7 +22,7 @@ def document(**flags):
 
 
 def write(store, author=ADA, **flags):
-    return store.flags.write(document(**flags), author, before=store.flags.current().etag)
+    return store.flags.write(content(document(**flags)), author, before=store.flags.current().etag)
 
 
 def test_before_the_first_there_is_a_document_without_flags(store):
@@ -45,7 +45,7 @@ def test_an_edit_of_what_somebody_else_has_changed_is_a_conflict_and_changes_not
     seen = write(store, new=FLAG).etag
     write(store, replace(ADA, actor="bob"), new=FLAG, other=FLAG)
     with pytest.raises(Conflict, match="bob wrote version 2"):
-        store.flags.write(document(), ADA, before=seen)
+        store.flags.write(content(document()), ADA, before=seen)
     assert store.flags.current().number == 2
     assert [v.number for v in store.flags.history()] == [2, 1]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
+from zlib import compress, decompress
 
 from atoll.errors import Conflict, Unavailable
 from atoll.kit.flags import everybody
@@ -15,6 +16,9 @@ from atoll.store.flag_releases import FlagReleases
 from atoll.values.hashing import digest
 
 VERSIONS_KEPT = 1_000
+BYTES_KEPT = 64 * 2**20
+"""Of all versions but the current one, as they are kept: of large documents there are fewer."""
+_FAST = 1  # a tenth of the size in 10 ms a megabyte; what takes longer saves little more
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +61,18 @@ class Age:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A document as it is kept: its text, and the variant `only` that everybody gets of each flag, as in an Age."""
+    """A document as it is kept: its text, `packed` as well, and the variant `only` of each flag, as in an Age."""
 
     text: str
+    packed: bytes
     only: Mapping[str, str | None]
 
 
 def content(document: Mapping[str, Any]) -> Content:
     """What is kept of a document. Of a large one that takes a while, and may be done in any thread."""
-    return Content(as_text(document), {flag: everybody(made) for flag, made in document["flags"].items()})
+    text = as_text(document)
+    only = {flag: everybody(made) for flag, made in document["flags"].items()}
+    return Content(text, compress(text.encode(), _FAST), only)
 
 
 def as_text(document: Mapping[str, Any]) -> str:
@@ -128,9 +135,9 @@ class FlagStore:
                 row = db.execute(
                     "INSERT INTO flag_documents (at, actor, deed, reason, document) VALUES (?, ?, ?, ?, ?)"
                     " RETURNING number",
-                    (author.at, author.actor, author.deed, author.reason, new.text),
+                    (author.at, author.actor, author.deed, author.reason, new.packed),
                 ).fetchone()
-                db.execute("DELETE FROM flag_documents WHERE number <= ?", (row[0] - VERSIONS_KEPT,))
+                _shorten(db, row[0])
                 self._grow(db, new.only, author.at)
         except sqlite3.OperationalError as error:
             raise Unavailable(
@@ -163,6 +170,18 @@ class FlagStore:
 _SELECT = "SELECT number, at, actor, deed, reason, document FROM flag_documents"
 
 
-def _version(row: tuple[int, float, str, str, str, str]) -> Version:
-    number, at, actor, deed, reason, text = row
+def _shorten(db: sqlite3.Connection, newest: int) -> None:
+    """Let the oldest versions go, of more than so many, or of more bytes than are kept beside the newest."""
+    older = "SELECT number, length(document) FROM flag_documents WHERE number < ? ORDER BY number DESC"
+    kept = 0
+    for place, (number, size) in enumerate(db.execute(older, (newest,)).fetchall(), start=1):
+        kept += size
+        if place >= VERSIONS_KEPT or kept > BYTES_KEPT:
+            db.execute("DELETE FROM flag_documents WHERE number <= ?", (number,))
+            return
+
+
+def _version(row: tuple[int, float, str, str, str, str | bytes]) -> Version:
+    number, at, actor, deed, reason, document = row
+    text = document if isinstance(document, str) else decompress(document).decode()  # text was kept as it is before
     return Version(number, Author(at, actor, deed, reason), text)

@@ -244,6 +244,21 @@ def test_without_data_it_holds_and_is_never_passed(live):
     live(story)
 
 
+def test_what_was_held_for_want_of_requests_has_a_minute_again_when_it_is_resumed(live):
+    async def story(house):
+        write(house, new=OFF)
+        begin(house)
+        await house.until(lambda: state(house) == "holding", seconds=300)
+        await asyncio.sleep(200)
+        ask(house, "resume")
+        await house.until(lambda: state(house) == "canary")
+        await asyncio.sleep(50)
+        assert state(house) == "canary"
+        await house.until(lambda: state(house) == "holding", seconds=20)
+
+    live(story)
+
+
 def test_data_of_another_flag_or_of_one_side_only_is_none(live):
     async def story(house):
         write(house, new=OFF, other=OFF)

@@ -124,7 +124,7 @@ def settle(house):
         assert (shares(alive) or {}).get("on", 0.0) in {0.0, float(ALL)}, "it comes back as a step on the way"
     elif release is not None:
         assert (shares(house.flag) or {}).get("on", 0.0) == float(release.progress.shown)
-    elif not house.store.flags.releases.past("new"):
+    elif not house.store.flags.releases.views():
         assert house.flag == OFF
     else:
         assert (shares(house.flag) or {}).get("on", 0.0) in {0.0, float(ALL)}

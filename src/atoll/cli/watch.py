@@ -16,7 +16,7 @@ from atoll.client import Client
 from atoll.errors import Failed, Refused
 
 LOOK = 0.5
-GOOD = ("serving", "retired")
+GOOD = ("serving", "retired", "released")
 
 Key = tuple[str, int]
 
@@ -87,7 +87,7 @@ def _say_ends(caller: Client, watched: dict[Key, wire.ProgressView], *, json_: b
             )
     bad = [f"{r.service} release {r.number} is {r.state}" for r in ends if r.state not in GOOD]
     if bad:
-        raise Failed("; ".join(bad), hint="the release before it serves; see `atoll events` for how it came")
+        raise Failed("; ".join(bad), hint="what was there before serves; see `atoll events` for how it came")
 
 
 def _headline(view: wire.ProgressView) -> str:

@@ -87,7 +87,7 @@ def steps(house):
 
 
 def past(house, name="new"):
-    return [(number, state) for number, state, _ in house.store.flags.releases.past(name)]
+    return [(release.number, release.state) for release in house.store.flags.releases.views(f"flag:{name}")]
 
 
 def ask(house, signal, who="ada", why="", name="new"):

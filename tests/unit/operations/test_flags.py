@@ -176,6 +176,17 @@ def test_what_makes_no_sense_is_refused_with_every_problem(desk, flag, more, pro
     assert served(desk) == {"new": NEW, "size": SIZE}
 
 
+def test_a_default_that_nobody_would_get_is_refused_with_what_to_write_instead(desk):
+    write(desk, new=NEW | {"targeting": {"fractional": [["on", 100], ["off", 0]]}})
+    with pytest.raises(Refused, match="new: targeting leaves nobody alone, everybody gets on") as error:
+        change(desk, "new", variant="off")
+    assert error.value.hint.endswith("atoll flags set new off --percent 100")
+    assert change(desk, "new", variant="off", percent=100.0).words == ("new: 100% get off (it was 100% on)",)
+    change(desk, "new", "kill")
+    with pytest.raises(Refused, match="is killed"):
+        change(desk, "new", variant="on")
+
+
 def test_a_kill_acts_at_once_says_whom_it_hits_and_can_be_taken_back(shop, desk):
     write(desk, new=NEW, other=SIZE)
     receipt = change(desk, "new", "kill")

@@ -138,6 +138,7 @@ def test_a_flag_is_steered_like_a_service(flagged):
     ("flag", "signal", "problem", "hint"),
     [
         ("flag:nwe", "abort", "there is no flag 'nwe'", "did you mean new?"),
+        ("new", "abort", "there is no service 'new'", "did you mean flag:new?"),
         ("flag:new", "resume", "release 1 is canary: resume means nothing there", "atoll promote"),
         ("flag:new", "explode", "a release knows no 'explode'", "write release"),
     ],
@@ -162,6 +163,9 @@ def test_events_of_a_flag_may_be_asked_for(flagged):
     flagged.desk().recognise("flag:new")
     with pytest.raises(Refused, match="there is no flag 'nwe'"):
         flagged.desk().recognise("flag:nwe")
+    with pytest.raises(Refused, match="there is no service 'new'") as error:
+        flagged.desk().recognise("new")
+    assert error.value.hint == "did you mean flag:new?"
 
 
 def test_what_is_in_the_shadow_may_be_released_held_and_taken_back_but_not_promoted(scene_of):

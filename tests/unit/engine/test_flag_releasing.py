@@ -17,7 +17,7 @@ from atoll.model.system import Rollout, Step
 from atoll.operations.flags import FlagDesk
 from atoll.plan.flag_release import FlagRelease, dark
 from atoll.ports import FlagCalls
-from atoll.store.flags import Author, as_text, content
+from atoll.store.flags import Author, Version, as_text, content
 
 META = {"owner": "team-a", "kind": "release", "expires": "2099-01-31"}
 OFF = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off", "metadata": META}
@@ -408,6 +408,24 @@ def test_what_a_dead_control_plane_had_no_time_to_write_is_written(live):
         write(house, new=OFF)  # as if it had died between the transition and the document
         await house.wake()
         await house.until(lambda: shares(flag(house)).get("on") == 10.0)
+
+    live(story)
+
+
+def test_a_document_that_stays_as_it_is_is_not_read_again_in_every_turn(live, monkeypatch):
+    read, reads = Version.document, []
+
+    def counted(version):
+        reads.append(version.number)
+        return read(version)
+
+    async def story(house):
+        write(house, new=OFF)
+        begin(house)
+        await house.until(lambda: state(house) == "holding", seconds=300)
+        monkeypatch.setattr(Version, "document", counted)
+        await asyncio.sleep(60)
+        assert reads == []
 
     live(story)
 

@@ -25,7 +25,7 @@ from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.ports import FlagCalls
-from atoll.store.flags import Author, Version, as_text, content
+from atoll.store.flags import Author, as_text, content
 from atoll.store.transitions import Transition
 from atoll.values.judging import ERRORS, JudgePolicy
 
@@ -60,7 +60,6 @@ class FlagReleasing:
         self._flows = Flows()
         self._bakes = Bakes()
         self._foreseen: set[tuple[str, int]] = set()
-        self._read: tuple[Version, Document] | None = None
         self.judging = False
         self.counting = False
 
@@ -140,7 +139,7 @@ class FlagReleasing:
     def _follow(self, release: FlagRelease, actor: str) -> _Followed:
         """Write the percentage that the release stands at, where the document says another."""
         current = self._flags.current()
-        document = self._document(current)
+        document = self._flags.document()
         now = document["flags"].get(release.flag)
         if now is None:
             return _Followed(done=False, obstacle="the flag was removed")
@@ -158,12 +157,6 @@ class FlagReleasing:
             except Unavailable:
                 return _Followed(done=False)  # the next turn tries again
         return _Followed(done=True)
-
-    def _document(self, version: Version) -> Document:
-        """What is in a version, read once for all turns: thousands of flags take long."""
-        if self._read is None or self._read[0] is not version:
-            self._read = (version, version.document())
-        return self._read[1]
 
     def _facts(self, release: FlagRelease, followed: _Followed, verdict: Verdict | None) -> Facts:
         return Facts(

@@ -121,7 +121,7 @@ class Desk:
     def _steer_flag(self, flag: str, request: wire.SteerRequest) -> wire.ProgressView:
         release = self.store.flags.releases.find(flag)
         if release is None:
-            definition(self.store.flags.current().document(), flag)
+            definition(self.store.flags.document(), flag)
             hint = f"begin one: atoll flags release {flag} --to VARIANT"
             raise Refused(f"no release of the flag {flag} is on its way", hint=hint)
         self._ask(request, release.progress, release.rollout, 0)
@@ -144,7 +144,7 @@ class Desk:
         """Raise `errors.Refused` with the nearest name where there never was such a service, or flag (`flag:NAME`)."""
         flag = flag_of(service)
         if flag is not None:
-            definition(self.store.flags.current().document(), flag)
+            definition(self.store.flags.document(), flag)
             return
         _, current = self.store.system()
         if current is None:
@@ -177,7 +177,7 @@ class Desk:
             refuse_second(service, self.store.pin(service).progress)
 
     def _flags(self) -> Collection[str]:
-        flags: Collection[str] = self.store.flags.current().document()["flags"]
+        flags: Collection[str] = self.store.flags.document()["flags"]
         return flags
 
     def _known(self, system: System, names: tuple[str, ...], flags: Collection[str] = ()) -> None:

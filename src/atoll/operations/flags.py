@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from atoll import wire
 from atoll.errors import Conflict, Refused
-from atoll.kit.flags import Document, Facts
+from atoll.kit.flags import Facts
 from atoll.model.system import Rollout
 from atoll.operations.flag_drafts import Draft, Edit, drafted, written
 from atoll.operations.flag_edits import alive, changed, dead, to_release
@@ -49,7 +49,7 @@ class FlagDesk:
     def view(self) -> wire.FlagsView:
         """All flags: who gets what, who may ask for them, and which have had their time."""
         version, today = self.store.flags.current(), self._today()
-        document, (_, system) = version.document(), self.store.system()
+        document, (_, system) = self.store.flags.document(), self.store.system()
         ages = self.store.flags.ages()
         facts = {flag: _facts(age, today, asked_for=bool(whom(system, flag))) for flag, age in ages.items()}
         return flags_view(described(version), document, system, self.store.flags.releases.on_their_way(), facts, today)
@@ -139,7 +139,7 @@ class FlagDesk:
     def _kill(self, request: wire.FlagChange) -> wire.FlagReceipt:
         """Skips every check but that there is something safe to give."""
         current = self.store.flags.current()
-        document: Document = current.document()
+        document = self.store.flags.document()
         release = self.store.flags.releases.find(request.flag)
         if release is not None:  # what it comes back as is not a step on the way
             document = {**document, "flags": {**document["flags"], release.flag: json.loads(release.before)}}

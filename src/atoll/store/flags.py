@@ -11,7 +11,7 @@ from typing import Any
 from zlib import compress, decompress
 
 from atoll.errors import Conflict, Unavailable
-from atoll.kit.flags import everybody
+from atoll.kit.flags import Document, everybody
 from atoll.store.flag_releases import FlagReleases
 from atoll.values.hashing import digest
 
@@ -45,7 +45,7 @@ class Version:
         return f"{self.number}-{digest(self.text.encode())[:12]}"
 
     def document(self) -> dict[str, Any]:
-        """The document, anew for everybody who asks."""
+        """The document, anew for everybody who asks, in any thread."""
         found: dict[str, Any] = json.loads(self.text)
         return found
 
@@ -98,10 +98,17 @@ class FlagStore:
         self.listeners: list[Callable[[], None]] = []
         self.releases = FlagReleases(database, transaction, self.announce)
         self._current = self._newest()
+        self._read: tuple[Version, Document] | None = None
 
     def current(self) -> Version:
         """The version that is served; number 0, without a flag, before the first."""
         return self._current
+
+    def document(self) -> Document:
+        """What is in that version, read once for all who ask, as thousands of flags take long: not to be changed."""
+        if self._read is None or self._read[0] is not self._current:
+            self._read = (self._current, self._current.document())
+        return self._read[1]
 
     def version(self, number: int) -> Version | None:
         """An earlier version, None where it is not there (any more)."""

@@ -51,6 +51,14 @@ def test_an_edit_of_what_somebody_else_has_changed_is_a_conflict_and_changes_not
     assert [v.number for v in store.flags.history()] == [2, 1]
 
 
+def test_the_current_document_is_read_once_for_all_who_ask(store):
+    assert store.flags.document() == document()
+    write(store, new=FLAG)
+    assert store.flags.document() == document(new=FLAG)
+    assert store.flags.document() is store.flags.document()
+    assert store.flags.current().document() is not store.flags.document()
+
+
 def test_the_same_number_in_another_file_has_another_etag(store, tmp_path):
     other = Store(tmp_path / "other.db")
     assert write(store, new=FLAG).etag != write(other, old=FLAG).etag

@@ -52,7 +52,7 @@ def set_(
     **attributes: str | None,
 ) -> None:
     """
-    Set the flag NAME, or all flags from the file NAME (- for what comes in).
+    Set the flag NAME, or all flags from the file NAME (- for standard input).
 
     VARIANT is what those get whom targeting leaves alone, or with --percent what so many of all people get.
     """
@@ -163,7 +163,7 @@ def rollback(file: Path | None, reason: str, version: int | None, *, json_: bool
 
 
 def document_text(file: Path) -> str:
-    """What is in a file of flags, `-` for what comes in. Raises `errors.Refused` where that cannot be read."""
+    """What is in a file of flags, `-` for standard input. Raises `errors.Refused` where that cannot be read."""
     try:
         return sys.stdin.buffer.read().decode() if file == STDIN else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

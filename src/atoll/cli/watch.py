@@ -14,6 +14,7 @@ from atoll import wire
 from atoll.cli.screen import as_json, out
 from atoll.client import Client
 from atoll.errors import Failed, Refused
+from atoll.plan.flag_release import flag_of
 
 LOOK = 0.5
 GOOD = ("serving", "retired", "released")
@@ -31,7 +32,9 @@ def watch(caller: Client, service: str | None, *, json_: bool) -> None:
     views = _found(caller, service)
     if not views:
         of = f" of {service}" if service else ""
-        raise Refused(f"no release{of} is on its way", hint="begin one with `atoll deploy`, then `atoll release`")
+        flag = flag_of(service) if service else None
+        begin = "`atoll deploy`, then `atoll release`" if flag is None else f"`atoll flags release {flag} --to VARIANT`"
+        raise Refused(f"no release{of} is on its way", hint=f"begin one with {begin}")
     watched: dict[Key, wire.ProgressView] = {}
     if out.is_terminal and not json_:
         _keep_drawn(caller, service, watched)

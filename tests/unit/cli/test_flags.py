@@ -137,7 +137,7 @@ def test_a_file_is_checked_without_a_control_plane(atoll, here, document):
 
 
 @pytest.mark.parametrize("command", ["lint", "set"])
-def test_a_dash_is_what_comes_in(atoll, control_plane, monkeypatch, command):
+def test_a_dash_is_standard_input(atoll, control_plane, monkeypatch, command):
     for text, problem in ((json.dumps(DOCUMENT).encode(), ""), (b"{", "this is not JSON"), (b"\xff", "not UTF-8")):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
         said = atoll("flags", command, "-")

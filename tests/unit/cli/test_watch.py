@@ -79,8 +79,12 @@ def test_for_programs_it_is_a_view_for_each_change(capsys):
 
 
 def test_where_none_is_on_its_way_it_says_how_to_begin():
-    with pytest.raises(Refused, match="no release of orders is on its way"):
+    with pytest.raises(Refused, match="no release of orders is on its way") as error:
         watch(Caller([]), "orders", json_=False)
+    assert error.value.hint == "begin one with `atoll deploy`, then `atoll release`"
+    with pytest.raises(Refused, match="no release of flag:new is on its way") as error:
+        watch(Caller([]), "flag:new", json_=False)
+    assert error.value.hint == "begin one with `atoll flags release new --to VARIANT`"
 
 
 def test_in_a_terminal_it_is_drawn_with_what_the_judge_says(monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from pathlib import Path
 
 import click
@@ -16,6 +17,8 @@ from atoll.values.quantities import duration
 
 ATTRIBUTES = {"state": "state", "owner": "owner", "kind": "kind", "expires": "expires", "kill_variant": "killVariant"}
 
+STDIN = Path("-")
+
 reason_option = click.option("--reason", default="", help="Why; it is written down with your name.")
 
 
@@ -25,7 +28,12 @@ reason_option = click.option("--reason", default="", help="Why; it is written do
 @reason_option
 @click.option("--based-on", default=None, help="Of a whole document: refuse where this is not the current version.")
 @click.option("--percent", type=float, default=None, help="So many people get VARIANT, the same ones as it grows.")
-@click.option("--state", default=None, help="ENABLED, or DISABLED: the code's own default counts.")
+@click.option(
+    "--state",
+    type=click.Choice(("ENABLED", "DISABLED"), case_sensitive=False),
+    default=None,
+    help="DISABLED: the code's own default counts.",
+)
 @click.option("--owner", default=None, help="Whom to ask.")
 @click.option("--kind", default=None, help="release, experiment, ops or permission.")
 @click.option("--expires", default=None, help="The day by which it is gone, such as 2027-01-31.")
@@ -44,7 +52,7 @@ def set_(
     **attributes: str | None,
 ) -> None:
     """
-    Set the flag NAME, or all flags from the file NAME.
+    Set the flag NAME, or all flags from the file NAME (- for standard input).
 
     VARIANT is what those get whom targeting leaves alone, or with --percent what so many of all people get.
     """
@@ -59,7 +67,7 @@ def set_(
 
 
 def _names_a_file(name: str) -> bool:
-    return name.endswith(".json") or Path(name).is_file()
+    return name.endswith(".json") or Path(name).is_file() or Path(name) == STDIN
 
 
 @click.command()
@@ -155,9 +163,9 @@ def rollback(file: Path | None, reason: str, version: int | None, *, json_: bool
 
 
 def document_text(file: Path) -> str:
-    """What is in a file of flags. Raises `errors.Refused` where that cannot be read."""
+    """What is in a file of flags, `-` for standard input. Raises `errors.Refused` where that cannot be read."""
     try:
-        return file.read_text(encoding="utf-8")
+        return sys.stdin.buffer.read().decode() if file == STDIN else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise Refused(f"{file} cannot be read: {why}", hint="name a file with the flags as JSON") from error

@@ -98,7 +98,7 @@ def history(file: Path | None, limit: int, *, json_: bool) -> None:
 @json_option
 @click.argument("file", type=click.Path(path_type=Path))
 def lint_(file: Path, *, json_: bool) -> None:
-    """Check the document in FILE. Needs no control plane; fails where it would be refused."""
+    """Check the document in FILE (- for standard input). Needs no control plane; fails where it would be refused."""
     findings = _findings(document_text(file))
     errors = [str(each) for each in findings if each.level == "error"]
     if json_:

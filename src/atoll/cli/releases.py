@@ -48,7 +48,7 @@ def deploy(file: Path | None, services: tuple[str, ...], *, json_: bool) -> None
 @click.argument("service", required=False)
 def releases(file: Path | None, service: str | None, *, history: bool, keep: bool, json_: bool) -> None:
     """
-    The releases of SERVICE, or of all, newest first.
+    The releases of SERVICE (or flag:NAME), or of all, newest first.
 
     With --watch it returns when the releases that are on their way are over, and fails where one was taken back.
     """

@@ -14,9 +14,10 @@ from atoll import wire
 from atoll.cli.screen import as_json, out
 from atoll.client import Client
 from atoll.errors import Failed, Refused
+from atoll.plan.flag_release import flag_of
 
 LOOK = 0.5
-GOOD = ("serving", "retired")
+GOOD = ("serving", "retired", "released")
 
 Key = tuple[str, int]
 
@@ -31,7 +32,9 @@ def watch(caller: Client, service: str | None, *, json_: bool) -> None:
     views = _found(caller, service)
     if not views:
         of = f" of {service}" if service else ""
-        raise Refused(f"no release{of} is on its way", hint="begin one with `atoll deploy`, then `atoll release`")
+        flag = flag_of(service) if service else None
+        begin = "`atoll deploy`, then `atoll release`" if flag is None else f"`atoll flags release {flag} --to VARIANT`"
+        raise Refused(f"no release{of} is on its way", hint=f"begin one with {begin}")
     watched: dict[Key, wire.ProgressView] = {}
     if out.is_terminal and not json_:
         _keep_drawn(caller, service, watched)
@@ -87,7 +90,7 @@ def _say_ends(caller: Client, watched: dict[Key, wire.ProgressView], *, json_: b
             )
     bad = [f"{r.service} release {r.number} is {r.state}" for r in ends if r.state not in GOOD]
     if bad:
-        raise Failed("; ".join(bad), hint="the release before it serves; see `atoll events` for how it came")
+        raise Failed("; ".join(bad), hint="what was there before serves; see `atoll events` for how it came")
 
 
 def _headline(view: wire.ProgressView) -> str:

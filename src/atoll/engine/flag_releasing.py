@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from atoll.engine.judging import WATCHED, Flows, decider, heard, told
+from atoll.engine.judging import WATCHED, Bakes, Flows, decider, heard, told
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Conflict, Refused, Unavailable
 from atoll.kit.flags import Document, InvalidFlags, is_killed, parse, with_flag, with_percent
 from atoll.plan.flag_release import FlagRelease, flag_of, subject
 from atoll.plan.happenings import Happening
-from atoll.plan.releasing import ALL, JUDGED, Facts, Signal, State, due, judged, step
+from atoll.plan.releasing import ALL, JUDGED, WHOLE, Facts, Signal, State, due, judged, step
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.ports import FlagCalls
-from atoll.store.flags import Author, as_text
+from atoll.store.flags import Author, as_text, content
 from atoll.store.transitions import Transition
 from atoll.values.judging import ERRORS, JudgePolicy
 
@@ -58,6 +58,7 @@ class FlagReleasing:
         self._calls: tuple[FlagCalls, ...] = ()
         self._seen_at = 0.0
         self._flows = Flows()
+        self._bakes = Bakes()
         self._foreseen: set[tuple[str, int]] = set()
         self.judging = False
         self.counting = False
@@ -66,11 +67,13 @@ class FlagReleasing:
         """Ask the proxies what became of each variant, where a judge wants to know."""
         releases = self._flags.releases.on_their_way()
         watched = {r.flag for r in releases if r.progress.state in WATCHED}
+        whole = {r.flag for r in releases if r.progress.state in WHOLE}
         self.judging = any(r.progress.state in JUDGED for r in releases)
-        self.counting = bool(watched)
+        self.counting = bool(watched | whole)
         self._flows.keep(watched)
+        self._bakes.keep(whole)
         self._calls = ()
-        if not watched:
+        if not self.counting:
             return
         self._seen_at = self._parts.clock()
         with suppress(AtollError, OSError):  # no data: the judge holds when it lasts
@@ -99,10 +102,13 @@ class FlagReleasing:
 
     def _turn(self, release: FlagRelease) -> None:
         followed = self._follow(release, "atoll")
-        after, verdict = self._judge(release)
+        snapshot = Snapshot(self._seen_at, tuple(self._readings(release)))
+        after, verdict = self._judge(release, snapshot)
         if after.progress.shown != release.progress.shown:  # the judge's guard, for a moment
             self._follow(after, "judge")
         facts = self._facts(after, followed, verdict)
+        if after.progress.state in WHOLE:
+            facts = self._bakes.heard(after.flag, after.progress, snapshot, POLICY, facts)
         found = due(after.progress, release.rollout, facts)
         if found is None:
             if after != release:
@@ -120,6 +126,8 @@ class FlagReleasing:
         now, before, flag = self._parts.clock(), release.progress, release.flag
         signal = Signal(change.signal)
         after = step(before, signal, release.rollout, 0, now, change.reason)
+        if after.state is State.FULL:
+            after = replace(after, usual=self._flows.usual(flag, before))
         release = self._flags.releases.transit(change, release, after, now)
         level, words = told(change, after, f"release {after.release} of {release.variant}")
         self._say(level, flag, words)
@@ -131,7 +139,7 @@ class FlagReleasing:
     def _follow(self, release: FlagRelease, actor: str) -> _Followed:
         """Write the percentage that the release stands at, where the document says another."""
         current = self._flags.current()
-        document = current.document()
+        document = self._flags.document()
         now = document["flags"].get(release.flag)
         if now is None:
             return _Followed(done=False, obstacle="the flag was removed")
@@ -145,7 +153,7 @@ class FlagReleasing:
             author = Author(self._parts.clock(), actor, _deed(release), release.progress.reason)
             flags = {**document["flags"], release.flag: wanted}
             try:
-                self._flags.write({**document, "flags": flags}, author, before=current.etag)
+                self._flags.write(content({**document, "flags": flags}), author, before=current.etag)
             except Unavailable:
                 return _Followed(done=False)  # the next turn tries again
         return _Followed(done=True)
@@ -162,17 +170,16 @@ class FlagReleasing:
 
     # --- the evidence -------------------------------------------------------------------------------------------
 
-    def _judge(self, release: FlagRelease) -> tuple[FlagRelease, Verdict | None]:
+    def _judge(self, release: FlagRelease, snapshot: Snapshot) -> tuple[FlagRelease, Verdict | None]:
         """The judge's word on what was counted since the last look; none where nothing was looked at."""
         progress, flag = release.progress, release.flag
-        readings = tuple(self._readings(release))
-        if progress.state in WATCHED and readings:
-            self._flows.measure(flag, self._seen_at, readings)
-        if not judged(progress, release.rollout) or not self._seen_at:
+        if progress.state in WATCHED and snapshot.readings:
+            self._flows.measure(flag, snapshot.at, snapshot.readings)
+        if not judged(progress, release.rollout) or not snapshot.at:
             return release, None
-        self._foresee(release, readings)
+        self._foresee(release, snapshot.readings)
         # A share of people is not one of requests: some ask more often, and targeting may decide before it.
-        after, verdict = heard(progress, Snapshot(self._seen_at, readings), POLICY)
+        after, verdict = heard(progress, snapshot, POLICY)
         return replace(release, progress=after), verdict
 
     def _readings(self, release: FlagRelease) -> Iterator[Reading]:

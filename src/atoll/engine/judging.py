@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from atoll.plan.releasing import ALL, COMPARED, JUDGED, Facts, Progress, Signal, State
+from atoll.policies.judge import baking
+from atoll.policies.judge.baking import Bake
 from atoll.policies.judge.counters import Reading, Snapshot
 from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.judging import observe
 from atoll.policies.judge.keeping import to_json
-from atoll.policies.judge.release import remembered
+from atoll.policies.judge.release import failed_beside, remembered
 from atoll.policies.judge.resolving import Traffic, resolvable
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.store.transitions import Transition
-from atoll.values.judging import JudgePolicy
+from atoll.values.judging import ERRORS, JudgePolicy
 
 WATCHED = frozenset({State.STARTING, State.DARK}).union(COMPARED, JUDGED)
 """Before it is judged it is known how much traffic there will be to judge by."""
@@ -25,14 +27,15 @@ LOUD = (Signal.ABORT, Signal.HOLD, Signal.GIVE_UP)
 
 
 @dataclass(frozen=True, slots=True)
-class _Total:
-    """What the stable side was asked since its proxies count."""
+class _Mark:
+    """What the stable side had been asked, had failed and had done of what counts, at one look."""
 
+    at: float
     requests: int
     errors: int
     counts: Mapping[str, int]
 
-    def follows(self, before: _Total) -> bool:
+    def follows(self, before: _Mark) -> bool:
         """Whether nothing began anew since."""
         grown = self.requests >= before.requests and self.errors >= before.errors
         return grown and all(self.counts.get(name, 0) >= n for name, n in before.counts.items())
@@ -40,38 +43,27 @@ class _Total:
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """What the stable side was asked from one look to another."""
+    """The same of the time between two looks."""
 
-    since: float
-    first: _Total
-    at: float
-    last: _Total
-
-    @property
-    def seconds(self) -> float:
-        return self.at - self.since
+    seconds: float = 0.0
+    requests: int = 0
+    errors: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def requests(self) -> int:
-        return self.last.requests - self.first.requests
-
-    @property
-    def errors(self) -> int:
-        return self.last.errors - self.first.errors
-
-    def counted(self, name: str) -> int:
-        return self.last.counts.get(name, 0) - self.first.counts.get(name, 0)
+    def failed(self) -> float:
+        return self.errors / self.requests if self.requests else 0.0
 
 
 class Flows:
     """How much the stable side of each release is asked, while it still gets everything and after."""
 
     def __init__(self) -> None:
-        self._flows: dict[str, _Flow] = {}
+        self._marks: dict[str, deque[_Mark]] = {}
 
     def keep(self, names: Collection[str]) -> None:
         """Forget all others."""
-        self._flows = {name: flow for name, flow in self._flows.items() if name in names}
+        self._marks = {name: marks for name, marks in self._marks.items() if name in names}
 
     def measure(self, name: str, at: float, readings: Iterable[Reading]) -> None:
         """Take in what the counters show now."""
@@ -79,20 +71,25 @@ class Flows:
         counts = Counter[str]()
         for reading in stable:
             counts.update(dict(reading.counts))
-        now = _Total(sum(r.success + r.error for r in stable), sum(r.error for r in stable), counts)
-        flow = self._flows.get(name)
-        if flow is None or flow.seconds > WINDOW or not now.follows(flow.last):
-            flow = _Flow(at, now, at, now)
-        self._flows[name] = replace(flow, at=at, last=now)
+        now = _Mark(at, sum(r.success + r.error for r in stable), sum(r.error for r in stable), counts)
+        marks = self._marks.setdefault(name, deque())
+        if marks and not now.follows(marks[-1]):
+            marks.clear()
+        marks.append(now)
+        while at - marks[0].at > WINDOW:
+            marks.popleft()
 
-    def usual(self, name: str) -> float:
-        """The share of its requests that the stable side failed lately; 0 where there were none."""
-        flow = self._flows.get(name)
-        return flow.errors / flow.requests if flow is not None and flow.requests else 0.0
+    def usual(self, name: str, progress: Progress) -> float:
+        """
+        The share of its requests that the stable side failed; 0 where there were none.
+
+        Lately, or as far back as the judge remembers, if that was more: after a restart little is known of lately.
+        """
+        return max(self._flow(name).failed, failed_beside(progress))
 
     def seconds(self, name: str) -> float:
-        """For how long it has been measured."""
-        return self._flows[name].seconds if name in self._flows else 0.0
+        """For how long it has been measured, up to the length of the window."""
+        return self._flow(name).seconds
 
     def prospect(
         self,
@@ -115,16 +112,46 @@ class Flows:
             taken: the share of the requests that had gone to the new one already when they were counted.
 
         """
-        flow = self._flows.get(name)
-        if flow is None or not flow.seconds:
+        flow = self._flow(name)
+        if not flow.seconds:
             return "how much it is called is not known yet"
         if not flow.requests:
             return "nobody calls it, so it cannot be judged until somebody does"
         rps = flow.requests / flow.seconds / (1 - taken)
-        usual = flow.errors / flow.requests
-        counts = tuple((one, flow.counted(one) / flow.requests) for one in policy.counts)
-        traffic = Traffic(round(rps, 1), progress.weight / ALL, *sizes, max(usual, 1e-4), counts)
+        counts = tuple((one, flow.counts.get(one, 0) / flow.requests) for one in policy.counts)
+        traffic = Traffic(round(rps, 1), progress.weight / ALL, *sizes, max(flow.failed, 1e-4), counts)
         return resolvable(traffic, policy, most).text
+
+    def _flow(self, name: str) -> _Flow:
+        marks = self._marks.get(name)
+        if marks is None:
+            return _Flow()
+        first, last = marks[0], marks[-1]
+        counts = {one: n - first.counts.get(one, 0) for one, n in last.counts.items()}
+        return _Flow(last.at - first.at, last.requests - first.requests, last.errors - first.errors, counts)
+
+
+class Bakes:
+    """What adds up against each release that has everything."""
+
+    def __init__(self) -> None:
+        self._bakes: dict[str, Bake] = {}
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all others."""
+        self._bakes = {name: bake for name, bake in self._bakes.items() if name in names}
+
+    def heard(self, name: str, progress: Progress, snapshot: Snapshot, policy: JudgePolicy, facts: Facts) -> Facts:
+        """*facts*, and in them what there is to say of such a release: only whether it fails clearly."""
+        if policy.guard is None or ERRORS not in policy.metrics or ERRORS in policy.dry_run:
+            return facts
+        own = [r for r in snapshot.readings if r.arm is Arm.CANARY]
+        if not own:
+            return facts
+        now = Bake(snapshot.at, sum(r.success + r.error for r in own), sum(r.error for r in own))
+        bake = baking.watch(self._bakes.get(name), now, baking.tolerated(progress.usual, policy.guard.rate))
+        self._bakes[name] = bake
+        return replace(facts, verdict="fail", words=baking.explain(bake, progress.usual)) if bake.failing else facts
 
 
 def heard(

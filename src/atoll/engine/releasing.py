@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from atoll.engine.evidence import Evidence
-from atoll.engine.judging import WATCHED, Flows, decider, heard, told
+from atoll.engine.judging import WATCHED, Bakes, Flows, decider, heard, told
 from atoll.engine.parts import Parts
 from atoll.errors import Conflict, Refused
 from atoll.model.system import Service, System
@@ -23,16 +23,12 @@ from atoll.plan.observed import Observed
 from atoll.plan.releasing import ALL, COMPARED, JUDGED, WHOLE, Facts, Progress, Signal, State, due, judged, sized, step
 from atoll.policies import rolling
 from atoll.policies.comparing.gate import Ruling
-from atoll.policies.judge import baking
-from atoll.policies.judge.baking import Bake
 from atoll.policies.judge.counters import Snapshot
-from atoll.policies.judge.evidence import Arm
 from atoll.policies.judge.release import judged_by
 from atoll.policies.judge.verdict import Verdict
 from atoll.policies.judge.words import explain
 from atoll.policies.verdict import Outcome
 from atoll.store.transitions import Transition
-from atoll.values.judging import ERRORS
 
 
 class Releasing:
@@ -55,7 +51,7 @@ class Releasing:
         self._compared = compared
         self._evidence = Evidence(parts)
         self._flows = Flows()
-        self._bakes: dict[str, Bake] = {}
+        self._bakes = Bakes()
         self.judging = False
 
     async def look(self, pins: Mapping[str, Pin]) -> None:
@@ -65,7 +61,7 @@ class Releasing:
         whole = frozenset(name for name, state in on_their_way.items() if state in WHOLE)
         self.judging = any(state in JUDGED for state in on_their_way.values())
         self._flows.keep(watched)
-        self._bakes = {name: bake for name, bake in self._bakes.items() if name in whole}
+        self._bakes.keep(whole)
         await self._evidence.look(watched | whole)
 
     def step(self, system: System | None, pins: dict[str, Pin], observed: Observed, blueprint: Blueprint) -> None:
@@ -106,7 +102,7 @@ class Releasing:
             ruling = self._compared(service.name, after)
             facts = replace(facts, verdict=ruling.kind, words=ruling.words)
         elif after.state in WHOLE:
-            facts = self._baked(service, after, snapshot, facts)
+            facts = self._bakes.heard(service.name, after, snapshot, service.rollout.judge, facts)
         found = due(after, service.rollout, facts)
         if found is None:
             if after != before:
@@ -121,7 +117,7 @@ class Releasing:
         signal = Signal(change.signal)
         after = step(progress, signal, service.rollout, service.instances, now, change.reason)
         if after.state is State.FULL:
-            after = replace(after, usual=self._flows.usual(service.name))
+            after = replace(after, usual=self._flows.usual(service.name, progress))
         pin = self._parts.store.transit(change, progress, after, now)
         level, words = told(change, after, f"release {after.release}")
         self._say(level, service.name, words)
@@ -146,19 +142,6 @@ class Releasing:
             return progress, None
         way_back = service.rollout.rollback == "safe"
         return heard(progress, snapshot, judged_by(service, progress), way_back=way_back)
-
-    def _baked(self, service: Service, progress: Progress, snapshot: Snapshot, facts: Facts) -> Facts:
-        """What there is to say of a release that has everything: only whether it fails clearly."""
-        policy = service.rollout.judge
-        if policy.guard is None or ERRORS not in policy.metrics or ERRORS in policy.dry_run:
-            return facts
-        own = [r for r in snapshot.readings if r.arm is Arm.CANARY]
-        if not own:
-            return facts
-        now = Bake(snapshot.at, sum(r.success + r.error for r in own), sum(r.error for r in own))
-        bake = baking.watch(self._bakes.get(service.name), now, baking.tolerated(progress.usual, policy.guard.rate))
-        self._bakes[service.name] = bake
-        return replace(facts, verdict="fail", words=baking.explain(bake, progress.usual)) if bake.failing else facts
 
     def _say(self, level: str, service: str, text: str) -> None:
         self._record(Happening(level, "release", service, service, text))

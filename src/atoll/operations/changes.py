@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from atoll import wire
@@ -11,7 +11,7 @@ from atoll.model.load import loads
 from atoll.model.system import Rollout, System
 from atoll.operations.flag_edits import definition
 from atoll.operations.views.progress import flag_progress, progress_view
-from atoll.plan.flag_release import flag_of
+from atoll.plan.flag_release import flag_of, subject
 from atoll.plan.preview import Kind, preview
 from atoll.plan.releasing import EXPOSED, PEOPLE, Progress, Signal, refuse_second, step
 from atoll.store.store import Store
@@ -104,7 +104,7 @@ class Desk:
         _, current = self.store.system()
         if current is None:
             raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
-        self._known(current, (request.service,))
+        self._known(current, (request.service,), self._flags())
         progress = self.store.pin(request.service).progress
         if progress is None:
             hint = f"deploy one: atoll deploy {request.service} (with release.strategy canary or blue-green)"
@@ -121,7 +121,7 @@ class Desk:
     def _steer_flag(self, flag: str, request: wire.SteerRequest) -> wire.ProgressView:
         release = self.store.flags.releases.find(flag)
         if release is None:
-            definition(self.store.flags.current().document(), flag)
+            definition(self.store.flags.document(), flag)
             hint = f"begin one: atoll flags release {flag} --to VARIANT"
             raise Refused(f"no release of the flag {flag} is on its way", hint=hint)
         self._ask(request, release.progress, release.rollout, 0)
@@ -144,13 +144,13 @@ class Desk:
         """Raise `errors.Refused` with the nearest name where there never was such a service, or flag (`flag:NAME`)."""
         flag = flag_of(service)
         if flag is not None:
-            definition(self.store.flags.current().document(), flag)
+            definition(self.store.flags.document(), flag)
             return
         _, current = self.store.system()
         if current is None:
             raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
         if not self.store.releases(service):
-            self._known(current, (service,))
+            self._known(current, (service,), self._flags())
 
     def _queue(self, kind: str, services: tuple[str, ...], request: bytes) -> wire.ChangeView:
         change = self.store.request(kind, services, request, self.clock())
@@ -176,10 +176,15 @@ class Desk:
         for service in services:
             refuse_second(service, self.store.pin(service).progress)
 
-    def _known(self, system: System, names: tuple[str, ...]) -> None:
+    def _flags(self) -> Collection[str]:
+        flags: Collection[str] = self.store.flags.document()["flags"]
+        return flags
+
+    def _known(self, system: System, names: tuple[str, ...], flags: Collection[str] = ()) -> None:
+        """Refuse what is no service, with the nearest name, or that of the flag among *flags* that is meant."""
         for name in names:
             if name not in system.services:
-                close = nearest(name, system.services)
+                close = subject(name) if name in flags else nearest(name, system.services)
                 raise Refused(
                     f"there is no service {name!r} in {system.name}",
                     hint=f"did you mean {close}?" if close else f"services: {', '.join(system.services)}",

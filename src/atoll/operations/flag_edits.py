@@ -71,6 +71,7 @@ def changed(document: Document, request: wire.FlagChange) -> Changed:
         words.append(f"{percent:g}% get {variant} {_was(before)}")
     elif request.variant is not None:
         default = request.variant
+        _reached(before, name, default)
         edits.append(lambda made: with_default(made, name, default))
         words.append(f"whom targeting leaves alone gets {default} {_was(before)}")
     if not edits:
@@ -161,6 +162,16 @@ def _course_wrong(rollout: Rollout, now: float) -> Iterator[str]:
     for name, value in (("most", rollout.most), ("bake", rollout.bake)):
         if not 1 <= value <= LONGEST:
             yield f"{name} is {value:g} s: write 1 s to a day"
+
+
+def _reached(flag: Mapping[str, Any], name: str, default: str) -> None:
+    """Refuse a default that nobody would get, as targeting deals another variant to everybody."""
+    always = everybody(flag) if flag.get("targeting") and not is_killed(flag) else None
+    if always not in {None, default}:
+        raise Refused(
+            f"{name}: targeting leaves nobody alone, everybody gets {always}",
+            hint=f"say how many are to get it: atoll flags set {name} {default} --percent 100",
+        )
 
 
 def _was(flag: Mapping[str, Any]) -> str:

@@ -87,13 +87,11 @@ class FlagReleases:
         )
         self._open[release.flag] = release
 
-    def past(self, flag: str) -> tuple[tuple[int, str, str], ...]:
-        """Number, state and note of each release of a flag, newest first."""
-        return tuple(
-            self._db.execute(
-                "SELECT number, state, note FROM flag_releases WHERE flag = ? ORDER BY number DESC", (flag,)
-            )
-        )
+    def views(self, name: str | None = None) -> tuple[wire.ReleaseView, ...]:
+        """Releases newest first, as those of services are shown: of what is called `flag:NAME`, or all."""
+        rows = self._db.execute("SELECT flag, number, at, state, note FROM flag_releases ORDER BY at DESC, number DESC")
+        found = (wire.ReleaseView(subject(flag), number, at, "", state, note) for flag, number, at, state, note in rows)
+        return tuple(view for view in found if name in {None, view.service})
 
     def _refresh(self) -> None:
         self._open = self._read()

@@ -8,13 +8,17 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
+from zlib import compress, decompress
 
 from atoll.errors import Conflict, Unavailable
-from atoll.kit.flags import everybody
+from atoll.kit.flags import Document, everybody
 from atoll.store.flag_releases import FlagReleases
 from atoll.values.hashing import digest
 
 VERSIONS_KEPT = 1_000
+BYTES_KEPT = 64 * 2**20
+"""Of all versions but the current one, as they are kept: of large documents there are fewer."""
+_FAST = 1  # a tenth of the size in 10 ms a megabyte; what takes longer saves little more
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Version:
         return f"{self.number}-{digest(self.text.encode())[:12]}"
 
     def document(self) -> dict[str, Any]:
-        """The document, anew for everybody who asks."""
+        """The document, anew for everybody who asks, in any thread."""
         found: dict[str, Any] = json.loads(self.text)
         return found
 
@@ -55,8 +59,24 @@ class Age:
     only_since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A document as it is kept: its text, `packed` as well, and the variant `only` of each flag, as in an Age."""
+
+    text: str
+    packed: bytes
+    only: Mapping[str, str | None]
+
+
+def content(document: Mapping[str, Any]) -> Content:
+    """What is kept of a document. Of a large one that takes a while, and may be done in any thread."""
+    text = as_text(document)
+    only = {flag: everybody(made) for flag, made in document["flags"].items()}
+    return Content(text, compress(text.encode(), _FAST), only)
+
+
 def as_text(document: Mapping[str, Any]) -> str:
-    """A document as it is kept: the same text for the same document."""
+    """A document, or a part of it, as it is kept: the same text for the same document."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -78,10 +98,17 @@ class FlagStore:
         self.listeners: list[Callable[[], None]] = []
         self.releases = FlagReleases(database, transaction, self.announce)
         self._current = self._newest()
+        self._read: tuple[Version, Document] | None = None
 
     def current(self) -> Version:
         """The version that is served; number 0, without a flag, before the first."""
         return self._current
+
+    def document(self) -> Document:
+        """What is in that version, read once for all who ask, as thousands of flags take long: not to be changed."""
+        if self._read is None or self._read[0] is not self._current:
+            self._read = (self._current, self._current.document())
+        return self._read[1]
 
     def version(self, number: int) -> Version | None:
         """An earlier version, None where it is not there (any more)."""
@@ -97,9 +124,9 @@ class FlagStore:
         rows = self._db.execute("SELECT flag, since, only, only_since FROM flag_ages")
         return {flag: Age(*row) for flag, *row in rows}
 
-    def write(self, document: Mapping[str, Any], author: Author, *, before: str) -> Version:
+    def write(self, new: Content, author: Author, *, before: str) -> Version:
         """
-        Make *document* what is served, whole or not at all.
+        Make *new* what is served, whole or not at all.
 
         Raises `errors.Conflict` where the version that it was made from, by its etag *before*, is not the current one.
         Raises `errors.Unavailable` where it cannot be written down.
@@ -110,22 +137,21 @@ class FlagStore:
                 f" {self._current.number}",
                 hint="look again with `atoll flags show`, then change that",
             )
-        text = as_text(document)
         try:
             with self._transaction() as db:
                 row = db.execute(
                     "INSERT INTO flag_documents (at, actor, deed, reason, document) VALUES (?, ?, ?, ?, ?)"
                     " RETURNING number",
-                    (author.at, author.actor, author.deed, author.reason, text),
+                    (author.at, author.actor, author.deed, author.reason, new.packed),
                 ).fetchone()
-                db.execute("DELETE FROM flag_documents WHERE number <= ?", (row[0] - VERSIONS_KEPT,))
-                self._grow(db, document["flags"], author.at)
+                _shorten(db, row[0])
+                self._grow(db, new.only, author.at)
         except sqlite3.OperationalError as error:
             raise Unavailable(
                 f"the flags cannot be written down ({error}): nothing was changed",
                 hint="make room and allow writing in the state directory, then ask again",
             ) from error
-        self._current = Version(row[0], author, text)
+        self._current = Version(row[0], author, new.text)
         self.announce()
         return self._current
 
@@ -134,11 +160,11 @@ class FlagStore:
         for listener in self.listeners:
             listener()
 
-    def _grow(self, db: sqlite3.Connection, flags: Mapping[str, Any], at: float) -> None:
+    def _grow(self, db: sqlite3.Connection, flags: Mapping[str, str | None], at: float) -> None:
         before = self.ages()
         db.executemany("DELETE FROM flag_ages WHERE flag = ?", [(flag,) for flag in before if flag not in flags])
-        for flag, definition in flags.items():
-            only, old = everybody(definition), before.get(flag)
+        for flag, only in flags.items():
+            old = before.get(flag)
             if old is None or old.only != only:
                 since = old.since if old is not None else at
                 db.execute("INSERT OR REPLACE INTO flag_ages VALUES (?, ?, ?, ?)", (flag, since, only, at))
@@ -151,6 +177,18 @@ class FlagStore:
 _SELECT = "SELECT number, at, actor, deed, reason, document FROM flag_documents"
 
 
-def _version(row: tuple[int, float, str, str, str, str]) -> Version:
-    number, at, actor, deed, reason, text = row
+def _shorten(db: sqlite3.Connection, newest: int) -> None:
+    """Let the oldest versions go, of more than so many, or of more bytes than are kept beside the newest."""
+    older = "SELECT number, length(document) FROM flag_documents WHERE number < ? ORDER BY number DESC"
+    kept = 0
+    for place, (number, size) in enumerate(db.execute(older, (newest,)).fetchall(), start=1):
+        kept += size
+        if place >= VERSIONS_KEPT or kept > BYTES_KEPT:
+            db.execute("DELETE FROM flag_documents WHERE number <= ?", (number,))
+            return
+
+
+def _version(row: tuple[int, float, str, str, str, str | bytes]) -> Version:
+    number, at, actor, deed, reason, document = row
+    text = document if isinstance(document, str) else decompress(document).decode()  # text was kept as it is before
     return Version(number, Author(at, actor, deed, reason), text)

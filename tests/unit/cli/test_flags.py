@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -133,6 +134,20 @@ def test_a_file_is_checked_without_a_control_plane(atoll, here, document):
     assert (machine.code, [f.path for f in machine.items]) == (2, ["/flags/size/state", "/flags/size/targeting/iff"])
     assert "this is not JSON" in atoll("flags", "lint", document("{")).err
     assert "it is not UTF-8" in atoll("flags", "lint", binary(here)).err
+
+
+@pytest.mark.parametrize("command", ["lint", "set"])
+def test_a_dash_is_standard_input(atoll, control_plane, monkeypatch, command):
+    for text, problem in ((json.dumps(DOCUMENT).encode(), ""), (b"{", "this is not JSON"), (b"\xff", "not UTF-8")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        said = atoll("flags", command, "-")
+        assert (said.code, problem in said.err) == (2 if problem else 0, True)
+
+
+def test_a_state_is_said_in_any_case_and_no_other_word_is_taken(atoll, shop):
+    assert atoll("flags", "set", "size", "--state", "disabled").out == "size: state is DISABLED\n"
+    said = atoll("flags", "set", "size", "--state", "off")
+    assert (said.code, "'off' is not one of" in said.err) == (2, True)
 
 
 def binary(here):

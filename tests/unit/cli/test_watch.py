@@ -58,6 +58,12 @@ def test_one_that_is_taken_back_fails(capsys):
     assert "canary 14 of 2,310 bad" in capsys.readouterr().out
 
 
+def test_a_flag_that_everybody_got_is_good(capsys):
+    flag = replace(CANARY, service="flag:new", release=2, stable=None)
+    watch(Caller([(flag,)] * 2, **{"flag:new": ("released", "nothing went wrong")}), "flag:new", json_=False)
+    assert "flag:new release 2 is released: nothing went wrong" in capsys.readouterr().out
+
+
 def test_others_are_not_looked_at_and_all_are_where_none_is_named(capsys):
     watch(Caller([(CANARY, OTHER)] * 2, orders=("serving", "")), "orders", json_=False)
     assert "web" not in capsys.readouterr().out
@@ -73,8 +79,12 @@ def test_for_programs_it_is_a_view_for_each_change(capsys):
 
 
 def test_where_none_is_on_its_way_it_says_how_to_begin():
-    with pytest.raises(Refused, match="no release of orders is on its way"):
+    with pytest.raises(Refused, match="no release of orders is on its way") as error:
         watch(Caller([]), "orders", json_=False)
+    assert error.value.hint == "begin one with `atoll deploy`, then `atoll release`"
+    with pytest.raises(Refused, match="no release of flag:new is on its way") as error:
+        watch(Caller([]), "flag:new", json_=False)
+    assert error.value.hint == "begin one with `atoll flags release new --to VARIANT`"
 
 
 def test_in_a_terminal_it_is_drawn_with_what_the_judge_says(monkeypatch, capsys):

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from urllib.parse import quote
 
 import pytest
 
 from atoll import wire
 from atoll.errors import Unavailable
-from atoll.kit.flags import shares
+from atoll.kit.flags import revived, shares
 from atoll.model.system import Rollout, Step
 from atoll.operations.flags import FlagDesk
 from atoll.plan.flag_release import FlagRelease, dark
 from atoll.ports import FlagCalls
-from atoll.store.flags import Author, as_text
+from atoll.store.flags import Author, Version, as_text, content
 
 META = {"owner": "team-a", "kind": "release", "expires": "2099-01-31"}
 OFF = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off", "metadata": META}
@@ -25,8 +26,12 @@ RPS = 200
 
 
 @asynccontextmanager
-async def traffic(house, new_fails=0.0, name="new"):
-    """What the proxies would count: four instances answer, and say what each request got while it is released."""
+async def traffic(house, fails=MappingProxyType({}), name="new"):
+    """
+    What the proxies would count: four instances answer, and say what each request got while it is released.
+
+    *fails* has the share of the answers with a variant that fail; it may change meanwhile.
+    """
     chance = random.Random(7)
     totals: dict[tuple[str, str], list[int]] = {}
 
@@ -37,11 +42,10 @@ async def traffic(house, new_fails=0.0, name="new"):
             if flag is None or house.store.flags.releases.find(name) is None:
                 continue
             for variant, share in (shares(flag) or {}).items():
-                fails = new_fails if variant == "on" else 0.0
                 for ip in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"):
                     total = totals.setdefault((ip, variant), [0, 0])
                     for _ in range(round(RPS / 4 * share / 100 / 4)):
-                        total[chance.random() < fails] += 1
+                        total[chance.random() < fails.get(variant, 0.0)] += 1
             house.mesh.counted_by_variant = tuple(
                 FlagCalls("mesh", ip, 8080, quote(name, safe=""), variant, *total)
                 for (ip, variant), total in totals.items()
@@ -57,11 +61,11 @@ async def traffic(house, new_fails=0.0, name="new"):
 
 def write(house, **flags):
     author = Author(0.0, "ada", "sets", "")
-    house.store.flags.write({"flags": flags}, author, before=house.store.flags.current().etag)
+    house.store.flags.write(content({"flags": flags}), author, before=house.store.flags.current().etag)
 
 
-def begin(house, name="new", before=OFF, rest=""):
-    rollout = Rollout(strategy="canary", steps=STEPS, most=900.0, bake=10.0)
+def begin(house, name="new", before=OFF, rest="", bake=10.0):
+    rollout = Rollout(strategy="canary", steps=STEPS, most=900.0, bake=bake)
     release = FlagRelease(name, "on", rest, rollout, as_text(before), dark(0, 0.0, "it is time"))
     house.store.flags.releases.begin(release, "ada", "it is time", 0.0)
     house.engine.poke()
@@ -83,7 +87,7 @@ def steps(house):
 
 
 def past(house, name="new"):
-    return [(number, state) for number, state, _ in house.store.flags.releases.past(name)]
+    return [(release.number, release.state) for release in house.store.flags.releases.views(f"flag:{name}")]
 
 
 def ask(house, signal, who="ada", why="", name="new"):
@@ -117,7 +121,7 @@ def test_a_variant_goes_to_everybody_where_the_judge_is_content(live):
 def test_what_hurts_is_put_back_at_once_and_harms_few(live):
     async def story(house):
         write(house, new=OFF)
-        async with traffic(house, new_fails=0.2) as totals:
+        async with traffic(house, {"on": 0.2}) as totals:
             begin(house)
             await house.until(lambda: past(house) != [(1, "rolling")], seconds=600)
         assert past(house) == [(1, "rolled-back")]
@@ -145,6 +149,90 @@ def test_the_proxies_count_what_answers_say_while_a_flag_is_released_and_only_th
     live(story)
 
 
+def test_it_is_counted_while_it_bakes_and_not_afterwards(live):
+    async def story(house):
+        await house.settle(house.ask("{web: {source: web}}"))
+        write(house, new=OFF)
+        async with traffic(house):
+            begin(house)
+            await house.until(lambda: state(house) == "baking", seconds=1800)
+            await asyncio.sleep(5)
+            assert house.engine.blueprint.counting
+            await house.until(lambda: past(house) == [(1, "released")])
+            await house.until(lambda: not house.engine.blueprint.counting)
+            assert not house.mesh.published[-1].counting
+
+    live(story)
+
+
+def test_what_fails_clearly_while_it_bakes_is_taken_back(live):
+    async def story(house):
+        write(house, new=OFF)
+        async with traffic(house, fails := {}) as totals:
+            begin(house)
+            await house.until(lambda: state(house) == "baking", seconds=1800)
+            fails["on"] = 1.0
+            await house.until(lambda: state(house) is None)
+        assert (past(house), flag(house)) == ([(1, "rolled-back")], OFF)
+        newest = house.store.flags.current().author
+        assert (newest.actor, newest.deed) == ("judge", "takes new back")
+        (why,) = (text for text in house.texts("release") if "is aborting" in text)
+        assert "(judge): " in why
+        assert why.endswith("s with all of the traffic; what it replaced failed 0.00% before")
+        assert sum(failed for _, failed in totals.values()) < 8 * RPS
+
+    live(story)
+
+
+@pytest.mark.parametrize(("share", "seconds"), [(1.0, 3), (0.2, 20), (0.05, 110)])
+def test_a_short_or_mild_blip_while_it_bakes_is_let_pass(live, share, seconds):
+    async def story(house):
+        write(house, new=OFF)
+        async with traffic(house, fails := {}):
+            begin(house, bake=120.0)
+            await house.until(lambda: state(house) == "baking", seconds=1800)
+            fails["on"] = share
+            await asyncio.sleep(seconds)
+            fails["on"] = 0.0
+            await house.until(lambda: past(house) == [(1, "released")])
+
+    live(story)
+
+
+def test_nobody_who_asks_while_it_bakes_is_no_reason_to_take_it_back(live):
+    async def story(house):
+        write(house, new=OFF)
+        async with traffic(house, {"on": 1.0}):
+            begin(house)
+            await house.until(lambda: state(house) == "canary")
+            ask(house, "promote")
+            await house.until(lambda: state(house) == "baking")
+        await house.until(lambda: past(house) == [(1, "released")])
+
+    live(story)
+
+
+def test_while_it_bakes_a_new_control_plane_knows_what_the_old_variant_failed(live):
+    async def story(house):
+        write(house, new=OFF)
+        async with traffic(house, fails := {"on": 0.1, "off": 0.1}):
+            begin(house, bake=300.0)
+            await house.until(lambda: state(house) == "baking", seconds=3600)
+            fails["on"] = 0.18  # less than twice as many
+            await house.sleep()
+            house.move_in()
+            await house.wake()
+            await asyncio.sleep(120)
+            assert state(house) == "baking"
+            fails["on"] = 1.0
+            await house.until(lambda: past(house) == [(1, "rolled-back")], seconds=15)
+        (why,) = (text for text in house.texts("release") if "is aborting" in text)
+        usual = float(why.split("what it replaced failed ")[1].removesuffix("% before"))
+        assert 8 < usual < 13
+
+    live(story)
+
+
 def test_without_data_it_holds_and_is_never_passed(live):
     async def story(house):
         write(house, new=OFF)
@@ -152,6 +240,21 @@ def test_without_data_it_holds_and_is_never_passed(live):
         await house.until(lambda: state(house) == "holding", seconds=300)
         await asyncio.sleep(200)
         assert (state(house), steps(house)) == ("holding", [0, 10])
+
+    live(story)
+
+
+def test_what_was_held_for_want_of_requests_has_a_minute_again_when_it_is_resumed(live):
+    async def story(house):
+        write(house, new=OFF)
+        begin(house)
+        await house.until(lambda: state(house) == "holding", seconds=300)
+        await asyncio.sleep(200)
+        ask(house, "resume")
+        await house.until(lambda: state(house) == "canary")
+        await asyncio.sleep(50)
+        assert state(house) == "canary"
+        await house.until(lambda: state(house) == "holding", seconds=20)
 
     live(story)
 
@@ -237,12 +340,11 @@ def test_a_kill_ends_it_and_what_comes_back_is_what_there_was_before(live):
         desk = FlagDesk(house.store, house.engine.record, lambda: 0.0)
         begin(house)
         await house.until(lambda: state(house) == "canary")
-        receipt = desk.change(wire.FlagChange("new", "kill", "bob", "it hurts"))
+        receipt = await desk.change(wire.FlagChange("new", "kill", "bob", "it hurts"))
         assert receipt.words[-1] == "its release of on is over"
         await house.until(lambda: state(house) is None)
         assert (past(house), flag(house)["metadata"]["killed"]) == ([(1, "rolled-back")], True)
-        desk.change(wire.FlagChange("new", "revive", "bob", ""))
-        assert flag(house) == OFF
+        assert revived(house.store.flags.current().document(), "new")["flags"]["new"] == OFF
 
     live(story)
 
@@ -306,6 +408,24 @@ def test_what_a_dead_control_plane_had_no_time_to_write_is_written(live):
         write(house, new=OFF)  # as if it had died between the transition and the document
         await house.wake()
         await house.until(lambda: shares(flag(house)).get("on") == 10.0)
+
+    live(story)
+
+
+def test_a_document_that_stays_as_it_is_is_not_read_again_in_every_turn(live, monkeypatch):
+    read, reads = Version.document, []
+
+    def counted(version):
+        reads.append(version.number)
+        return read(version)
+
+    async def story(house):
+        write(house, new=OFF)
+        begin(house)
+        await house.until(lambda: state(house) == "holding", seconds=300)
+        monkeypatch.setattr(Version, "document", counted)
+        await asyncio.sleep(60)
+        assert reads == []
 
     live(story)
 

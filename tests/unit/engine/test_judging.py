@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from atoll.engine.judging import Flows, heard
 from atoll.plan.releasing import Progress, State
 from atoll.policies.judge.counters import Reading, Snapshot
@@ -50,3 +52,24 @@ def test_what_the_judge_has_seen_and_said_is_kept_with_the_release():
     assert "canary 0 of 310 bad" in again.said
     assert verdict.exposed
     assert not again.paused
+
+
+def test_what_the_old_one_fails_is_known_at_any_moment_of_the_last_minute():
+    flows = Flows()
+    for second in range(300):
+        flows.measure("orders", float(second), (old(90 * second, 10 * second),))
+        assert flows.usual("orders", CANARY) == (0.1 if second else 0.0)
+    assert flows.seconds("orders") == 60.0
+
+
+def test_after_a_restart_what_the_judge_remembers_of_the_old_one_counts():
+    progress = CANARY
+    for second in range(30):
+        readings = (old(90 * second, 10 * second), new(10 * second, 0))
+        progress, _ = heard(progress, Snapshot(100.0 + second, readings, 0.1), POLICY)
+    flows = Flows()
+    assert flows.usual("orders", progress) == 0.1
+    for second in range(3):
+        flows.measure("orders", float(second), (old(100 * second, 0),))
+    assert flows.usual("orders", progress) == 0.1
+    assert flows.usual("orders", replace(progress, judge="of another version")) == 0.0

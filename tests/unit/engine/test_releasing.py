@@ -309,7 +309,7 @@ def test_what_fails_clearly_while_it_bakes_is_taken_back(live):
         assert weights(house) == [0, 100, 0]
         (why,) = [text for text in house.texts("release") if "is aborting" in text]
         assert "(judge)" in why
-        assert "with all of the traffic; the old release failed 0.00% before" in why
+        assert "with all of the traffic; what it replaced failed 0.00% before" in why
         assert sum(failed for _, failed in totals.values()) < 15 * RPS
 
     live(story)

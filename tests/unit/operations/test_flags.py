@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from asyncio import run
 from dataclasses import replace
 
 import pytest
 
 from atoll import wire
 from atoll.errors import Conflict, Refused
+from atoll.kit.flags import lint
+from atoll.operations import flag_drafts
+from atoll.operations import flags as operations
+from atoll.operations.flag_edits import to_release
+from atoll.store.flags import Author, content
 
 SHOP = """
 system: shop
@@ -41,11 +48,11 @@ def desk(shop):
 
 
 def write(desk, before=None, **flags):
-    return desk.write(wire.FlagWrite(json.dumps({"flags": flags}), "ada", "because", before))
+    return run(desk.write(wire.FlagWrite(json.dumps({"flags": flags}), "ada", "because", before)))
 
 
 def change(desk, flag, verb="set", **more):
-    return desk.change(wire.FlagChange(flag, verb, "bob", "it is time", **more))
+    return run(desk.change(wire.FlagChange(flag, verb, "bob", "it is time", **more)))
 
 
 def served(desk):
@@ -102,7 +109,7 @@ def test_a_document_with_errors_is_refused_with_all_of_them_and_nothing_changes(
 )
 def test_what_is_no_document_is_refused(desk, text):
     with pytest.raises(Refused):
-        desk.write(wire.FlagWrite(text, "ada", ""))
+        run(desk.write(wire.FlagWrite(text, "ada", "")))
     assert desk.history(10) == ()
 
 
@@ -169,6 +176,17 @@ def test_what_makes_no_sense_is_refused_with_every_problem(desk, flag, more, pro
     assert served(desk) == {"new": NEW, "size": SIZE}
 
 
+def test_a_default_that_nobody_would_get_is_refused_with_what_to_write_instead(desk):
+    write(desk, new=NEW | {"targeting": {"fractional": [["on", 100], ["off", 0]]}})
+    with pytest.raises(Refused, match="new: targeting leaves nobody alone, everybody gets on") as error:
+        change(desk, "new", variant="off")
+    assert error.value.hint.endswith("atoll flags set new off --percent 100")
+    assert change(desk, "new", variant="off", percent=100.0).words == ("new: 100% get off (it was 100% on)",)
+    change(desk, "new", "kill")
+    with pytest.raises(Refused, match="is killed"):
+        change(desk, "new", variant="on")
+
+
 def test_a_kill_acts_at_once_says_whom_it_hits_and_can_be_taken_back(shop, desk):
     write(desk, new=NEW, other=SIZE)
     receipt = change(desk, "new", "kill")
@@ -190,7 +208,7 @@ def test_a_kill_does_not_wait_for_the_mend_of_something_else(shop, desk):
     write(desk, new=NEW, size=SIZE)
     document = {"flags": {"new": NEW, "size": SIZE | {"targeting": {"iff": []}}}}
     author = shop.store.flags.current().author  # an older version had let it through
-    shop.store.flags.write(document, author, before=shop.store.flags.current().etag)
+    shop.store.flags.write(content(document), author, before=shop.store.flags.current().etag)
     assert change(desk, "new", "kill").version.number == 3
     with pytest.raises(Refused, match="there is no operator iff"):
         change(desk, "new", "revive")
@@ -217,7 +235,7 @@ def test_a_document_older_than_a_kill_does_not_revive_the_flag(shop, desk):
     for stale in (
         lambda: write(desk, new=NEW, size=SIZE | {"defaultVariant": "large"}),
         lambda: write(desk, before=desk.document().version.etag, new=NEW, size=SIZE),
-        lambda: desk.rollback(wire.FlagRollback(None, "ci", "")),
+        lambda: run(desk.rollback(wire.FlagRollback(None, "ci", ""))),
     ):
         with pytest.raises(Refused, match="new is killed, and this would revive it: 5% on, 95% off") as error:
             stale()
@@ -238,7 +256,7 @@ def test_a_flag_that_only_says_that_it_is_killed_is_refused_and_can_be_killed(sh
     with pytest.raises(Refused, match="/flags/new/metadata/killed: this says that the flag is killed, and"):
         write(desk, new=marked)
     current = shop.store.flags.current()  # an older version had let it through
-    shop.store.flags.write({"flags": {"new": marked}}, current.author, before=current.etag)
+    shop.store.flags.write(content({"flags": {"new": marked}}), current.author, before=current.etag)
     assert not desk.view().flags[0].killed
     with pytest.raises(Refused, match="new is not killed"):
         change(desk, "new", "revive")
@@ -257,19 +275,19 @@ def test_an_earlier_version_comes_back_as_a_new_one(shop, desk):
     write(desk, new=NEW)
     write(desk, new=NEW, size=SIZE)
     write(desk, size=SIZE)
-    receipt = desk.rollback(wire.FlagRollback(None, "bob", "it was better"))
+    receipt = run(desk.rollback(wire.FlagRollback(None, "bob", "it was better")))
     assert (receipt.version.number, receipt.words) == (4, ("version 4 goes back to version 2: new",))
     assert served(desk) == {"new": NEW, "size": SIZE}
-    desk.rollback(wire.FlagRollback(1, "bob", ""))
+    run(desk.rollback(wire.FlagRollback(1, "bob", "")))
     assert served(desk) == {"new": NEW}
     assert desk.document(3).version.deed == "sets new"
     with pytest.raises(Refused, match="there is no version 99"):
-        desk.rollback(wire.FlagRollback(99, "bob", ""))
+        run(desk.rollback(wire.FlagRollback(99, "bob", "")))
 
 
 def test_without_a_version_before_there_is_nothing_to_go_back_to(desk):
     with pytest.raises(Refused, match="there is no version 0"):
-        desk.rollback(wire.FlagRollback(None, "bob", ""))
+        run(desk.rollback(wire.FlagRollback(None, "bob", "")))
 
 
 def test_what_nobody_asks_for_and_what_is_the_same_for_everybody_is_dead_after_a_month(shop, desk):
@@ -283,11 +301,134 @@ def test_what_nobody_asks_for_and_what_is_the_same_for_everybody_is_dead_after_a
     ]
 
 
+# --- what happens while a document is checked, in a thread ----------------------------------------------------------
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Has something done in the loop while a document is checked: where that blocks the loop, it is never done."""
+
+    def arrange(*acts):
+        left, loop = list(acts), asyncio.get_running_loop()
+
+        def checking(document, *, today):
+            if left:
+                asyncio.run_coroutine_threadsafe(left.pop(0)(), loop).result(10)
+            return lint(document, today=today)
+
+        monkeypatch.setattr(flag_drafts, "lint", checking)
+
+    return arrange
+
+
+def changing(desk, flag, verb="set", **more):
+    return lambda: desk.change(wire.FlagChange(flag, verb, "bob", "it is time", **more))
+
+
+def stepped(desk, **flags):
+    """As a release writes the document when it goes one step on."""
+    store, author = desk.store.flags, Author(0.0, "atoll", "steps", "")
+
+    async def act():
+        store.write(content({"flags": flags}), author, before=store.current().etag)
+
+    return act
+
+
+def test_a_kill_does_not_wait_until_a_document_is_checked_which_then_does_not_revive_it(desk, meanwhile):
+    async def story():
+        meanwhile(changing(desk, "new", "kill"))
+        with pytest.raises(Refused, match="new is killed, and this would revive it"):
+            await desk.write(wire.FlagWrite(json.dumps({"flags": {"new": NEW}}), "ada", ""))
+
+    write(desk, new=NEW, size=SIZE)
+    run(story())
+    assert [v.actor for v in desk.history(9)] == ["bob", "ada"]
+
+
+def test_a_change_of_one_flag_is_made_of_what_came_meanwhile(desk, meanwhile):
+    async def story():
+        meanwhile(changing(desk, "new", "kill"), stepped(desk, size=SIZE))
+        await changing(desk, "size", variant="large")()
+
+    write(desk, new=NEW, size=SIZE)
+    run(story())
+    assert served(desk) == {"size": SIZE | {"defaultVariant": "large"}}
+
+
+def test_who_says_what_it_is_made_of_is_told_of_what_came_meanwhile(desk, meanwhile):
+    async def story():
+        meanwhile(stepped(desk, size=SIZE))
+        with pytest.raises(Conflict, match="atoll wrote version 2"):
+            await desk.write(wire.FlagWrite(json.dumps({"flags": {}}), "ada", "", seen))
+
+    seen = write(desk, new=NEW).version.etag
+    run(story())
+    assert served(desk) == {"size": SIZE}
+
+
+def test_the_version_before_is_not_one_that_came_meanwhile(desk, meanwhile):
+    async def story():
+        meanwhile(stepped(desk))
+        with pytest.raises(Conflict, match="atoll wrote version 3"):
+            await desk.rollback(wire.FlagRollback(None, "ada", ""))
+        meanwhile(stepped(desk, size=SIZE))
+        await desk.rollback(wire.FlagRollback(1, "ada", ""))
+
+    write(desk, new=NEW)
+    write(desk, new=NEW, size=SIZE)
+    run(story())
+    assert served(desk) == {"new": NEW}
+
+
+def test_where_others_write_without_end_nothing_is_changed_and_that_is_said(desk, meanwhile):
+    async def story():
+        meanwhile(*(stepped(desk, size=SIZE, new=NEW | {"metadata": META | {"step": n}}) for n in range(9)))
+        with pytest.raises(Conflict, match="change faster than they can be checked"):
+            await changing(desk, "size", variant="large")()
+
+    write(desk, new=NEW, size=SIZE)
+    run(story())
+    assert served(desk)["size"] == SIZE
+
+
+def test_what_is_asked_for_at_once_is_done_one_after_the_other(desk):
+    async def story():
+        await asyncio.gather(*(changing(desk, flag, attributes={"owner": f"team-{flag}"})() for flag in "abcdefgh"))
+
+    write(desk, **dict.fromkeys("abcdefgh", SIZE))
+    run(story())
+    assert {flag: made["metadata"]["owner"] for flag, made in served(desk).items()} == {
+        f: f"team-{f}" for f in "abcdefgh"
+    }
+
+
+def test_a_release_begins_from_what_came_meanwhile(shop, desk, monkeypatch):
+    later = NEW | {"targeting": {"fractional": [["on", 20], ["off", 80]]}}
+    steps = [stepped(desk, new=later)]
+
+    def starting(document, request):
+        if steps:
+            asyncio.run_coroutine_threadsafe(steps.pop()(), loop).result(10)
+        return to_release(document, request)
+
+    async def story():
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        await desk.release(wire.FlagReleaseRequest("new", "on", "ada", ""))
+
+    loop = None
+    monkeypatch.setattr(operations, "to_release", starting)
+    write(desk, new=NEW)
+    run(story())
+    assert json.loads(moving(shop).before) == later
+
+
 # --- releases -------------------------------------------------------------------------------------------------------
 
 
 def release(desk, flag="new", variant="on", **more):
-    return desk.release(wire.FlagReleaseRequest(flag, variant, "ada", "it is time", **more))
+    return run(desk.release(wire.FlagReleaseRequest(flag, variant, "ada", "it is time", **more)))
 
 
 def moving(shop, flag="new"):

@@ -11,7 +11,7 @@ from atoll.errors import Refused
 from atoll.model.system import CAREFUL, Rollout
 from atoll.plan.flag_release import FlagRelease
 from atoll.plan.releasing import Progress, State
-from atoll.store.flags import Author, as_text
+from atoll.store.flags import Author, as_text, content
 from atoll.store.transitions import Transition
 
 CANARY = """
@@ -119,7 +119,7 @@ FLAG = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVari
 @pytest.fixture
 def flagged(shop):
     author = Author(shop.at, "ada", "sets", "")
-    shop.store.flags.write({"flags": {"new": FLAG}}, author, before=shop.store.flags.current().etag)
+    shop.store.flags.write(content({"flags": {"new": FLAG}}), author, before=shop.store.flags.current().etag)
     progress = Progress(0, State.CANARY, 0, 5)
     release = FlagRelease("new", "on", "", Rollout(steps=CAREFUL), as_text(FLAG), progress)
     shop.store.flags.releases.begin(release, "ada", "", shop.at)
@@ -138,6 +138,7 @@ def test_a_flag_is_steered_like_a_service(flagged):
     ("flag", "signal", "problem", "hint"),
     [
         ("flag:nwe", "abort", "there is no flag 'nwe'", "did you mean new?"),
+        ("new", "abort", "there is no service 'new'", "did you mean flag:new?"),
         ("flag:new", "resume", "release 1 is canary: resume means nothing there", "atoll promote"),
         ("flag:new", "explode", "a release knows no 'explode'", "write release"),
     ],
@@ -162,6 +163,9 @@ def test_events_of_a_flag_may_be_asked_for(flagged):
     flagged.desk().recognise("flag:new")
     with pytest.raises(Refused, match="there is no flag 'nwe'"):
         flagged.desk().recognise("flag:nwe")
+    with pytest.raises(Refused, match="there is no service 'new'") as error:
+        flagged.desk().recognise("new")
+    assert error.value.hint == "did you mean flag:new?"
 
 
 def test_what_is_in_the_shadow_may_be_released_held_and_taken_back_but_not_promoted(scene_of):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from atoll import wire
 from atoll.errors import Conflict
 from atoll.model.system import Rollout, Step
 from atoll.plan.flag_release import FlagRelease, dark
@@ -59,8 +60,12 @@ def test_one_that_is_over_makes_room_for_the_next(store):
     over = replace(release.progress, state=State.RELEASED)
     store.flags.releases.transit(Transition("flag:new", "baked", "atoll", "it went well"), release, over, 3.0)
     assert store.flags.releases.on_their_way() == ()
-    assert store.flags.releases.past("new") == ((1, "released", "it went well"),)
+    first = wire.ReleaseView("flag:new", 1, 1.0, "", "released", "it went well")
+    assert store.flags.releases.views() == (first,)
     assert store.flags.releases.begin(RELEASE, "ada", "", 4.0).progress.release == 2
+    second = wire.ReleaseView("flag:new", 2, 4.0, "", "rolling", "")
+    assert store.flags.releases.views("flag:new") == (second, first)
+    assert store.flags.releases.views("new") == ()
 
 
 def test_what_the_judge_remembers_is_kept_and_is_no_news(store, path):

@@ -139,10 +139,10 @@ def _living(document: Document, key: str) -> dict[str, Any]:
 
 
 def _checked(document: dict[str, Any], key: str) -> dict[str, Any]:
-    path = pointer("/flags", key)
+    path, alone = pointer("/flags", key), {**document, "flags": {key: document["flags"][key]}}
     errors: list[Finding] = [
         each
-        for each in lint(document, today=date.min)  # a date that has passed is no error
+        for each in lint(alone, today=date.min)  # a date that has passed is no error
         if each.level == "error" and (each.path == path or each.path.startswith(f"{path}/"))
     ]
     if errors:

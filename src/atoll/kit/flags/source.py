@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 LARGEST = 64 * 2**20  # bytes of a document
-_LONGEST = 64 * 2**10  # bytes of a line in the stream
+LONGEST = 64 * 2**10  # bytes of a line in the stream, and of what one event says; a tag needs a few dozen
 _OK = 200
 _NOT_MODIFIED = 304
 
@@ -135,7 +135,7 @@ class HttpSource:
         """See `Source`."""
         with self._get("/flags/changes", self._quiet, {"Accept": "text/event-stream"}) as response:
             _expect(response, "text/event-stream")
-            yield from signals(iter(lambda: response.readline(_LONGEST), b""))
+            yield from signals(iter(lambda: response.readline(LONGEST + 1), b""))
 
     def stop(self) -> None:
         """See `Source`."""
@@ -205,10 +205,13 @@ def signals(lines: Iterable[bytes]) -> Iterator[str | None]:
     """
     What a stream of server-sent events says: a tag per change, None per comment.
 
-    A change whose tag cannot be read has the tag "?", which no document has.
+    A change whose tag cannot be read has the tag "?", which no document has. Raises `ConnectionError` for a line, or an
+    event, that is too long: who sends such may never end it.
     """
     event, data = "", ""
     for line in lines:
+        if max(len(line), len(data)) > LONGEST:
+            raise ConnectionError(f"the stream of changes has an event of more than {LONGEST} bytes")
         text = line.decode(errors="replace").rstrip("\r\n")
         name, _, value = text.partition(":")
         if not text:

@@ -69,4 +69,4 @@ def explain(bake: Bake, usual: float) -> str:
     """What is wrong, in words."""
     took = bake.at - bake.since
     counted = f"{bake.bad:,} of {bake.total:,} failed in {took:.0f} s with all of the traffic"
-    return f"{counted}; the old release failed {usual:.2%} before"
+    return f"{counted}; what it replaced failed {usual:.2%} before"

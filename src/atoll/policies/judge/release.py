@@ -29,3 +29,11 @@ def remembered(progress: Progress, policy: JudgePolicy, at: float) -> State:
         with suppress(ValueError):
             state = from_json(progress.judge)
     return stepped(suited(state, policy), progress.since)
+
+
+def failed_beside(progress: Progress) -> float:
+    """The share of its requests that the other side failed, as far as the judge knows."""
+    with suppress(ValueError):
+        totals = from_json(progress.judge).totals
+        return totals.stable_bad / totals.stable if totals.stable else 0.0
+    return 0.0

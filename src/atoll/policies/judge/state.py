@@ -48,8 +48,15 @@ def begin(policy: JudgePolicy, at: float) -> State:
 
 
 def stepped(state: State, since: float) -> State:
-    """The same evidence at another share of traffic, which is not passed before there was something at that share."""
-    return replace(state, since=since, passed=state.totals) if since > state.since else state
+    """
+    The same evidence at another share of traffic, which is not passed before there was something at that share.
+
+    Nobody is missing before they had time to come: what was held for want of requests may be resumed.
+    """
+    if since <= state.since:
+        return state
+    canary_at, stable_at = max(state.canary_at, since), max(state.stable_at, since)
+    return replace(state, since=since, passed=state.totals, canary_at=canary_at, stable_at=stable_at)
 
 
 def suited(state: State, policy: JudgePolicy) -> State:

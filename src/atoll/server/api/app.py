@@ -104,7 +104,9 @@ class _Handlers:
         return answer(found.view())
 
     async def releases(self, request: Request) -> Response:
-        return answer(self._surface.store.releases(self._service(request)))
+        store, name = self._surface.store, self._service(request)
+        found = (*store.releases(name), *store.flags.releases.views(name))
+        return answer(sorted(found, key=lambda view: view.at, reverse=True))
 
     async def transitions(self, request: Request) -> Response:
         limit = number(request, "limit", 100)

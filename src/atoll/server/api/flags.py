@@ -24,16 +24,16 @@ def flag_routes(desk: FlagDesk) -> list[Route]:
         return answer(desk.history(number(request, "limit", 50)))
 
     async def write(request: Request) -> Response:
-        return answer(desk.write(await body(request, wire.FlagWrite)))
+        return answer(await desk.write(await body(request, wire.FlagWrite)))
 
     async def change(request: Request) -> Response:
-        return answer(desk.change(await body(request, wire.FlagChange)))
+        return answer(await desk.change(await body(request, wire.FlagChange)))
 
     async def rollback(request: Request) -> Response:
-        return answer(desk.rollback(await body(request, wire.FlagRollback)))
+        return answer(await desk.rollback(await body(request, wire.FlagRollback)))
 
     async def release(request: Request) -> Response:
-        return answer(desk.release(await body(request, wire.FlagReleaseRequest)))
+        return answer(await desk.release(await body(request, wire.FlagReleaseRequest)))
 
     return [
         Route("/v1/flags", guarded(view)),

@@ -57,7 +57,7 @@ class Serving:
         known = self._cuts.get(caller)
         if known is not None and known[0] == basis:
             return known[1]
-        text = as_text(cut(version.document(), service, releases))
+        text = as_text(cut(self._store.document(), service, releases))
         made = Cut(text, f'"{digest(text.encode())[:16]}"')
         self._cuts[caller] = (basis, made)
         return made

@@ -6,7 +6,7 @@ CREATE TABLE flag_documents (    -- operations and the engine append: every vers
     actor     TEXT NOT NULL,
     deed      TEXT NOT NULL,
     reason    TEXT NOT NULL,
-    document  TEXT NOT NULL
+    document  TEXT NOT NULL      -- bytes: it is kept compressed
 );
 
 CREATE TABLE flag_ages (         -- written with each version: since when a flag is there, and the same for everybody

@@ -38,6 +38,7 @@ class FlagServer:
         self.body, self.etag = json.dumps(document()).encode(), '"1"'
         self.status, self.headers, self.kind = 200, {}, "application/json"
         self.beat, self.chunked, self.stream = 0.05, True, True
+        self.flood = ""  # sent without end in the place of what has changed
         self.asked, self.streams = [], 0
         self.news = threading.Condition()
         self.port, self.backlog = 0, 128
@@ -148,6 +149,9 @@ class FlagServer:
         self.streams += 1
         try:
             while self.server is server and server is not None:
+                if self.flood:
+                    send(self.flood)
+                    continue
                 with self.news:
                     if told == self.etag:
                         self.news.wait(self.beat)

@@ -323,6 +323,24 @@ def test_a_document_that_is_too_large(tcp, client, monkeypatch):
     until(lambda: "larger than 10 bytes" in flags.problem)
 
 
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("flood", ["x" * 5000, "data: " + "x" * 5000 + "\n"], ids=["line", "event"])
+def test_a_stream_that_sends_what_never_ends_is_broken(tcp, client, tmp_path, flood, chunked):
+    tcp.chunked = chunked
+    flags = client(tcp.url, cache_dir=tmp_path)
+    heard = []
+    flags.subscribe(heard.append)
+    until(lambda: tcp.streams == 1)
+    tcp.flood = flood
+    problem = Notice("problem", message="ConnectionError: the stream of changes has an event of more than 65536 bytes")
+    until(lambda: heard.count(problem) >= 3)  # it tries again
+    assert flags.boolean("f", True) is False
+    tcp.flood = ""
+    tcp.publish(document("on"))
+    assert until(lambda: flags.boolean("f", False)) < 1.0
+    until(lambda: flags.problem == "")
+
+
 def test_a_server_that_asks_for_patience_gets_it(tcp, client):
     tcp.status, tcp.headers = 503, {"Retry-After": "30"}
     flags = client(tcp.url)

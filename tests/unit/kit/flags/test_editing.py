@@ -108,6 +108,13 @@ def test_errors_elsewhere_do_not_stop_a_change():
     assert killed(broken, "f")["flags"]["f"]["metadata"]["killed"] is True
 
 
+def test_what_is_wrong_with_a_flag_is_found_however_much_is_wrong_elsewhere():
+    before = document()
+    before["flags"] = {f"wrong {number}": {} for number in range(1001)} | before["flags"]
+    with pytest.raises(InvalidFlags, match="/flags/f/defaultVariant: 'maybe' is not among the variants"):
+        with_default(before, "f", "maybe")
+
+
 @given(st.lists(st.floats(0, 100) | st.integers(0, 100), min_size=2, max_size=4).map(sorted), st.booleans())
 def test_a_rollout_only_grows(steps, pinned_by_concat):
     meta = META | ({"hash": "concat-mmh3-1"} if pinned_by_concat else {})

@@ -2,7 +2,7 @@ from http.client import HTTPSConnection
 
 import pytest
 
-from atoll.kit.flags.source import FileSource, HttpSource, signals
+from atoll.kit.flags.source import LONGEST, FileSource, HttpSource, signals
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,18 @@ from atoll.kit.flags.source import FileSource, HttpSource, signals
 )
 def test_signals(stream, said):
     assert list(signals(stream.splitlines(keepends=True))) == said
+
+
+def test_lines_and_events_have_an_end():
+    start, longest = b"event: change\n", b"data: ".ljust(LONGEST - 1, b"x") + b"\n"
+    assert list(signals([start, longest, b"\n"])) == ["?"]
+    for stream in (
+        [longest.replace(b"\n", b"xx")],
+        [b":".ljust(LONGEST + 1)],
+        [start, longest, b"data: xxxxxxxx\n", b"\n"],
+    ):
+        with pytest.raises(ConnectionError, match="an event of more than 65536 bytes"):
+            list(signals(stream))
 
 
 def test_a_file_is_followed_again_in_a_child(tmp_path):

@@ -52,7 +52,7 @@ def test_counters_that_went_back_are_counted_from_there():
 def test_the_words_tell_what_was_counted():
     *_, bake = looks(*[(0, 100)] * 3, *[(50, 100)] * 12)
     assert explain(bake, 0.001) == (
-        "600 of 1,200 failed in 12 s with all of the traffic; the old release failed 0.10% before"
+        "600 of 1,200 failed in 12 s with all of the traffic; what it replaced failed 0.10% before"
     )
 
 

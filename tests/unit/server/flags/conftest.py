@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 
-from atoll import wire
 from atoll.server.flags.app import flags_app
 from atoll.server.flags.serving import Serving
 from atoll.server.listening import until
+from atoll.store.flags import Author, content
 
 SHOP = """
 system: shop
@@ -34,7 +33,7 @@ FLAGS = {"new": NEW, "size": SIZE, "rate": RATE, "secret": SECRET}
 
 
 class Shop:
-    """The scene, its desk, and the application that services ask."""
+    """The scene, and the application that services ask."""
 
     def __init__(self, scene):
         self.scene = scene
@@ -42,12 +41,13 @@ class Shop:
 
     def open(self):
         """Made in the loop's thread, to which the store belongs."""
-        self.desk = self.scene.flag_desk()
+        self.scene.desk()
         self.serving = Serving(self.scene.store.flags, lambda: self.scene.system)
         return flags_app(self.serving, lambda values: until(self.over, values))
 
     def write(self, flags):
-        return self.desk.write(wire.FlagWrite(json.dumps({"flags": flags}), "ada", ""))
+        store = self.scene.store.flags
+        return store.write(content({"flags": flags}), Author(0.0, "ada", "sets", ""), before=store.current().etag)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+-- From here on documents of flags are kept compressed: an earlier version of Atoll could not read them.

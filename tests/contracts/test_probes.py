@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from atoll.drivers import probes
 from atoll.drivers.probes import FabricProber
 from atoll.model.system import Check
 from atoll.plan.blueprint import Address
@@ -157,6 +158,20 @@ async def test_nothing_is_left_open(prober):
 
 def open_files():
     return list(Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.linux
+@pytest.mark.skipif(bool(why_no_sandboxes()), reason=why_no_sandboxes())
+async def test_sockets_are_made_many_at_once_and_each_is_used_once(monkeypatch):
+    made, make = [], probes._make_sockets
+    monkeypatch.setattr(probes, "_make_sockets", lambda: made.append(1) or make())
+    prober = FabricProber("/proc/self/ns/net")
+    async with answering(response(200)) as (address, asked):
+        said = await asyncio.gather(*(prober.probe(address, GET) for _ in range(2 * probes.MADE_AT_ONCE)))
+        assert set(said) == {""}
+        assert (len(made), len(asked)) == (2, 2 * probes.MADE_AT_ONCE)
+        assert await prober.probe(address, GET) == ""
+        assert len(made) == 3
 
 
 @pytest.mark.linux

@@ -20,6 +20,8 @@ from atoll.plan.blueprint import Address
 
 LONGEST_HEAD = 16 * 1024
 LONGEST_WORDS = 200
+MADE_AT_ONCE = 16
+"""Sockets: to wake up the thread that makes them takes as long as a probe itself."""
 FOR_WORDS = 0.1
 """Seconds to wait for the words of a refusal."""
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -51,6 +53,8 @@ class FabricProber:
         self._inside = (
             ThreadPoolExecutor(1, "fabric", initializer=enter_network, initargs=(netns,)) if netns is not None else None
         )
+        self._made: list[socket.socket] = []
+        self._making = asyncio.Lock()
 
     async def probe(self, address: Address, check: Check) -> str:
         """Empty when it passes, else a sentence: what was asked, what came back, what is likely wrong."""
@@ -77,7 +81,11 @@ class FabricProber:
     async def _socket(self) -> socket.socket:
         if self._inside is None:
             return _make_socket()
-        return await asyncio.get_running_loop().run_in_executor(self._inside, _make_socket)
+        while not self._made:
+            async with self._making:
+                if not self._made:
+                    self._made = await asyncio.get_running_loop().run_in_executor(self._inside, _make_sockets)
+        return self._made.pop()
 
     def _why_refused(self, address: Address) -> str:
         found = self._listening(address.ip, address.port)
@@ -94,6 +102,10 @@ def _make_socket() -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
+
+
+def _make_sockets() -> list[socket.socket]:
+    return [_make_socket() for _ in range(MADE_AT_ONCE)]
 
 
 def _question(address: Address, check: Check) -> str:

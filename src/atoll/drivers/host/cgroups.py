@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.drivers.host.files import read_kernel
 from atoll.errors import Failed
 from atoll.model.system import Resources
 from atoll.ports import Usage
@@ -101,7 +102,7 @@ class Group:
             if path is None:
                 continue
             try:
-                found = (path / file).read_text().strip()
+                found = read_kernel(path / file).strip()
             except OSError:
                 return f"its control group {path} is gone"
             if not _same(controller, found, wanted):
@@ -123,7 +124,7 @@ class Group:
         if path is None:
             return None
         try:
-            text = (path / file).read_text()
+            text = read_kernel(path / file)
         except OSError:
             return None
         if key is None:

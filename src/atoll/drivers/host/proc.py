@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.drivers.host.files import read_kernel
+
 INSTANCE = "ATOLL_INSTANCE"
 """The variable that marks what belongs to an instance: `<system>/<instance>`."""
 
@@ -24,7 +26,8 @@ _LISTEN = "0A"
 _AFTER_NAME = 3  # the fields after the name begin with field 3, the state
 _PPID, _SID, _UTIME, _STIME, _THREADS, _START, _RSS = 4, 6, 14, 15, 20, 22, 24
 _ENDED = {"Z", "X"}
-_LONGEST_STAT = 4096  # bytes; 52 numbers and a name of 64 at most
+STOPPED = {"T", "t"}
+"""Somebody stopped it (SIGSTOP), or a debugger holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,16 @@ def start_time(pid: int) -> int | None:
     return int(fields[_START - _AFTER_NAME]) if fields and fields[0] not in _ENDED else None
 
 
+def state(pid: int, started: int) -> str:
+    """The letter for the state of the very process that began at *started*; empty where that runs no more."""
+    fields = _stat(pid) if pid > 0 else []
+    same = bool(fields) and fields[0] not in _ENDED and int(fields[_START - _AFTER_NAME]) == started
+    return fields[0] if same else ""
+
+
 def alive(pid: int, started: int) -> bool:
     """Whether the very process that began at *started* still runs."""
-    return pid > 0 and start_time(pid) == started
-
-
-def stopped(pid: int) -> bool:
-    """Whether somebody stopped it (SIGSTOP) or a debugger holds it."""
-    fields = _stat(pid)
-    return bool(fields) and fields[0] in {"T", "t"}
+    return bool(state(pid, started))
 
 
 def children(pid: int) -> tuple[int, ...]:
@@ -166,15 +170,6 @@ def _sockets(pid: int) -> Iterator[int]:
 
 def _stat(pid: int) -> list[str]:
     """The fields after the name, which itself may hold anything; empty where there is no such process."""
-    # Every instance is asked twice in every turn of the engine, and this is four times as fast as a `Path` is read.
-    try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return []
-    try:
-        text = os.read(descriptor, _LONGEST_STAT)
-    except ProcessLookupError:  # it has ended between the two
-        return []
-    finally:
-        os.close(descriptor)
-    return text.rpartition(b")")[2].decode().split()
+    with suppress(OSError):
+        return read_kernel(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return []

@@ -198,11 +198,12 @@ class Supervisor:
         full = [self.log(name) for name in self._ledger.records if logs.is_full(self.log(name))]
         if full:
             await asyncio.to_thread(_rotate, full)
-        for name in list(self._ledger.records):
+        states = {record.name: _state(record) for record in self._ledger.records.values()}
+        for name in [name for name, state in states.items() if not state or self._ledger.records[name].deadline]:
             self._advance(name)
         # A place that is being made right now is neither there nor damaged: it shows when it is whole.
         whole = (r for r in self._ledger.records.values() if r.name not in self._making)
-        return {record.name: self._seen(record) for record in whole}
+        return {record.name: self._seen(record, states[record.name]) for record in whole}
 
     async def usage(self) -> Mapping[str, Usage]:
         """What each running instance uses: as its control group counts, else as its processes show."""
@@ -393,11 +394,11 @@ class Supervisor:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    def _seen(self, record: Record) -> Seen:
+    def _seen(self, record: Record, state: str) -> Seen:
         pid = record.main.pid if record.main is not None else 0
         phase, altered = _phase(record), ""
         if phase is Phase.RUNNING:
-            altered = "it was stopped (SIGSTOP)" if proc.stopped(pid) else self._check(record)
+            altered = "it was stopped (SIGSTOP)" if state in proc.STOPPED else self._check(record)
         elif phase is Phase.CREATED:
             altered = self._check(record)
         return Seen(record.name, record.service, phase, pid, record.launching, record.exit, altered)
@@ -455,6 +456,12 @@ def _phase(record: Record) -> Phase:
     if record.main is None:
         return Phase.CREATED
     return Phase.STOPPING if record.deadline else Phase.RUNNING
+
+
+def _state(record: Record) -> str:
+    """The state of its main process, empty where none runs."""
+    main = record.main
+    return proc.state(main.pid, main.started) if main is not None and record.exit is None else ""
 
 
 def _alive(process_: Process | None) -> bool:

@@ -47,9 +47,11 @@ def test_a_zombie_is_not_alive(child):
 
 
 def test_a_stopped_one_is_told_from_a_sleeping_one(child):
-    assert not proc.stopped(child.pid)
+    started = proc.start_time(child.pid)
+    assert proc.state(child.pid, started) not in proc.STOPPED
     os.kill(child.pid, signal.SIGSTOP)
-    until(lambda: proc.stopped(child.pid))
+    until(lambda: proc.state(child.pid, started) in proc.STOPPED)
+    assert proc.state(child.pid, started + 1) == ""
 
 
 def test_markers_are_found(child):
@@ -103,4 +105,4 @@ def test_namespaces_have_numbers():
 def test_nobody_is_nobody():
     assert proc.start_time(2**22 + 1) is None
     assert proc.children(2**22 + 1) == ()
-    assert not proc.stopped(2**22 + 1)
+    assert proc.state(2**22 + 1, 0) == ""

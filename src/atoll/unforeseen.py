@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from atoll.values.doubling import doubling
 from atoll.values.printable import printable
 
 FIRST, LONGEST = 1.0, 30.0
@@ -35,7 +36,7 @@ def leaf(error: BaseException) -> BaseException:
 
 def back_off(failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
-    return min(LONGEST, FIRST * 2.0 ** min(failures - 1, 10))
+    return doubling(failures, FIRST, LONGEST)
 
 
 async def persist(what: str, body: Callable[[], Awaitable[None]]) -> None:

@@ -12,6 +12,7 @@ from atoll.plan.blueprint import Blueprint
 from atoll.plan.happenings import Happening
 from atoll.ports import Runtime
 from atoll.unforeseen import described, report
+from atoll.values.doubling import doubling
 
 HOLD = 0.5
 LONGEST_HOLD = 30.0
@@ -96,7 +97,7 @@ class Executor:
     def _fail(self, action: Action, text: str) -> None:
         about = key(action)
         times = self._held.get(about, (0.0, 0))[1] + 1
-        self._held[about] = (self._parts.clock() + min(LONGEST_HOLD, HOLD * 2.0 ** min(times - 1, 10)), times)
+        self._held[about] = (self._parts.clock() + doubling(times, HOLD, LONGEST_HOLD), times)
         kind, subject = about
         service = ""
         match action:

@@ -131,9 +131,9 @@ class Measured:
     answers: tuple[AnswerCount, ...]
 
 
-async def measured(socket: Path) -> Measured:
-    """What was measured while that was switched on."""
-    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(MEASURED)}"
+async def measured(socket: Path, part: str = "") -> Measured:
+    """What was measured while that was switched on; with a *part* (TIMES, ANSWERS) that alone."""
+    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(MEASURED + part)}"
     data: dict[str, Any] = json.loads(await ask(socket, query))
     return parse_measured(data)
 

@@ -19,6 +19,7 @@ from atoll.mesh.snapshot import Snapshots
 from atoll.mesh.translate import names
 from atoll.mesh.translate.blueprint import Topology, Translation, translate
 from atoll.mesh.xds.bootstrap import Bootstrap, bootstrap
+from atoll.mesh.xds.measuring import ANSWERS
 from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.observed import MeshSeen
 from atoll.ports import FlagCalls, HostCalls, Traffic
@@ -142,7 +143,7 @@ class EnvoyMesh:
         """Per address, proxy, flag and variant, how the calls ended whose answers named it."""
         found: dict[tuple[str, str, int, str, str], FlagCalls] = {}
         for proxy in ir.PROXIES:
-            for answers in (await admin.measured(self._admin(proxy))).answers:
+            for answers in (await admin.measured(self._admin(proxy), ANSWERS)).answers:
                 if answers.counted == names.SHADOW:
                     continue  # no user asked for it
                 for flag, variant in _named(answers.said):

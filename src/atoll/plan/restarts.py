@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atoll.plan.blueprint import Instance
 from atoll.plan.observed import Seen
+from atoll.values.doubling import doubling
 from atoll.values.hashing import fraction
 
 GOOD_RUN = 5.0
@@ -29,5 +30,4 @@ def delay(crashes: int, name: str) -> float:
     """
     if crashes <= 1:
         return 0.0
-    full = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(crashes - 2, 16))
-    return full * (0.5 + 0.5 * fraction(name))
+    return doubling(crashes - 1, FIRST_DELAY, LONGEST_DELAY) * (0.5 + 0.5 * fraction(name))

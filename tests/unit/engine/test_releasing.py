@@ -80,6 +80,15 @@ def weights(house):
     return [w for n, w in enumerate(shown) if n == 0 or shown[n - 1] != w]
 
 
+async def ended(house, new, seconds, **kind):
+    """Serve the old release, apply *new* under traffic, and wait until that is over; what was counted."""
+    await house.settle(house.ask(OLD))
+    async with traffic(house, **kind) as totals:
+        await house.settle(house.ask(new))
+        await house.until(lambda: releases(house)[2] != "rolling", seconds=seconds)
+    return totals
+
+
 def test_an_applied_release_goes_up_by_itself_where_the_judge_is_content(live):
     async def story(house):
         await house.settle(house.ask(OLD))
@@ -113,10 +122,7 @@ def test_before_it_is_judged_it_is_said_what_can_be_found(live):
 
 def test_a_bad_release_is_taken_back_route_before_scale(live):
     async def story(house):
-        await house.settle(house.ask(OLD))
-        async with traffic(house, new_fails=0.2) as totals:
-            await house.settle(house.ask(NEW))
-            await house.until(lambda: releases(house)[2] != "rolling", seconds=600)
+        totals = await ended(house, NEW, 600, new_fails=0.2)
         assert releases(house) == {1: "serving", 2: "rolled-back"}
         assert sum(failed for _, failed in totals.values()) < 15
         for blueprint in house.mesh.published:
@@ -139,10 +145,7 @@ def test_a_release_that_does_less_of_what_counts_is_taken_back(live):
     """It refuses half of the orders, politely: there is no error, and nothing is slow."""
 
     async def story(house):
-        await house.settle(house.ask(OLD))
-        async with traffic(house, refused=0.5):
-            await house.settle(house.ask(COUNTED))
-            await house.until(lambda: releases(house)[2] != "rolling", seconds=900)
+        await ended(house, COUNTED, 900, refused=0.5)
         assert releases(house) == {1: "serving", 2: "rolled-back"}
         (why,) = (text for text in house.texts("release") if "worse" in text and "rolled-back" in text)
         assert re.search(r"canary \d+ placed in \d[\d,]* requests, stable [\d,]+ in [\d,]+; odds", why)
@@ -167,10 +170,7 @@ def test_a_slow_release_is_taken_back_where_its_instances_can_be_compared(live):
     """At 10 % an instance of it has less to do than half of what one of stable has: its latency says nothing there."""
 
     async def story(house):
-        await house.settle(house.ask(OLD))
-        async with traffic(house, slower=1.5):
-            await house.settle(house.ask(NEW))
-            await house.until(lambda: releases(house)[2] != "rolling", seconds=1800)
+        await ended(house, NEW, 1800, slower=1.5)
         assert releases(house) == {1: "serving", 2: "rolled-back"}
         assert weights(house) == [0, 10, 50, 0]
         (why,) = [text for text in house.texts("release") if "is aborting" in text]

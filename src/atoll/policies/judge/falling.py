@@ -74,25 +74,26 @@ class Falling:
 
 def update(state: Falling, both: Sides, name: str, limits: CountLimits) -> Falling:
     """The evidence after one more bucket. When a stretch is long enough is known from what was before."""
-    parts = tuple(_merged((*state.parts, *(_part(unit, name) for unit in (*both.canary, *both.stable)))))
-    canary, stable = ([part for part in parts if part.arm is arm] for arm in Arm)
-    expected = state.usual * sum([part.requests for part in canary]) / len(canary)
-    due = expected >= LEAST * max(1.0, state.clump)
-    seen = replace(_told(state, both, name), parts=parts)
+    new = [_part(unit, name) for unit in (*both.canary, *both.stable)]
+    parts = tuple(_merged((*state.parts, *new)))
+    canary, stable = _arms(parts)
+    due = state.usual * _total(canary).requests / len(canary) >= LEAST * max(1.0, state.clump)
+    seen = replace(_told(state, *_arms(new)), parts=parts)
     return _compared(seen, _rates(canary), median(_rates(stable)), limits) if due else seen
 
 
-def _told(state: Falling, both: Sides, name: str) -> Falling:
-    stable = [(_counted(unit, name), state.usual * unit.requests) for unit in both.stable]
-    off = [(count - expected) ** 2 / expected for count, expected in stable if expected]
+def _told(state: Falling, canary: Sequence[Part], stable: Sequence[Part]) -> Falling:
+    pairs = [(part.count, state.usual * part.requests) for part in stable]
+    off = [(count - expected) ** 2 / expected for count, expected in pairs if expected]
+    here, there = _total(canary), _total(stable)
     return replace(
         state,
         scatter=state.scatter + sum(off),
         units=state.units + len(off),
-        canary=state.canary + sum([_counted(unit, name) for unit in both.canary]),
-        canary_requests=state.canary_requests + both.tally.canary,
-        stable=state.stable + sum([count for count, _ in stable]),
-        stable_requests=state.stable_requests + both.tally.stable,
+        canary=state.canary + here.count,
+        canary_requests=state.canary_requests + here.requests,
+        stable=state.stable + there.count,
+        stable_requests=state.stable_requests + there.requests,
     )
 
 
@@ -107,11 +108,22 @@ def acceptable(state: Falling) -> float:
 
 
 def _part(unit: Unit, name: str) -> Part:
-    return Part(unit.instance, unit.arm, unit.requests, _counted(unit, name))
+    return Part(unit.instance, unit.arm, unit.requests, sum([n for counted, n in unit.counts if counted == name]))
 
 
-def _counted(unit: Unit, name: str) -> int:
-    return sum(count for counted, count in unit.counts if counted == name)
+def _arms(parts: Iterable[Part]) -> tuple[list[Part], list[Part]]:
+    """The canary's and stable's."""
+    canary: list[Part] = []
+    stable: list[Part] = []
+    for part in parts:
+        (canary if part.arm is Arm.CANARY else stable).append(part)
+    return canary, stable
+
+
+def _total(parts: Sequence[Part]) -> Part:
+    """All in one, under the name of the first."""
+    requests, count = sum([part.requests for part in parts]), sum([part.count for part in parts])
+    return replace(parts[0], requests=requests, count=count)
 
 
 def _merged(parts: Iterable[Part]) -> Iterator[Part]:
@@ -119,14 +131,13 @@ def _merged(parts: Iterable[Part]) -> Iterator[Part]:
     found: dict[str, list[Part]] = {}
     for part in parts:
         found.setdefault(part.instance, []).append(part)
-    for first, *more in found.values():
-        requests, count = sum([part.requests for part in more]), sum([part.count for part in more])
-        yield Part(first.instance, first.arm, first.requests + requests, first.count + count) if more else first
+    for same in found.values():
+        yield _total(same) if len(same) > 1 else same[0]
 
 
 def _rates(parts: Sequence[Part]) -> list[float]:
     """How many each instance had per request; one that has just come or is going says nothing yet."""
-    enough = sum([part.requests for part in parts]) / len(parts) / 2
+    enough = _total(parts).requests / len(parts) / 2
     return [part.count / part.requests for part in parts if part.requests >= enough]
 
 

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import time
@@ -46,6 +47,17 @@ class Terminal:
                 assert look(self.text), self.text[-3000:]
         return self.text
 
+    def ended(self, seconds=10.0):
+        """Its exit code. Read to its end: who writes to a terminal that nobody reads waits for ever."""
+        deadline = time.monotonic() + seconds
+        while select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            try:
+                self.text += ESCAPES.sub("", os.read(self.master, 65536).decode(errors="replace"))
+            except OSError:  # the other side has gone
+                break
+            assert time.monotonic() < deadline, self.text[-3000:]
+        return self.process.wait(seconds)
+
     def end(self):
         self.process.kill()
         self.process.wait()
@@ -75,7 +87,7 @@ def test_a_terminal_shows_bars_while_it_goes_on_and_a_status_that_follows(system
     deploying = terminal("deploy", "web")
     drawn = deploying.read_until(lambda text: "done: deploy" in text)
     assert re.search(r"web [━╸╺]+", drawn)
-    assert deploying.process.wait(10) == 0
+    assert deploying.ended() == 0
     watching.read_until(lambda text: re.search(r"web\s+2/2\s+2 ", text))
     watching.process.send_signal(signal.SIGINT)
-    assert watching.process.wait(10) == 130
+    assert watching.ended() == 130

@@ -312,7 +312,8 @@ def _orphan(command: list[str], log: Path, directory: Path) -> int | None:
     Start *command* as nobody's child and return its pid, None where it did not come so far.
 
     Envoy with hot restart asks the kernel for SIGTERM when its parent dies (PR_SET_PDEATHSIG), and ours must survive
-    us. So it is executed only once the process in between is gone and its parent is the machine's first process.
+    us. So it is executed only once the process in between is gone and its parent is the machine's first process. It
+    gets nothing of our environment, which may hold somebody's secrets.
     """
     told, tell = os.pipe()
     gate, go = os.pipe()
@@ -323,6 +324,7 @@ def _orphan(command: list[str], log: Path, directory: Path) -> int | None:
             stdin=gate,
             stdout=tell,
             cwd=directory,
+            env={},
             check=False,
         )
         os.close(tell)

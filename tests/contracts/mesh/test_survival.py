@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,15 @@ async def test_what_envoy_refuses_is_told_in_its_words_and_harms_nothing_else(wo
     assert (await world.call(orders, "payments")).status == 200
     seen = await world.publish()
     assert seen.rejected == ""
+
+
+async def test_a_proxy_gets_nothing_of_our_environment(world, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+    pid = world.mesh._processes[ir.GATEWAY].pid
+    given = Path(f"/proc/{pid}/environ").read_bytes().decode().strip("\0").split("\0")
+    assert {entry.partition("=")[0] for entry in given} <= {"PWD", "_", "SHLVL", "OLDPWD"}
 
 
 async def test_a_proxy_that_dies_comes_back_with_the_last_good_configuration(world):

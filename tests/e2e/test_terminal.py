@@ -31,8 +31,10 @@ class Terminal:
     def __init__(self, system, *arguments):
         self.master, slave = pty.openpty()
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+        # Where the suite runs in the background of a script, SIGINT is ignored, and what ignores it passes that on.
+        command = ["env", "--default-signal=INT", str(ATOLL), *arguments]
         self.process = subprocess.Popen(
-            [str(ATOLL), *arguments], cwd=system.directory, stdin=slave, stdout=slave, stderr=slave, env=environment
+            command, cwd=system.directory, stdin=slave, stdout=slave, stderr=slave, env=environment
         )
         os.close(slave)
         self.text = ""

@@ -12,18 +12,17 @@ too: how far is part of what is printed. A ratio is the median of those of the r
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.figures import heading, percentile
+from benchmarks.figures import heading, interval
 from benchmarks.running import System, consumed, running, until
 
 from atoll.mesh.process import binary
@@ -33,7 +32,6 @@ ROUNDS = 15
 SECONDS = 2.0
 WARMING = 1.0
 CONNECTIONS = (1, 32)
-DRAWS = 2000
 OURS = "atoll"
 PEERS = ("minimal Envoy", "another alike")
 PEER_PORT = 15998
@@ -185,13 +183,6 @@ def _ratios(connections: int, what: str, ours: list[Result], theirs: list[Result
     print(f"  c={connections:<3} {what}: rps {rps}, p50 {p50}, p99 {p99}, proxy's time {cpu}")
 
 
-def interval(ratios: Sequence[float]) -> str:
-    """The median of *ratios* and how far it may be off: the middle 95 % of the medians of samples drawn from them."""
-    draw = random.Random(0)  # one run is read like the next
-    medians = sorted(median(draw.choices(ratios, k=len(ratios))) for _ in range(DRAWS))
-    return f"{median(ratios):.3f} ({percentile(medians, 0.025):.3f} to {percentile(medians, 0.975):.3f})"
-
-
 def _answers(target: Target) -> bool:
     command = [*_inside(target), sys.executable, "-c", _TRY, target.host, str(target.port), target.authority]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -226,47 +217,28 @@ def main(rounds: int = ROUNDS) -> None:
         web, orders = (system.instances(name)[0] for name in ("web", "orders"))
         caller = f"/proc/{web['pid']}/ns/net"
         print("target of the ratios: 0.95 and more of the requests, 1.05 of the times")
-        _through_the_gateway(system, gateway, fabric, web["address"], rounds)
-        _between_services(system, mesh, caller, fabric, orders["address"], rounds)
+        outside = Target(OURS, "127.0.0.1", system.port, "web", None, gateway)
+        inside = Target(OURS, "127.0.0.1", 80, "orders", caller, mesh)
+        compare("hop: through the gateway to a service", outside, web["address"], fabric, system.directory, rounds)
+        compare("hop: from service to service", inside, orders["address"], fabric, system.directory, rounds)
 
 
-def _through_the_gateway(system: System, pid: int, fabric: str, address: str, rounds: int) -> None:
+def compare(title: str, ours: Target, address: str, fabric: str, directory: Path, rounds: int) -> None:
+    """
+    Measure *ours* beside its peers and beside no proxy at all.
+
+    A peer takes requests where ours does. Where that is inside a network namespace, it lives in the fabric like the
+    mesh's proxy; where not, it lives outside and dials from the fabric, like the gateway's.
+    """
     ip, port = address.split(":")
+    lives, dials = (fabric, None) if ours.netns is not None else (None, fabric)
+    targets = [replace(ours, name="no proxy", host=ip, port=int(port), netns=fabric, pid=None)]
     with ExitStack() as stack:
-        peers = _peers(stack, system.directory, (ip, int(port)), None, dial_from=fabric, netns=None)
-        targets = [
-            Target("no proxy", ip, int(port), "web", fabric, None),
-            *peers,
-            Target(OURS, "127.0.0.1", system.port, "web", None, pid),
-        ]
-        measure("hop: through the gateway to a service", targets, rounds)
-
-
-def _between_services(system: System, pid: int, caller: str, fabric: str, address: str, rounds: int) -> None:
-    ip, port = address.split(":")
-    with ExitStack() as stack:
-        peers = _peers(stack, system.directory, (ip, int(port)), caller, dial_from=None, netns=fabric)
-        targets = [
-            Target("no proxy", ip, int(port), "orders", fabric, None),
-            *peers,
-            Target(OURS, "127.0.0.1", 80, "orders", caller, pid),
-        ]
-        measure("hop: from service to service", targets, rounds)
-
-
-def _peers(
-    stack: ExitStack,
-    directory: Path,
-    backend: tuple[str, int],
-    listen_in: str | None,
-    *,
-    dial_from: str | None,
-    netns: str | None,
-) -> Iterator[Target]:
-    for number, name in enumerate(PEERS):
-        port = PEER_PORT + number
-        pid = stack.enter_context(peer(minimal(port, backend, listen_in, dial_from), directory, netns))
-        yield Target(name, "127.0.0.1", port, "web", listen_in, pid)
+        for number, name in enumerate(PEERS):
+            config = minimal(PEER_PORT + number, (ip, int(port)), ours.netns, dials)
+            pid = stack.enter_context(peer(config, directory, lives))
+            targets.append(replace(ours, name=name, port=PEER_PORT + number, pid=pid))
+        measure(title, [*targets, ours], rounds)
 
 
 if __name__ == "__main__":

@@ -277,10 +277,8 @@ class World:
             command += ["-H", header]
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", *([value] if value else [])]
-        netns = caller.outlets[0].netns if caller is not None else None
-        enter = ["nsenter", f"--net={netns}", "--"] if netns else []
         process = await asyncio.create_subprocess_exec(
-            *enter, *command, where, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            *_inside(caller), *command, where, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         out, error = await process.communicate()
         assert process.returncode == 0, f"curl {where}: {process.returncode} {error.decode()}"
@@ -295,6 +293,12 @@ class World:
 
     async def outside(self, path: str = "/", **options: object) -> Answer:
         return await self.ask(f"http://127.0.0.1:{self.gateway.listen}{path}", **options)  # type: ignore[arg-type]
+
+    async def reached(self, caller: Instance | None = None) -> bool:
+        """Whether anything answers. That its configuration is accepted does not say that a new proxy listens already."""
+        where = f"http://127.0.0.1:{self.gateway.listen if caller is None else 80}/"
+        process = await asyncio.create_subprocess_exec(*_inside(caller), "curl", "-s", "-o", os.devnull, where)
+        return await process.wait() == 0
 
     @contextlib.asynccontextmanager
     async def load(
@@ -323,6 +327,12 @@ class World:
         for path in self.namespaces:
             subprocess.run(["umount", str(path)], check=False, capture_output=True)
         self.mesh = None
+
+
+def _inside(caller: Instance | None) -> list[str]:
+    """What enters the network namespace of *caller*, if it has one of its own."""
+    netns = caller.outlets[0].netns if caller is not None else None
+    return ["nsenter", f"--net={netns}", "--"] if netns else []
 
 
 @pytest.fixture

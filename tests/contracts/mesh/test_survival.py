@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,11 @@ async def test_a_killed_proxy_is_replaced_at_once(world):
 
         await world.until(replaced, f"another {name} proxy")
         await world.accepted()
+    orders = world.instances("orders")[0]
+    await world.until(world.reached, "the new gateway proxy listens")
+    await world.until(partial(world.reached, orders), "the new mesh proxy listens")
     assert (await world.outside("/")).status == 200
-    assert (await world.call(world.instances("orders")[0], "payments")).status == 200
+    assert (await world.call(orders, "payments")).status == 200
 
 
 async def test_a_silent_proxy_is_an_error_and_not_an_empty_answer(world):

@@ -295,7 +295,7 @@ class World:
         return await self.ask(f"http://127.0.0.1:{self.gateway.listen}{path}", **options)  # type: ignore[arg-type]
 
     async def reached(self, caller: Instance | None = None) -> bool:
-        """Whether anything answers. That its configuration is accepted does not say that a new proxy listens already."""
+        """Whether anything answers: a proxy that accepted its configuration need not listen yet."""
         where = f"http://127.0.0.1:{self.gateway.listen if caller is None else 80}/"
         process = await asyncio.create_subprocess_exec(*_inside(caller), "curl", "-s", "-o", os.devnull, where)
         return await process.wait() == 0

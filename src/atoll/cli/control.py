@@ -13,7 +13,8 @@ from atoll.errors import Conflict, Unavailable
 from atoll.model.system import RuntimeKind, System
 from atoll.server.settings import Settings
 
-PATIENCE = 30.0
+PATIENCE = 120.0
+"""Seconds for one that lives but does not answer: where Python compiles everything first, on a slow machine."""
 LAST_LINES = 12
 
 

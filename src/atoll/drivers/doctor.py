@@ -15,7 +15,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from atoll.drivers.host import cgroups, seccomp
+from atoll.drivers.host import cgroups, seccomp, sessions
 from atoll.drivers.host.bubblewrap import bwrap
 from atoll.drivers.host.commands import PATH
 from atoll.errors import AtollError
@@ -53,6 +53,7 @@ def examine() -> tuple[Finding, ...]:
         _bubblewrap,
         _filter,
         _limits,
+        _sessions,
         _envoy,
         _uv,
         _node,
@@ -134,8 +135,14 @@ def _limits() -> Finding:
     missing = tree.missing()
     if not missing:
         return Finding("control groups", ok=True, fact=f"v{tree.version}: cpu, memory and processes can be limited")
-    mend = "run as root, or start it under: systemd-run --user --scope -p Delegate=yes atoll up"
+    mend = "run as root, or start it under: systemd-run --user --scope -p Delegate=yes atoll up --detach"
     return Finding("control groups", ok=False, fact=f"nothing can be written for {', '.join(missing)}", mend=mend)
+
+
+def _sessions() -> Finding:
+    user = sessions.ending_with()
+    fact = f"what runs here ends when {user} logs out" if user else "what runs here goes on when its user logs out"
+    return Finding("log-out", not user, fact, sessions.MEND)
 
 
 def _envoy() -> Finding:
@@ -193,7 +200,9 @@ def _try(command: list[str]) -> _Said:
     """Whether it works, and its first line."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        return _Said(ok=False, words=f"`{' '.join(command)}` did not end within {_PATIENCE:g} s")
+    except OSError as error:
         return _Said(ok=False, words=str(error))
     lines = (done.stdout + done.stderr).strip().splitlines()
     return _Said(done.returncode == 0, lines[0] if lines else f"`{command[0]}` ended with code {done.returncode}")

@@ -42,13 +42,19 @@ class Unix:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that is listened on, and the route table its requests are looked up in. `caller` is who calls there."""
+    """
+    A socket that is listened on, and the route table its requests are looked up in.
+
+    `caller` is who calls there, and what callees are told; what requests themselves say in the headers `remove` is not
+    believed: neither a route nor a callee sees it.
+    """
 
     name: str
     address: Inet | Unix
     door: Door
     table: str
     caller: str = ""
+    remove: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +163,11 @@ Rule = Forward | Meant | Tunnel | Refuse
 
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
-    """Rules for some hosts, first match wins. `caller` is told to the callee; `remove` are headers it must not see."""
+    """Rules for some hosts, first match wins. `remove` are headers that who is there must not see."""
 
     name: str
     domains: tuple[str, ...]
     rules: tuple[Rule, ...]
-    caller: str = ""
     remove: tuple[str, ...] = ()
 
 

@@ -93,3 +93,19 @@ def test_no_node_is_a_fact_and_no_failure(monkeypatch):
 def test_an_unknown_machine_is_not_filtered(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     assert not finding("seccomp").ok
+
+
+def test_what_ends_with_a_log_out_is_a_failure_with_a_way_out(monkeypatch):
+    monkeypatch.setattr("atoll.drivers.host.sessions.ending_with", lambda: "ann")
+    found = finding("log-out")
+    assert (found.ok, found.fact, found.mend) == (
+        False,
+        "what runs here ends when ann logs out",
+        "loginctl enable-linger",
+    )
+
+
+def test_a_tool_that_hangs_is_named(monkeypatch):
+    monkeypatch.setattr(doctor, "_unshare", lambda: ["sh", "-c", "sleep 60"])
+    monkeypatch.setattr(doctor, "_PATIENCE", 0.1)
+    assert "did not end within 0.1 s" in finding("namespaces").fact

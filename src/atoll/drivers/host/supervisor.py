@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from atoll.drivers.host import cgroups, logs, proc
+from atoll.drivers.host import cgroups, logs, proc, sessions
 from atoll.drivers.host.records import Ledger, Process, Record
 from atoll.drivers.host.watch import Watch
 from atoll.errors import AtollError, Conflict, Failed, Unavailable
@@ -212,7 +212,7 @@ class Supervisor:
 
     def notes(self) -> tuple[str, ...]:
         """What weakens a promise on this host."""
-        return self._place.notes(self._tree)
+        return (*self._place.notes(self._tree), *sessions.notes())
 
     def log(self, name: str) -> Path:
         """Where the instance's output goes."""

@@ -22,13 +22,15 @@ INGRESS_IDLE = 3600.0  # longer than any route's own, which acts in the other pr
 
 def front(gateway: Gateway) -> ir.Listener:
     """The only door from outside."""
-    return ir.Listener(names.GATEWAY, ir.Inet(gateway.host, gateway.listen), ir.Door.GATEWAY, names.GATEWAY)
+    return ir.Listener(
+        names.GATEWAY, ir.Inet(gateway.host, gateway.listen), ir.Door.GATEWAY, names.GATEWAY, remove=OURS
+    )
 
 
 def ingress(path: str) -> Iterator[tuple[str, ir.Item]]:
     """The extra hop where the gateway may not enter the fabric: the mesh has the routes and gets everything."""
     rule = edges.passing(names.INGRESS, "the mesh", INGRESS_IDLE)
-    host = ir.VirtualHost("everything", ("*",), (rule,), remove=OURS)
+    host = ir.VirtualHost("everything", ("*",), (rule,))
     yield ir.GATEWAY, ir.RouteTable(names.GATEWAY, (host,))
     yield ir.GATEWAY, ir.Cluster(names.INGRESS, ir.Unix(path), edges.CONNECT_TIMEOUT)
     yield ir.MESH, ir.Listener(names.INGRESS, ir.Unix(path), ir.Door.INGRESS, names.INGRESS)
@@ -47,14 +49,11 @@ def public_table(name: str, workloads: Mapping[str, Workload]) -> ir.RouteTable:
     general = tuple(rule for route, rule in rules if not route.hosts)
     hosts = [
         ir.VirtualHost(
-            host,
-            (host,),
-            (*(rule for route, rule in rules if not route.hosts or host in route.hosts), nothing),
-            remove=OURS,
+            host, (host,), (*(rule for route, rule in rules if not route.hosts or host in route.hosts), nothing)
         )
         for host in sorted({host for route, _ in rules for host in route.hosts})
     ]
-    anywhere = ir.VirtualHost("any host", ("*",), (*general, nothing), remove=OURS)
+    anywhere = ir.VirtualHost("any host", ("*",), (*general, nothing))
     return ir.RouteTable(name, (*hosts, anywhere), any_port=True)
 
 

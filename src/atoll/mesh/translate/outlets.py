@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from atoll.mesh import ir
 from atoll.mesh.translate import edges, names, shadows
@@ -11,6 +12,9 @@ from atoll.mesh.translate.edges import Callee, Edge
 from atoll.model.system import Call, Egress
 from atoll.plan.blueprint import Instance, Outlet, Workload
 from atoll.values.names import CALLER_HEADER, FLAGS
+
+_SPELLINGS = tuple(map("".join, product(*(("-", "_") if letter == "-" else (letter,) for letter in CALLER_HEADER))))
+"""All that a server after CGI's way (WSGI among them) takes for the same header: RFC 3875, 4.1.18."""
 
 
 def listeners(workload: Workload, namespaces: frozenset[str]) -> Iterator[ir.Item]:
@@ -60,6 +64,7 @@ def _listener(service: str, instance: Instance, outlet: Outlet) -> ir.Listener:
         door=ir.Door.OUTLET,
         table=names.table(service, instance.recipe.release, outlet.callee),
         caller=service,
+        remove=_SPELLINGS,
     )
 
 
@@ -81,15 +86,14 @@ class _Way:
 
     def table(self) -> ir.RouteTable:
         inner = tuple(
-            ir.VirtualHost(c.service, (c.service, f"{c.service}:80"), self._to(c), self.caller)
-            for c in self.workload.calls
+            ir.VirtualHost(c.service, (c.service, f"{c.service}:80"), self._to(c)) for c in self.workload.calls
         )
         outer = tuple(self._outside(egress) for egress in self.workload.egress)
         hosts = (*inner, *outer, self._flags(FLAGS, f"{FLAGS}:80"), _undeclared(self.caller))
         return ir.RouteTable(names.table(self.caller, self.release, None), hosts)
 
     def table_to(self, call: Call) -> ir.RouteTable:
-        host = ir.VirtualHost(call.service, ("*",), self._to(call), self.caller)
+        host = ir.VirtualHost(call.service, ("*",), self._to(call))
         return ir.RouteTable(names.table(self.caller, self.release, call.service), (host,))
 
     def table_to_flags(self) -> ir.RouteTable:
@@ -102,7 +106,7 @@ class _Way:
         else:
             mend = f"add `flags: [NAME]` under services.{self.caller} in atoll.yaml"
             rule = ir.Refuse(403, f"{self.caller} may not ask for flags: {mend}")
-        return ir.VirtualHost(FLAGS, domains, (rule,), self.caller)
+        return ir.VirtualHost(FLAGS, domains, (rule,))
 
     def _to(self, call: Call) -> tuple[ir.Rule, ...]:
         callee = self.callees.get(call.service)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
 from envoy.config.core.v3.address_pb2 import CidrRange
+from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.protocol_pb2 import (
     Http2ProtocolOptions,
     HttpProtocolOptions,
@@ -18,6 +21,10 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     Rds,
     ResponseMapper,
 )
+from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
+    HeaderMutation as EarlyHeaderMutation,
+)
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from atoll.mesh import ir
@@ -25,6 +32,7 @@ from atoll.mesh.xds.clusters import ADS
 from atoll.mesh.xds.measuring import measured
 from atoll.mesh.xds.messages import address, count, packed, seconds
 from atoll.mesh.xds.routes import plain_text
+from atoll.values.names import CALLER_HEADER
 
 HCM = "envoy.filters.network.http_connection_manager"
 EDGE_BUFFER = 32 * 1024
@@ -51,6 +59,8 @@ _ROUTER = HttpFilter(name="envoy.filters.http.router", typed_config=packed(Route
 def listener(item: ir.Listener) -> Listener:
     """Envoy's form of a listener."""
     manager = _manager(item)
+    if item.remove or item.caller:
+        manager.early_header_mutation_extensions.append(_told(item))
     if item.door not in _UNCOUNTED:
         manager.access_log.append(_MEASURED)
     match item.door:
@@ -88,6 +98,25 @@ def _manager(item: ir.Listener) -> HttpConnectionManager:
         stream_idle_timeout=seconds(300.0),  # routes say otherwise; this is for requests that never get to one
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
     )
+
+
+def _told(item: ir.Listener) -> TypedExtensionConfig:
+    """
+    Take off what only we may say, then say it.
+
+    Before a route is looked for, and by looking at each header: to remove or overwrite one by its name, as a route
+    does, Envoy first makes a map of all headers of the request, at several times the cost.
+    """
+    mutations = [HeaderMutation(remove_on_match=_named(name)) for name in item.remove]
+    if item.caller:
+        caller = HeaderValueOption(header=HeaderValue(key=CALLER_HEADER, value=item.caller))
+        mutations.append(HeaderMutation(append=caller))
+    config = packed(EarlyHeaderMutation(mutations=mutations))
+    return TypedExtensionConfig(name="envoy.http.early_header_mutation.header_mutation", typed_config=config)
+
+
+def _named(name: str) -> HeaderMutation.RemoveOnMatch:
+    return HeaderMutation.RemoveOnMatch(key_matcher=StringMatcher(exact=name))
 
 
 def _distrust(manager: HttpConnectionManager) -> None:

@@ -28,7 +28,6 @@ from atoll.mesh import ir
 from atoll.mesh.xds import shadows
 from atoll.mesh.xds.measuring import COUNTED, NAMESPACE
 from atoll.mesh.xds.messages import count, packed, seconds
-from atoll.values.names import CALLER_HEADER
 
 RELEASE_HEADER = "x-atoll-release"  # `orders=7, payments=3`: the releases that a request wants to see
 ALL = 100
@@ -63,20 +62,12 @@ def plain_text(text: str) -> SubstitutionFormatString:
 
 
 def _virtual_host(host: ir.VirtualHost) -> VirtualHost:
-    result = VirtualHost(
+    return VirtualHost(
         name=host.name,
         domains=host.domains,
         routes=[route for rule in host.rules for route in _routes(rule)],
         request_headers_to_remove=(*host.remove, EXTERNAL_ADDRESS),
     )
-    if host.caller:
-        result.request_headers_to_add.append(
-            HeaderValueOption(
-                header=HeaderValue(key=CALLER_HEADER, value=host.caller),
-                append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-            )
-        )
-    return result
 
 
 def _routes(rule: ir.Rule) -> Iterator[Route]:

@@ -4,15 +4,18 @@ What the hop costs: Atoll's proxies against a minimal Envoy configuration writte
     python -m benchmarks.hop [ROUNDS]
 
 All proxies dial the same instance from the same network namespace, with the same number of worker threads, and are
-measured in turns, each warmed up before. The minimal configuration runs in two processes, because two of a kind differ
-too: how far is part of what is printed. A ratio is the median of those of the rounds, with its 95 % interval
-(bootstrap). The processor time per request is the figure that a busy machine disturbs least.
+measured in turns, each warmed up before. Two processes of one configuration differ too, by a tenth and more, for as
+long as they live: so each round has new ones, and the minimal configuration runs twice, to show how far two of a kind
+differ. A ratio is the median of those of the rounds, with its 95 % interval (bootstrap). The processor time per request
+is the figure that a busy machine disturbs least.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -146,19 +149,24 @@ def _generator(target: Target, connections: int, seconds: float) -> dict[str, fl
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def measure(title: str, targets: list[Target], rounds: int) -> None:
-    """In turns, so that what disturbs the machine disturbs all alike."""
-    heading(title)
+Results = dict[int, dict[str, list[Result]]]
+
+
+def measure(targets: list[Target], results: Results) -> None:
+    """One round: each once with each number of connections."""
     for target in targets:
         until(lambda target=target: _answers(target), what=f"an answer of {target.name}")  # type: ignore[misc]
-    print(f"  {'':4} {'':22} {'rps':>8} {'p50 ms':>8} {'p99 ms':>8} {'proxy us/req':>14}   range of rps")
     for connections in CONNECTIONS:
-        results: dict[str, list[Result]] = {t.name: [] for t in targets}
-        for number in range(rounds):
-            for target in targets if number % 2 == 0 else reversed(targets):
-                load(target, connections, WARMING)
-                results[target.name].append(load(target, connections, SECONDS))
-        for name, found in results.items():
+        for target in targets:
+            load(target, connections, WARMING)
+            results[connections].setdefault(target.name, []).append(load(target, connections, SECONDS))
+
+
+def report(results: Results) -> None:
+    """The medians of all rounds, and the ratios."""
+    print(f"  {'':4} {'':22} {'rps':>8} {'p50 ms':>8} {'p99 ms':>8} {'proxy us/req':>14}   range of rps")
+    for connections, by_name in results.items():
+        for name, found in by_name.items():
             rps = [r.rps for r in found]
             print(
                 f"  c={connections:<3} {name:21} {median(rps):8.0f} {median(r.p50 for r in found):8.3f}"
@@ -170,7 +178,7 @@ def measure(title: str, targets: list[Target], rounds: int) -> None:
                 print(f"        {wrong} errors")
         first, second = PEERS
         for one, other in ((OURS, first), (OURS, second), (second, first)):
-            _ratios(connections, f"{one} / {other}", results[one], results[other])
+            _ratios(connections, f"{one} / {other}", by_name[one], by_name[other])
 
 
 def _ratios(connections: int, what: str, ours: list[Result], theirs: list[Result]) -> None:
@@ -196,9 +204,17 @@ sys.exit(connection.getresponse().status != 200)
 """
 
 
-def _proxy(system: System, name: str) -> int:
-    records = json.loads((system.places.run / f"{name}.envoy.json").read_text())
-    return int(records[0]["pid"])
+def renewed(system: System, proxy: str) -> int:
+    """End the process of one of Atoll's proxies; returns the one that has taken its place."""
+    before = _pid(system, proxy)
+    os.kill(before, signal.SIGKILL)
+    until(lambda: _pid(system, proxy) != before, what=f"another process of the {proxy}")
+    return _pid(system, proxy)
+
+
+def _pid(system: System, proxy: str) -> int:
+    records = json.loads((system.places.run / f"{proxy}.envoy.json").read_text())
+    return int(records[0]["pid"]) if records else 0
 
 
 def main(rounds: int = ROUNDS) -> None:
@@ -212,33 +228,37 @@ def main(rounds: int = ROUNDS) -> None:
         shutil.copy(PROGRAMS / "quick.py", quick / "main.py")
         system.write(SERVICES)
         system.run("up", "--detach")
-        gateway, mesh = _proxy(system, "gateway"), _proxy(system, "mesh")
-        fabric = f"/proc/{mesh}/ns/net"
         web, orders = (system.instances(name)[0] for name in ("web", "orders"))
         caller = f"/proc/{web['pid']}/ns/net"
         print("target of the ratios: 0.95 and more of the requests, 1.05 of the times")
-        outside = Target(OURS, "127.0.0.1", system.port, "web", None, gateway)
-        inside = Target(OURS, "127.0.0.1", 80, "orders", caller, mesh)
-        compare("hop: through the gateway to a service", outside, web["address"], fabric, system.directory, rounds)
-        compare("hop: from service to service", inside, orders["address"], fabric, system.directory, rounds)
+        outside = Target(OURS, "127.0.0.1", system.port, "web", None, None)
+        inside = Target(OURS, "127.0.0.1", 80, "orders", caller, None)
+        compare("hop: through the gateway to a service", system, outside, web["address"], rounds)
+        compare("hop: from service to service", system, inside, orders["address"], rounds)
 
 
-def compare(title: str, ours: Target, address: str, fabric: str, directory: Path, rounds: int) -> None:
+def compare(title: str, system: System, ours: Target, address: str, rounds: int) -> None:
     """
-    Measure *ours* beside its peers and beside no proxy at all.
+    Measure *ours* beside its peers and beside no proxy at all, all processes new in every round.
 
     A peer takes requests where ours does. Where that is inside a network namespace, it lives in the fabric like the
     mesh's proxy; where not, it lives outside and dials from the fabric, like the gateway's.
     """
+    heading(title)
     ip, port = address.split(":")
-    lives, dials = (fabric, None) if ours.netns is not None else (None, fabric)
-    targets = [replace(ours, name="no proxy", host=ip, port=int(port), netns=fabric, pid=None)]
-    with ExitStack() as stack:
-        for number, name in enumerate(PEERS):
-            config = minimal(PEER_PORT + number, (ip, int(port)), ours.netns, dials)
-            pid = stack.enter_context(peer(config, directory, lives))
-            targets.append(replace(ours, name=name, port=PEER_PORT + number, pid=pid))
-        measure(title, [*targets, ours], rounds)
+    results: Results = {connections: {} for connections in CONNECTIONS}
+    for number in range(rounds):
+        with ExitStack() as stack:
+            pid = renewed(system, "mesh" if ours.netns is not None else "gateway")
+            fabric = f"/proc/{_pid(system, 'mesh')}/ns/net"
+            lives, dials = (fabric, None) if ours.netns is not None else (None, fabric)
+            targets = [replace(ours, name="no proxy", host=ip, port=int(port), netns=fabric), replace(ours, pid=pid)]
+            for offset, name in enumerate(PEERS):
+                config = minimal(PEER_PORT + offset, (ip, int(port)), ours.netns, dials)
+                made = stack.enter_context(peer(config, system.directory, lives))
+                targets.append(replace(ours, name=name, port=PEER_PORT + offset, pid=made))
+            measure(targets if number % 2 == 0 else targets[::-1], results)
+    report(results)
 
 
 if __name__ == "__main__":

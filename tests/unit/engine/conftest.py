@@ -239,12 +239,12 @@ class House:
         self.engine.poke()
         return number
 
-    async def until(self, condition: Callable[[], object], seconds: float = 300.0) -> None:
-        """Wait, in virtual time, for something to be so."""
+    async def until(self, condition: Callable[[], object], seconds: float = 300.0, every: float = 0.05) -> None:
+        """Wait, in virtual time, for something to be so; it may pass, so look *every* so many seconds."""
         deadline = clock() + seconds
         while not condition():
             assert clock() < deadline, f"it never came: {[e.text for e in self.events[-12:]]}"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(every)
 
     async def settle(self, number: int) -> str:
         """The state a change ends in, once nothing is left to do."""

@@ -374,7 +374,7 @@ def test_a_control_plane_that_dies_goes_on_where_it_was(live, at):
         await house.settle(house.ask(OLD))
         async with traffic(house, new_fails=0.3 if at == "aborting" else 0.0):
             house.ask(NEW)
-            await house.until(lambda: state(house) == at, seconds=1800)
+            await house.until(lambda: state(house) == at, seconds=1800, every=0.01)
             await house.sleep()
             house.move_in()
             await house.wake()

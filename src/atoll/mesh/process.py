@@ -109,6 +109,7 @@ class EnvoyProcess:
         """
         record = next(iter(self._read()), None)
         if record is None or not _is_alive(record, self._config_path):
+            self._clear()
             self._spawn(epoch=0)
             return
         self._record = record
@@ -240,13 +241,17 @@ class EnvoyProcess:
         """It died, and nobody asked it to: another one, at once the first time."""
         self._unwatch()
         self._record = None
-        for record in self._read():  # nobody is left to tell a former epoch to end, and it holds the sockets
-            _signal(record, self._config_path, signal.SIGKILL)
-        forget_memory(self._base_path)
+        self._clear()
         wait = doubling(self._failures, BACK_OFF, LONGEST_BACK_OFF) if self._failures else 0.0
         self._failures += 1
         self._respawn = asyncio.get_running_loop().call_later(wait, self._again)
         self._changed()
+
+    def _clear(self) -> None:
+        """Remove what a dead one leaves: its memory, and former epochs, which hold the sockets until they are ended."""
+        for record in self._read():
+            _signal(record, self._config_path, signal.SIGKILL)
+        forget_memory(self._base_path)
 
     def _again(self) -> None:
         self._respawn = None

@@ -90,6 +90,36 @@ async def test_traffic_goes_on_without_a_control_plane_and_a_new_one_adopts_the_
     assert news.is_set()
 
 
+async def test_a_proxy_that_died_meanwhile_is_replaced_and_leaves_nothing(world):
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+    old = world.mesh._processes[ir.GATEWAY]
+    old.hot_restart()  # a former epoch that is still draining when the newest dies
+    await world.until(lambda: listens(world), "the next epoch listens")
+    pids = [record.pid for record in old._read()]
+    memory = shared_memory(old)
+    await world.mesh.close()
+    os.kill(pids[0], signal.SIGKILL)
+    world.mesh = world.new_mesh()
+    await world.mesh.prepare(lambda: None)
+    await world.until(lambda: listens(world), "the new one listens")
+    new = world.mesh._processes[ir.GATEWAY]
+    assert len(pids) == 2
+    assert [record.pid for record in new._read()] == [new.pid]
+    assert new.pid not in pids
+    assert not memory.exists()
+    assert shared_memory(new).exists()
+
+
+async def listens(world) -> bool:
+    await world.publish()
+    return bool(await world.reached())
+
+
+def shared_memory(process) -> Path:
+    return Path(f"/dev/shm/envoy_shared_memory_{process._base_path.read_text().strip()}0")
+
+
 def count_sent(mesh) -> dict[str, int]:
     """How many resources each proxy is sent from now on."""
     sent = dict.fromkeys(ir.PROXIES, 0)

@@ -415,9 +415,12 @@ def test_versions_to_play_with_differ_as_they_say(start, tmp_path, monkeypatch, 
     assert (orders.instances, orders.rollout.strategy) == (3, "shadow-then-canary" if compared else "canary")
     assert compared or orders.rollout.judge.counts == ("quotes",)
     _, orders = start("catalog", "orders", source={"orders": play.SOURCE})
-    answers = [orders.ask("/api/quote?mug=1") for _ in range(60 if version in {"failing", "refusing"} else 5)]
+    questions = {"failing": 60, "refusing": 60, "failing-rarely": 600}.get(version, 5)
+    answers = [orders.ask("/api/quote?mug=1") for _ in range(questions)]
     failed, refused = (sum(answer.status == status for answer in answers) for status in (500, 422))
-    assert 1 <= failed <= 30 if version == "failing" else failed <= 1
+    # A fifth, a fiftieth and a half, by chance: outside of these once in a hundred thousand times.
+    least, most = {"failing": (1, 30), "failing-rarely": (1, 40)}.get(version, (0, 0))
+    assert least <= failed <= most
     assert 10 <= refused <= 50 if version == "refusing" else not refused
     good = next(answer.json for answer in answers if answer.status == 200)
     assert good["shipping"] == (0 if version == "different" else 490)

@@ -214,7 +214,7 @@ def renewed(system: System, proxy: str) -> int:
 
 def _pid(system: System, proxy: str) -> int:
     records = json.loads((system.places.run / f"{proxy}.envoy.json").read_text())
-    return int(records[0]["pid"]) if records else 0
+    return int(records[0]["pid"])
 
 
 def main(rounds: int = ROUNDS) -> None:

@@ -13,7 +13,8 @@ from atoll.errors import Conflict, Unavailable
 from atoll.model.system import RuntimeKind, System
 from atoll.server.settings import Settings
 
-PATIENCE = 120.0
+PATIENCE = 30.0
+STARTING = 120.0
 """Seconds for one that lives but does not answer: where Python compiles everything first, on a slow machine."""
 LAST_LINES = 12
 
@@ -34,7 +35,7 @@ def start(file: Path, system: System) -> tuple[Client, subprocess.Popen[bytes]]:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
         )
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STARTING
     while time.monotonic() < deadline:
         client = running(file)
         if client is not None:
@@ -43,7 +44,7 @@ def start(file: Path, system: System) -> tuple[Client, subprocess.Popen[bytes]]:
             raise _ended(process.returncode, log)
         time.sleep(0.02)
     process.terminate()
-    raise Unavailable(f"the control plane did not answer within {PATIENCE:g} s", hint=f"see {log}")
+    raise Unavailable(f"the control plane did not answer within {STARTING:g} s", hint=f"see {log}")
 
 
 def await_control_plane(file: Path) -> Client:

@@ -74,6 +74,8 @@ def test_only_who_may_ask_for_flags_has_a_way_to_the_control_plane(blueprint, na
     tables = items(mesh, ir.MESH, ir.RouteTable)
     host, other = (next(h for h in tables[f"{name}@1"].hosts if h.name == "flags") for name in ("mail", "orders"))
     assert host.domains == ("flags", "flags:80")
+    doors = items(mesh, ir.MESH, ir.Listener).values()
+    assert {door.caller for door in doors if door.table == "mail@1"} == {"mail"}
     assert isinstance(host.rules[0], ir.Forward)
     assert (other.rules[0].status, "add `flags: [NAME]` under services.orders" in other.rules[0].text) == (403, True)
 

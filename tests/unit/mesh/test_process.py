@@ -23,11 +23,14 @@ def spec(tmp_path):
 def sleeper(tmp_path):
     """A process with our configuration's path among its arguments."""
     path = tmp_path / "gateway.bootstrap.json"
-    child = subprocess.Popen([sys.executable, "-c", "input()", str(path)], stdin=subprocess.PIPE)
+    command = [sys.executable, "-c", "input('up\\n')", str(path)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()  # before, it may be in the middle of its exec, when the kernel shows no arguments
     yield child, path
     child.kill()
     child.wait()
     child.stdin.close()
+    child.stdout.close()
 
 
 def record_of(child: subprocess.Popen, shift: int = 0) -> Record:

@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from atoll.errors import Unavailable
+from atoll.mesh.xds import counting
 from atoll.mesh.xds.measuring import ANSWERS, CODE, COUNTED, HOST, PREFIX, SAID, TIMES
 from atoll.values.histograms import Bar
 
 PATIENCE = 5.0
 OK = 200
-COUNTERS = r"\.upstream_rq_(completed|5xx|time)$"
+COUNTERS = rf"(->.*\.upstream_rq_total$|^{counting.PREFIX}\.)"
 MEASURED = rf"^{PREFIX}\."
 _ADDRESS = rf"{HOST}\.([0-9.]+):([0-9]+)"
 _TIME = re.compile(rf"{PREFIX}\.{TIMES}\.{_ADDRESS}")
 # What a route counts as has no dot in it: what a service said may hold anything.
 _ANSWER = re.compile(rf"{PREFIX}\.{ANSWERS}\.{_ADDRESS}\.{SAID}\.(.*)\.{COUNTED}\.([^.]*)\.{CODE}\.([0-9]+)")
-_COUNTER = re.compile(r"^cluster\.(.+)\.upstream_rq_(completed|5xx)$")
+_SENT = re.compile(r"cluster\.(.+)\.upstream_rq_total")
+_FAILED = re.compile(rf"{counting.PREFIX}\.{counting.FAILED}\.{counting.CLUSTER}\.(.+)\.{counting.FLAGS}\.([A-Z,-]+)")
+_WAITED = re.compile(rf"{counting.PREFIX}\.{counting.WAITED}\.{counting.CLUSTER}\.(.+)")
+UNSENT = frozenset({"UH", "UF", "UO", "NC"})
+"""Envoy's flags where a call got to no instance: none was well, none took it, too many were under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,17 @@ class HostState:
 
 @dataclass(frozen=True, slots=True)
 class ClusterCount:
-    """What went through one cluster since the proxy started."""
+    """
+    What went through one cluster since the proxy started, or since it forgot what was long ago.
 
-    completed: int = 0
-    errors: int = 0
-    times: tuple[Bar, ...] = ()
+    `sent` are tries that got to an instance, `failed` are callers that got an answer that says so (5xx), `unsent` those
+    of them whose call got to no instance. `waited` is for how long, in microseconds: of all callers, or of a sample.
+    """
+
+    sent: int = 0
+    failed: int = 0
+    unsent: int = 0
+    waited: tuple[Bar, ...] = ()
 
 
 async def ask(socket: Path, path: str, *, method: str = "GET") -> bytes:
@@ -97,18 +109,22 @@ async def counts(socket: Path) -> Mapping[str, ClusterCount]:
 
 def parse_counts(data: Mapping[str, Any]) -> dict[str, ClusterCount]:
     """What went through each cluster, from Envoy's statistics as JSON."""
-    numbers: dict[str, dict[str, int]] = {}
-    times: dict[str, tuple[Bar, ...]] = {}
+    found: defaultdict[str, ClusterCount] = defaultdict(ClusterCount)
     for entry in data.get("stats", ()):
-        if "histograms" in entry:
-            found = _bars(entry).items()
-            times |= {n.removeprefix("cluster.").removesuffix(".upstream_rq_time"): bars for n, bars in found}
-        elif (match := _COUNTER.match(entry["name"])) is not None:
-            numbers.setdefault(match[1], {})[match[2]] = entry["value"]
-    return {
-        name: ClusterCount(found.get("completed", 0), found.get("5xx", 0), times.get(name, ()))
-        for name, found in numbers.items()
-    }
+        name = entry.get("name", "")
+        if (match := _SENT.fullmatch(name)) is not None:
+            found[match[1]] = replace(found[match[1]], sent=entry["value"])
+        elif (match := _FAILED.fullmatch(name)) is not None:
+            found[match[1]] = _with_failures(found[match[1]], match[2], entry["value"])
+        for histogram, bars in _bars(entry).items():
+            if (match := _WAITED.fullmatch(histogram)) is not None:
+                found[match[1]] = replace(found[match[1]], waited=bars)
+    return dict(found)
+
+
+def _with_failures(before: ClusterCount, flags: str, count: int) -> ClusterCount:
+    unsent = count if UNSENT.intersection(flags.split(",")) else 0
+    return replace(before, failed=before.failed + count, unsent=before.unsent + unsent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,13 +276,17 @@ def _is_namespace(path: str) -> bool:
 
 
 def _traffic(counts: list[admin.ClusterCount]) -> Traffic:
-    times = [bucket for count in counts for bucket in count.times]
+    waited = [bar for count in counts for bar in count.waited]
     return Traffic(
-        requests=sum(c.completed for c in counts),
-        errors=sum(c.errors for c in counts),
-        p50=quantile(times, 0.5),
-        p99=quantile(times, 0.99),
+        requests=sum(c.sent + c.unsent for c in counts),
+        errors=sum(c.failed for c in counts),
+        p50=_milliseconds(quantile(waited, 0.5)),
+        p99=_milliseconds(quantile(waited, 0.99)),
     )
+
+
+def _milliseconds(microseconds: float | None) -> float | None:
+    return microseconds / 1000 if microseconds is not None else None
 
 
 def _counted(answers: Iterable[admin.AnswerCount]) -> dict[tuple[str, int], dict[str, int]]:

@@ -265,7 +265,19 @@ class Switches:
 
 SWITCHES = "atoll"
 
-Item = Listener | RouteTable | Cluster | Assignment | Switches
+
+@dataclass(frozen=True, slots=True)
+class TokenBucket:
+    """So many of something are allowed in a second, and as many at once."""
+
+    name: str
+    per_second: int
+
+
+TIMED = TokenBucket("timed", 200)
+"""The calls of which a proxy keeps how long they took: all up to so many, and a sample of more."""
+
+Item = Listener | RouteTable | Cluster | Assignment | Switches | TokenBucket
 
 
 @dataclass(frozen=True, slots=True)

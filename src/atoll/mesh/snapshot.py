@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from atoll.mesh import ir
 from atoll.mesh.xds.clusters import assignment, cluster
+from atoll.mesh.xds.counting import token_bucket
 from atoll.mesh.xds.listeners import listener
 from atoll.mesh.xds.measuring import runtime
 from atoll.mesh.xds.messages import packed
@@ -27,6 +28,7 @@ class Kind(StrEnum):
     """Envoy's types of resources, by type URL."""
 
     RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
+    TOKENS = "type.googleapis.com/envoy.type.v3.TokenBucket"
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
     ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
@@ -138,6 +140,7 @@ def _encode(share: ir.Share, old: _Encoded | None) -> _Encoded:
 
 _KIND_OF: Mapping[type, Kind] = {
     ir.Switches: Kind.RUNTIME,
+    ir.TokenBucket: Kind.TOKENS,
     ir.Cluster: Kind.CLUSTER,
     ir.Assignment: Kind.ENDPOINTS,
     ir.Listener: Kind.LISTENER,
@@ -145,6 +148,7 @@ _KIND_OF: Mapping[type, Kind] = {
 }
 MESSAGES: Mapping[type, Callable[..., Message]] = {
     ir.Switches: runtime,
+    ir.TokenBucket: token_bucket,
     ir.Cluster: cluster,
     ir.Assignment: assignment,
     ir.Listener: listener,

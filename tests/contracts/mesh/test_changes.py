@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from dataclasses import replace
 
-from atoll.mesh import admin
+from atoll.mesh import admin, ir
 from atoll.model.system import Call, Check, Health, Route
 from atoll.plan.blueprint import Stage
 
@@ -178,3 +179,48 @@ async def test_traffic_is_counted_per_callee_from_outside_and_inside(world):
     traffic = await world.mesh.traffic()
     assert (traffic["payments"].errors, traffic["orders"].requests) == (1, 0)
     assert 50 <= traffic["payments"].p50 <= traffic["payments"].p99
+
+
+async def test_calls_that_get_to_no_instance_are_counted_as_asked_and_failed(world):
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+    (payments,) = world.instances("payments")
+    assert (await world.outside("/")).status == 200
+    world.apps[payments.name].kill()
+    world.apps[payments.name].wait()
+    for _ in range(5):
+        assert (await world.outside("/")).status == 503
+
+    async def counted() -> bool:
+        found = (await world.mesh.traffic())["payments"]
+        return (found.requests, found.errors) == (6, 5)
+
+    await world.until(counted, "all six are counted, five of them as failed")
+
+
+async def test_of_many_calls_in_a_second_some_are_timed(world):
+    world.service("payments")
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+
+    async def counted() -> admin.ClusterCount:
+        found = await admin.counts(world.root / "mesh.admin.sock")
+        return found.get("orders->payments", admin.ClusterCount())
+
+    began = time.monotonic()
+    async with world.load(world.instances("orders")[0], "payments") as load:
+
+        async def enough() -> bool:
+            return (await counted()).sent > 10 * ir.TIMED.per_second
+
+        await world.until(enough, "many calls were made")
+    took = time.monotonic() - began
+
+    async def merged() -> bool:
+        return bool((await counted()).waited)
+
+    assert load["bad"] == []
+    await world.until(merged, "Envoy has merged its histograms, which it does every five seconds", 15)
+    timed = sum(bar.count for bar in (await counted()).waited)
+    assert timed <= ir.TIMED.per_second * (1 + took)
+    assert timed > ir.TIMED.per_second / 2

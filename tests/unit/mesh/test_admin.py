@@ -8,20 +8,25 @@ import pytest
 
 from atoll.errors import Unavailable
 from atoll.mesh import admin
-from atoll.mesh.admin import AnswerCount, parse_counts, parse_measured
+from atoll.mesh.admin import AnswerCount, ClusterCount, parse_counts, parse_measured
 from atoll.values.histograms import Bar
 
 STATS = {
     "stats": [
-        {"name": "cluster.orders->payments.upstream_rq_5xx", "value": 2},
-        {"name": "cluster.orders->payments.upstream_rq_completed", "value": 10},
-        {"name": "cluster.a->https_//api.example.com_443.upstream_rq_completed", "value": 1},
+        {"name": "cluster.orders->payments.upstream_rq_total", "value": 10},
+        {"name": "calls.failed.cluster.orders->payments.flags.-", "value": 2},
+        {"name": "calls.failed.cluster.orders->payments.flags.UF,URX", "value": 4},
+        {"name": "calls.failed.cluster.orders->payments.flags.UT", "value": 1},
+        {"name": "calls.failed.cluster.b->c.flags.UH", "value": 3},
+        {"name": "calls.failed.cluster.-.flags.-", "value": 5},
+        {"name": "cluster.a->https_//api.example.com_443.upstream_rq_total", "value": 1},
+        {"name": "calls.other.cluster.b->c", "value": 1},
         {
             "histograms": {
                 "supported_percentiles": [50],
                 "details": [
                     {
-                        "name": "cluster.orders->payments.upstream_rq_time",
+                        "name": "calls.waited.cluster.orders->payments",
                         "totals": [
                             {"lower_bound": 1, "width": 0.1, "count": 9},
                             {"lower_bound": 20, "width": 1, "count": 1},
@@ -38,9 +43,9 @@ STATS = {
 
 def test_counts_are_read_by_cluster():
     found = parse_counts(STATS)
-    assert (found["orders->payments"].completed, found["orders->payments"].errors) == (10, 2)
-    assert found["orders->payments"].times == (Bar(1, 0.1, 9), Bar(20, 1, 1))
-    assert found["a->https_//api.example.com_443"].errors == 0
+    assert found["orders->payments"] == ClusterCount(10, 7, 4, (Bar(1, 0.1, 9), Bar(20, 1, 1)))
+    assert found["b->c"] == ClusterCount(sent=0, failed=3, unsent=3)
+    assert found["a->https_//api.example.com_443"] == ClusterCount(sent=1)
 
 
 def test_times_are_read_by_address():

@@ -26,6 +26,7 @@ NAMES = {
     ir.Listener: "listeners",
     ir.RouteTable: "routes",
     ir.Switches: "switches",
+    ir.TokenBucket: "token buckets",
 }
 SCOPE = {"prefix": "measured", "max_histograms": 2000}
 """What the message on the wire has, and its generated class cannot write as JSON."""
@@ -105,6 +106,8 @@ def inlined(listener, tables, number):
         manager = chain["filters"][0]["typed_config"]
         for log in manager.get("access_log", ()):
             log["typed_config"]["stats_scope"] = SCOPE
+            if "and_filter" in log["filter"]:
+                log["filter"] = log["filter"]["and_filter"]["filters"][1]  # the other asks the control plane
         manager["route_config"] = readable(tables[manager.pop("rds")["route_config_name"]])
     return listener
 

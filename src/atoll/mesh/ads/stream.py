@@ -18,8 +18,8 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from atoll.mesh.snapshot import Key, Kind, Resource, Snapshot
 from atoll.mesh.xds.messages import delimited
 
-ORDER = (Kind.RUNTIME, Kind.CLUSTER, Kind.ENDPOINTS, Kind.LISTENER, Kind.ROUTES)
-BY_NAME = (Kind.RUNTIME, Kind.ENDPOINTS, Kind.ROUTES)
+ORDER = (Kind.RUNTIME, Kind.TOKENS, Kind.CLUSTER, Kind.ENDPOINTS, Kind.LISTENER, Kind.ROUTES)
+BY_NAME = (Kind.RUNTIME, Kind.TOKENS, Kind.ENDPOINTS, Kind.ROUTES)
 PATIENCE = 3.0  # seconds for an answer, and a little more for each resource
 PER_RESOURCE = 0.005
 SILENCE = 20.0  # seconds after which no answer counts as a refusal: Envoy itself gives up waiting after 15

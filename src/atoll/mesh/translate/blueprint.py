@@ -145,7 +145,7 @@ def _platform(
     declared: tuple[Egress, ...],
     switches: ir.Switches,
 ) -> ir.Share:
-    items: list[tuple[str, ir.Item]] = [(proxy, switches) for proxy in ir.PROXIES]
+    items: list[tuple[str, ir.Item]] = [(proxy, item) for proxy in ir.PROXIES for item in (switches, ir.TIMED)]
     items.append((ir.GATEWAY, doors.front(blueprint.gateway)))
     if topology.extra_hop:
         items += doors.ingress(topology.ingress)

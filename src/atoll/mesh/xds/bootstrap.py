@@ -8,16 +8,16 @@ from atoll.mesh.ir import SWITCHES
 
 # Everything else is neither made nor kept: a third of the memory and a sixtieth of each look at a large system.
 COUNTED = (
-    r"^cluster\..*->.*\.upstream_(rq_completed|rq_5xx|rq_time|rq_retry|cx_connect_fail|cx_overflow|rq_pending_overflow)$",
+    r"^cluster\..*->.*\.upstream_(rq_total|rq_retry|cx_connect_fail|cx_overflow|rq_pending_overflow)$",
     r"^cluster\..*->.*\.outlier_detection\.ejections_active$",
     r"^http\.outlet\..*\.rq_direct_response$",
     r"^(listener_manager\.lds|cluster_manager\.cds)\.update_rejected$",
     r"^http\.gateway\.(downstream_rq_[1-5]xx|downstream_cx_active)$",
-    r"^measured\..*$",
+    r"^(calls|measured)\..*$",
     r"^server\.(live|uptime|memory_allocated)$",
 )
 FORGOTTEN = "600s"
-"""What `measuring` counts goes when nothing was added from one of these moments to the next."""
+"""What `counting` and `measuring` count goes when nothing was added from one of these moments to the next."""
 MAX_CONNECTIONS = 20_000
 ADS_CLUSTER = "ads"
 

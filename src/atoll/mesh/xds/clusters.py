@@ -7,7 +7,6 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection
 from envoy.config.core.v3 import health_check_pb2
 from envoy.config.core.v3.address_pb2 import BindConfig, SocketAddress
-from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.health_check_pb2 import HealthCheck, HealthStatus
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
@@ -19,12 +18,11 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from atoll.kit.policy import Breaker
 from atoll.mesh import ir
-from atoll.mesh.xds.messages import address, count, packed, seconds
+from atoll.mesh.xds.messages import ADS, address, count, packed, seconds
 from atoll.values.protocols import Protocol
 
 UNLIMITED = 1_000_000
 EVERY_SECOND = 1.0
-ADS = ConfigSource(resource_api_version=ApiVersion.V3, ads=AggregatedConfigSource())
 
 # Envoy gathers what health checks say for a second by default: that long a new instance, found healthy, got nothing.
 MERGE_WINDOW = 0.01

@@ -28,9 +28,9 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from atoll.mesh import ir
-from atoll.mesh.xds.clusters import ADS
+from atoll.mesh.xds.counting import counted
 from atoll.mesh.xds.measuring import measured
-from atoll.mesh.xds.messages import address, count, packed, seconds
+from atoll.mesh.xds.messages import ADS, address, count, packed, seconds
 from atoll.mesh.xds.routes import plain_text
 from atoll.values.names import CALLER_HEADER
 
@@ -50,10 +50,13 @@ _OTHER_PROTOCOL = (
     " services.%ROUTE_NAME%.protocol in atoll.yaml"
 )
 
-_MEASURED = measured()
+_COUNTED = (*counted(), measured())
 # Behind the one another proxy counts, and what the comparer asks no user has asked.
 _UNCOUNTED = (ir.Door.EGRESS, ir.Door.SHADOW)
-_ROUTER = HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True)))
+_ROUTER = HttpFilter(
+    name="envoy.filters.http.router",
+    typed_config=packed(Router(suppress_envoy_headers=True, dynamic_stats=NO)),  # why not: see `counting`
+)
 
 
 def listener(item: ir.Listener) -> Listener:
@@ -62,7 +65,7 @@ def listener(item: ir.Listener) -> Listener:
     if item.remove or item.caller:
         manager.early_header_mutation_extensions.append(_told(item))
     if item.door not in _UNCOUNTED:
-        manager.access_log.append(_MEASURED)
+        manager.access_log.extend(_COUNTED)
     match item.door:
         case ir.Door.GATEWAY:
             _distrust(manager)

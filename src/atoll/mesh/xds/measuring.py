@@ -16,7 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import UInt64Value
 
 from atoll.mesh import ir
-from atoll.mesh.xds.messages import count, delimited, packed
+from atoll.mesh.xds import statistics
 
 PREFIX = "measured"
 TIMES = "time"
@@ -30,7 +30,7 @@ LONGEST_SAID = 200
 """Characters of the header that are looked at."""
 FOR_ALL = 100  # percent of the calls
 MOST = 2_000
-"""Counters, and histograms. What nothing is added to any more is forgotten after a while (`bootstrap`)."""
+"""Counters, and histograms."""
 
 NAMESPACE = "atoll"
 """Of what routes say of themselves: under COUNTED, what answers to it count as."""
@@ -50,11 +50,8 @@ def measured() -> AccessLog:
     runtime_filter = RuntimeFilter(
         runtime_key=ir.MEASURED, percent_sampled=FractionalPercent(numerator=0), use_independent_randomness=True
     )
-    return AccessLog(
-        name="envoy.access_loggers.stats",
-        filter=AccessLogFilter(runtime_filter=runtime_filter),
-        typed_config=packed(_bounded(Config(histograms=[_times()], counters=[_answers()]))),
-    )
+    config = Config(histograms=[_times()], counters=[_answers()])
+    return statistics.log(PREFIX, MOST, config, AccessLogFilter(runtime_filter=runtime_filter))
 
 
 def _times() -> Config.Histogram:
@@ -82,18 +79,3 @@ def _answers() -> Config.Counter:
     code = Config.Tag(name=CODE, value_format="%RESPONSE_CODE%")
     stat = Config.Stat(name=ANSWERS, tags=[_HOST, said, counted, code])
     return Config.Counter(stat=stat, value_fixed=UInt64Value(value=1))
-
-
-def _bounded(config: Config) -> Config:
-    """
-    *config* with a prefix, a bound and an end for what it counts.
-
-    That is its `stats_scope` (field 6, an `envoy.type.v3.Scope`), which the generated messages do not have yet; what
-    they do not know they pass on.
-    """
-    most, prefix = count(MOST).SerializeToString(), PREFIX.encode()
-    evicted = b"\x20\x01"  # enable_eviction: true
-    limits = delimited(1, most) + delimited(3, most)  # max_counters, max_histograms
-    scope = limits + evicted + delimited(5, prefix) + delimited(6, prefix)  # prefix, sharing_name
-    config.MergeFromString(delimited(6, scope))
-    return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -11,6 +12,8 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from atoll.mesh import ir
 
 NANOS = 1_000_000_000
+ADS = ConfigSource(resource_api_version=ApiVersion.V3, ads=AggregatedConfigSource())
+"""Where everything comes from: the one stream to the control plane."""
 
 
 def seconds(value: float) -> Duration:

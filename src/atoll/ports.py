@@ -49,7 +49,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Counters and latencies of one service since Envoy started, as the mesh counts them; milliseconds."""
+    """
+    What went to one service since the proxies count it.
+
+    `requests` are tries that got to an instance and calls that got to none, `errors` calls that failed (5xx), `p50` and
+    `p99` how many milliseconds callers waited for the first byte; of many calls a sample is timed.
+    """
 
     requests: int
     errors: int

@@ -71,7 +71,11 @@ class ChangeView:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Traffic of one service over the last seconds: requests per second, milliseconds, share of errors (5xx)."""
+    """
+    Traffic of one service: over the last seconds requests per second and the share of errors (5xx).
+
+    `p50` and `p99` are milliseconds that callers waited for the first byte, since they are counted; a sample if busy.
+    """
 
     rps: float
     p50: float | None

@@ -7,7 +7,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,22 +19,30 @@ from atoll.values.histograms import Bar
 
 PATIENCE = 5.0
 OK = 200
-COUNTERS = rf"(->.*\.upstream_rq_total$|^{counting.PREFIX}\.)"
+FAILURES = rf"^{counting.CALLS}\.{counting.FAILED}\."
+COUNTERS = rf"(->.*\.upstream_rq_total$|{FAILURES}|^{counting.WAITS}\.)"
 MEASURED = rf"^{PREFIX}\."
 _ADDRESS = rf"{HOST}\.([0-9.]+):([0-9]+)"
 _TIME = re.compile(rf"{PREFIX}\.{TIMES}\.{_ADDRESS}")
 # What a route counts as has no dot in it: what a service said may hold anything.
 _ANSWER = re.compile(rf"{PREFIX}\.{ANSWERS}\.{_ADDRESS}\.{SAID}\.(.*)\.{COUNTED}\.([^.]*)\.{CODE}\.([0-9]+)")
 _SENT = re.compile(r"cluster\.(.+)\.upstream_rq_total")
-_FAILED = re.compile(rf"{counting.PREFIX}\.{counting.FAILED}\.{counting.CLUSTER}\.(.+)\.{counting.FLAGS}\.([A-Z,-]+)")
-_WAITED = re.compile(rf"{counting.PREFIX}\.{counting.WAITED}\.{counting.CLUSTER}\.(.+)")
+_FAILED = re.compile(
+    rf"{counting.CALLS}\.{counting.FAILED}\.{counting.CLUSTER}\.(.+)"
+    rf"\.{counting.HOST}\.([^.]+)\.{counting.FLAGS}\.([A-Z,-]+)"
+)
+_WAITED = re.compile(rf"{counting.WAITS}\.{counting.TIME}\.{counting.CLUSTER}\.(.+)")
 UNSENT = frozenset({"UH", "UF", "UO", "NC"})
 """Envoy's flags where a call got to no instance: none was well, none took it, too many were under way."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """One endpoint in one cluster, as a proxy sees it: whether it gets requests, how many are open, how all ended."""
+    """
+    The endpoint of the instance *name* in one cluster, as a proxy sees it.
+
+    Whether it gets requests, how many are open, how many were answered well; `error` are tries that were repeated.
+    """
 
     cluster: str
     ip: str
@@ -43,6 +51,7 @@ class HostState:
     active: int
     success: int = 0
     error: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +59,13 @@ class ClusterCount:
     """
     What went through one cluster since the proxy started, or since it forgot what was long ago.
 
-    `sent` are tries that got to an instance, `failed` are callers that got an answer that says so (5xx), `unsent` those
-    of them whose call got to no instance. `waited` is for how long, in microseconds: of all callers, or of a sample.
+    `sent` are tries that got to an instance, `failed` by the name of the instance (`-`: by none) the callers that got
+    an answer that says so (5xx), `unsent` those of them whose call got to no instance. `waited` is for how long, in
+    microseconds: of all callers, or of a sample.
     """
 
     sent: int = 0
-    failed: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
     unsent: int = 0
     waited: tuple[Bar, ...] = ()
 
@@ -100,9 +110,9 @@ async def refused(socket: Path, outlet: str) -> int:
     return sum(int(entry.get("value", 0)) for entry in data.get("stats", ()))
 
 
-async def counts(socket: Path) -> Mapping[str, ClusterCount]:
-    """What went through each cluster, by its name."""
-    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(COUNTERS)}"
+async def counts(socket: Path, part: str = COUNTERS) -> Mapping[str, ClusterCount]:
+    """What went through each cluster, by its name; with a *part* (FAILURES) that alone."""
+    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(part)}"
     data: dict[str, Any] = json.loads(await ask(socket, query))
     return parse_counts(data)
 
@@ -115,16 +125,17 @@ def parse_counts(data: Mapping[str, Any]) -> dict[str, ClusterCount]:
         if (match := _SENT.fullmatch(name)) is not None:
             found[match[1]] = replace(found[match[1]], sent=entry["value"])
         elif (match := _FAILED.fullmatch(name)) is not None:
-            found[match[1]] = _with_failures(found[match[1]], match[2], entry["value"])
+            found[match[1]] = _with_failures(found[match[1]], match[2], match[3], entry["value"])
         for histogram, bars in _bars(entry).items():
             if (match := _WAITED.fullmatch(histogram)) is not None:
                 found[match[1]] = replace(found[match[1]], waited=bars)
     return dict(found)
 
 
-def _with_failures(before: ClusterCount, flags: str, count: int) -> ClusterCount:
+def _with_failures(before: ClusterCount, host: str, flags: str, count: int) -> ClusterCount:
     unsent = count if UNSENT.intersection(flags.split(",")) else 0
-    return replace(before, failed=before.failed + count, unsent=before.unsent + unsent)
+    failed = {**before.failed, host: before.failed.get(host, 0) + count}
+    return replace(before, failed=failed, unsent=before.unsent + unsent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +201,7 @@ def _host(cluster: str, status: Mapping[str, Any]) -> HostState:
         stats.get("rq_active", 0),
         stats.get("rq_success", 0),
         stats.get("rq_error", 0),
+        status.get("hostname", ""),
     )
 
 

@@ -132,7 +132,10 @@ class EnvoyMesh:
         for proxy in ir.PROXIES:
             measured = await admin.measured(self._admin(proxy))
             hosts = await admin.hosts(self._admin(proxy), names.edges_to(services))
-            found += [HostCalls(proxy, h.ip, h.port, h.success, h.error, h.cluster) for h in hosts]
+            failures = await admin.counts(self._admin(proxy), admin.FAILURES)
+            for h in hosts:
+                failed = failures.get(h.cluster, admin.ClusterCount()).failed.get(h.name, 0)
+                found.append(HostCalls(proxy, h.ip, h.port, h.success, h.error + failed, h.cluster))
             counted = _counted(measured.answers)
             for place in dict.fromkeys((h.ip, h.port) for h in hosts):
                 times, counts = measured.times.get(place, ()), tuple(counted.get(place, {}).items())
@@ -279,7 +282,7 @@ def _traffic(counts: list[admin.ClusterCount]) -> Traffic:
     waited = [bar for count in counts for bar in count.waited]
     return Traffic(
         requests=sum(c.sent + c.unsent for c in counts),
-        errors=sum(c.failed for c in counts),
+        errors=sum(n for c in counts for n in c.failed.values()),
         p50=_milliseconds(quantile(waited, 0.5)),
         p99=_milliseconds(quantile(waited, 0.99)),
     )

@@ -236,8 +236,9 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One instance. A draining one gets nothing new and keeps what it has."""
+    """The instance *name*. A draining one gets nothing new and keeps what it has."""
 
+    name: str
     ip: str
     port: int
     draining: bool = False

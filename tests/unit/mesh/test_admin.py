@@ -14,11 +14,11 @@ from atoll.values.histograms import Bar
 STATS = {
     "stats": [
         {"name": "cluster.orders->payments.upstream_rq_total", "value": 10},
-        {"name": "calls.failed.cluster.orders->payments.flags.-", "value": 2},
-        {"name": "calls.failed.cluster.orders->payments.flags.UF,URX", "value": 4},
-        {"name": "calls.failed.cluster.orders->payments.flags.UT", "value": 1},
-        {"name": "calls.failed.cluster.b->c.flags.UH", "value": 3},
-        {"name": "calls.failed.cluster.-.flags.-", "value": 5},
+        {"name": "calls.failed.cluster.orders->payments.host.payments-r1-1.flags.-", "value": 2},
+        {"name": "calls.failed.cluster.orders->payments.host.payments-r1-2.flags.UF,URX", "value": 4},
+        {"name": "calls.failed.cluster.orders->payments.host.payments-r1-1.flags.UT", "value": 1},
+        {"name": "calls.failed.cluster.b->c.host.-.flags.UH", "value": 3},
+        {"name": "calls.failed.cluster.-.host.-.flags.-", "value": 5},
         {"name": "cluster.a->https_//api.example.com_443.upstream_rq_total", "value": 1},
         {"name": "calls.other.cluster.b->c", "value": 1},
         {
@@ -26,7 +26,7 @@ STATS = {
                 "supported_percentiles": [50],
                 "details": [
                     {
-                        "name": "calls.waited.cluster.orders->payments",
+                        "name": "waits.time.cluster.orders->payments",
                         "totals": [
                             {"lower_bound": 1, "width": 0.1, "count": 9},
                             {"lower_bound": 20, "width": 1, "count": 1},
@@ -43,8 +43,9 @@ STATS = {
 
 def test_counts_are_read_by_cluster():
     found = parse_counts(STATS)
-    assert found["orders->payments"] == ClusterCount(10, 7, 4, (Bar(1, 0.1, 9), Bar(20, 1, 1)))
-    assert found["b->c"] == ClusterCount(sent=0, failed=3, unsent=3)
+    failed = {"payments-r1-1": 3, "payments-r1-2": 4}
+    assert found["orders->payments"] == ClusterCount(10, failed, 4, (Bar(1, 0.1, 9), Bar(20, 1, 1)))
+    assert found["b->c"] == ClusterCount(sent=0, failed={"-": 3}, unsent=3)
     assert found["a->https_//api.example.com_443"] == ClusterCount(sent=1)
 
 

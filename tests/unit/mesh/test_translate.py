@@ -35,8 +35,8 @@ def test_only_what_is_served_or_drained_is_an_endpoint(shop, namespaces, topolog
     made = translate(shop, topology(), namespaces(shop)).mesh
     first, second = shop.workloads["payments"].instances
     expected = (
-        ir.Endpoint(first.address.ip, 8080, draining=False),
-        ir.Endpoint(second.address.ip, 8080, draining=True),
+        ir.Endpoint(first.name, first.address.ip, 8080, draining=False),
+        ir.Endpoint(second.name, second.address.ip, 8080, draining=True),
     )
     assert items(made, ir.MESH, ir.Assignment)["payments"].endpoints == expected
     for stage in (Stage.START, Stage.STOP):

@@ -131,7 +131,7 @@ def _assignment(name: str, instances: Iterable[Instance]) -> ir.Assignment:
     return ir.Assignment(
         name,
         tuple(
-            ir.Endpoint(i.address.ip, i.address.port, i.stage is Stage.DRAIN)
+            ir.Endpoint(i.name, i.address.ip, i.address.port, i.stage is Stage.DRAIN)
             for i in instances
             if i.stage in {Stage.SERVE, Stage.DRAIN}
         ),

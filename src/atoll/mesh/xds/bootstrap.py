@@ -13,7 +13,7 @@ COUNTED = (
     r"^http\.outlet\..*\.rq_direct_response$",
     r"^(listener_manager\.lds|cluster_manager\.cds)\.update_rejected$",
     r"^http\.gateway\.(downstream_rq_[1-5]xx|downstream_cx_active)$",
-    r"^(calls|measured)\..*$",
+    r"^(calls|waits|measured)\..*$",
     r"^server\.(live|uptime|memory_allocated)$",
 )
 FORGOTTEN = "600s"

@@ -90,7 +90,7 @@ def assignment(item: ir.Assignment) -> ClusterLoadAssignment:
         return ClusterLoadAssignment(cluster_name=item.name)
     endpoints = [
         LbEndpoint(
-            endpoint=Endpoint(address=address(ir.Inet(e.ip, e.port))),
+            endpoint=Endpoint(address=address(ir.Inet(e.ip, e.port)), hostname=e.name),
             health_status=HealthStatus.DRAINING if e.draining else HealthStatus.HEALTHY,
         )
         for e in item.endpoints

@@ -1,7 +1,7 @@
 """
 Counters that only grow, except when somebody starts anew, to what happened between two looks at them.
 
-A proxy counts per host: `rq_success`, and `rq_error`, which contains `rq_timeout`: a time-out is charged as a 504.
+What is counted per host: the answers that are none with 5xx, and the failures, time-outs and repeated tries among them.
 Each proxy counts for itself and may start anew for itself, so a reading carries the name of its proxy.
 """
 
@@ -84,15 +84,20 @@ def _marked(before: Baseline, now: Snapshot) -> Baseline:
 
 
 def _since(mark: Mark | None, now: Reading) -> Unit:
-    if mark is None or now.success < mark.success or now.error < mark.error:
+    if mark is None:
         mark = Mark(now.proxy, now.instance, 0, 0)
-    bad = now.error - mark.error
+    good, bad = _added(mark.success, now.success), _added(mark.error, now.error)
     counts = _counted(dict(mark.counts), now.counts)
-    return Unit(now.instance, now.arm, now.success - mark.success + bad, bad, now.latency, counts)
+    return Unit(now.instance, now.arm, good + bad, bad, now.latency, counts)
 
 
 def _counted(before: dict[str, int], now: Counts) -> Counts:
-    return tuple((name, value - before.get(name, 0) if value >= before.get(name, 0) else value) for name, value in now)
+    return tuple((name, _added(before.get(name, 0), value)) for name, value in now)
+
+
+def _added(before: int, now: int) -> int:
+    """Each counter for itself: a new process of a proxy goes on with some and begins anew with others."""
+    return now - before if now >= before else now
 
 
 def _users(before: int | None, now: int | None) -> int | None:

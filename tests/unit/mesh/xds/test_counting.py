@@ -19,7 +19,15 @@ def test_failures_are_counted_by_what_was_called_and_how_they_failed():
     comparison = failures.filter.status_code_filter.comparison
     assert (comparison.op, comparison.value.default_value) == (comparison.GE, 500)
     (counter,) = Config.FromString(failures.typed_config.value).counters
-    assert [tag.value_format for tag in counter.stat.tags] == ["%UPSTREAM_CLUSTER_RAW%", "%RESPONSE_FLAGS%"]
+    said = ["%UPSTREAM_CLUSTER_RAW%", "%UPSTREAM_HOST_NAME%", "%RESPONSE_FLAGS%"]
+    assert [tag.value_format for tag in counter.stat.tags] == said
+
+
+def test_failures_are_kept_and_times_are_forgotten():
+    """`enable_eviction` in the scope that the generated class does not know."""
+    failures, waiting = counted()
+    assert b"\x20\x01" not in failures.typed_config.value
+    assert b"\x20\x01" in waiting.typed_config.value
 
 
 def test_only_what_was_answered_is_timed_and_only_while_there_are_tokens():

@@ -113,3 +113,9 @@ def test_how_often_one_looks_does_not_change_what_is_counted(steps, data):
         units = [u for b in buckets for u in b.units]
         assert sum(u.requests for u in units) == success + error - totals[0][0].success - totals[0][0].error
         assert sum(u.bad for u in units) == error - totals[0][0].error
+
+
+def test_a_counter_that_goes_on_is_not_all_new_because_another_went_back():
+    """A proxy's new process takes over the failures and begins the successes anew."""
+    _, bucket = after([reading("a", 100, 3)], [reading("a", 7, 4)])
+    assert bucket.units == (Unit("a", STABLE, 8, 1),)

@@ -29,7 +29,7 @@ _ANSWER = re.compile(rf"{PREFIX}\.{ANSWERS}\.{_ADDRESS}\.{SAID}\.(.*)\.{COUNTED}
 _SENT = re.compile(r"cluster\.(.+)\.upstream_rq_total")
 _FAILED = re.compile(
     rf"{counting.CALLS}\.{counting.FAILED}\.{counting.CLUSTER}\.(.+)"
-    rf"\.{counting.HOST}\.([^.]+)\.{counting.FLAGS}\.([A-Z,-]+)"
+    rf"\.{counting.HOST}\.([^.]*)\.{counting.FLAGS}\.([A-Z,-]+)"
 )
 _WAITED = re.compile(rf"{counting.WAITS}\.{counting.TIME}\.{counting.CLUSTER}\.(.+)")
 UNSENT = frozenset({"UH", "UF", "UO", "NC"})
@@ -59,7 +59,7 @@ class ClusterCount:
     """
     What went through one cluster since the proxy started, or since it forgot what was long ago.
 
-    `sent` are tries that got to an instance, `failed` by the name of the instance (`-`: by none) the callers that got
+    `sent` are tries that got to an instance, `failed` by the name of the instance (empty: by none) the callers that got
     an answer that says so (5xx), `unsent` those of them whose call got to no instance. `waited` is for how long, in
     microseconds: of all callers, or of a sample.
     """

@@ -17,8 +17,8 @@ STATS = {
         {"name": "calls.failed.cluster.orders->payments.host.payments-r1-1.flags.-", "value": 2},
         {"name": "calls.failed.cluster.orders->payments.host.payments-r1-2.flags.UF,URX", "value": 4},
         {"name": "calls.failed.cluster.orders->payments.host.payments-r1-1.flags.UT", "value": 1},
-        {"name": "calls.failed.cluster.b->c.host.-.flags.UH", "value": 3},
-        {"name": "calls.failed.cluster.-.host.-.flags.-", "value": 5},
+        {"name": "calls.failed.cluster.b->c.host..flags.UH", "value": 3},
+        {"name": "calls.failed.cluster.-.host..flags.-", "value": 5},
         {"name": "cluster.a->https_//api.example.com_443.upstream_rq_total", "value": 1},
         {"name": "calls.other.cluster.b->c", "value": 1},
         {
@@ -45,7 +45,7 @@ def test_counts_are_read_by_cluster():
     found = parse_counts(STATS)
     failed = {"payments-r1-1": 3, "payments-r1-2": 4}
     assert found["orders->payments"] == ClusterCount(10, failed, 4, (Bar(1, 0.1, 9), Bar(20, 1, 1)))
-    assert found["b->c"] == ClusterCount(sent=0, failed={"-": 3}, unsent=3)
+    assert found["b->c"] == ClusterCount(sent=0, failed={"": 3}, unsent=3)
     assert found["a->https_//api.example.com_443"] == ClusterCount(sent=1)
 
 

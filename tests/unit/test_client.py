@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 import threading
 from dataclasses import replace
 from functools import partial
@@ -34,6 +35,14 @@ def client(server, socket):
 
 def event(text: str) -> wire.Event:
     return wire.Event(0, 0.0, "info", "ready", "orders", "orders", text)
+
+
+def test_no_certificates_are_read_for_a_unix_socket(monkeypatch, socket):
+    read = []
+    for how in ("load_verify_locations", "load_default_certs"):
+        monkeypatch.setattr(ssl.SSLContext, how, lambda *found, **_: read.append(found))
+    with Client(socket):
+        assert read == []
 
 
 def test_who_answers_and_what_is(client, scene):

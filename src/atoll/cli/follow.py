@@ -25,7 +25,9 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
     stop = threading.Event()
     newest = caller.events(limit=1)
     after = newest[-1].number if newest else 0
-    teller = threading.Thread(target=_tell, args=(file, after, stop), daemon=True)
+    # Made here and not in the thread: what is over at once ends the process, and a thread that is then inside of the
+    # TLS library, to make a client, takes it down with a segmentation fault.
+    teller = threading.Thread(target=_tell, args=(client(file), after, stop), daemon=True)
     if not quiet:
         teller.start()
     last = change
@@ -89,8 +91,8 @@ def _draw(progress: Progress, bars: dict[str, TaskID], status: wire.StatusView, 
         progress.update(bars[service.name], completed=there, total=max(1, service.wanted), words=service.why[:70])
 
 
-def _tell(file: Path, after: int, stop: threading.Event) -> None:
-    with suppress(AtollError), client(file) as caller:
+def _tell(caller: Client, after: int, stop: threading.Event) -> None:
+    with suppress(AtollError), caller:
         for event in caller.follow(after=after):
             if stop.is_set():
                 return

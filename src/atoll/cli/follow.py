@@ -23,13 +23,12 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
     Raises `errors.Failed` with the reason where it failed.
     """
     stop = threading.Event()
-    newest = caller.events(limit=1)
-    after = newest[-1].number if newest else 0
-    # Made here and not in the thread: what is over at once ends the process, and a thread that is then inside of the
-    # TLS library, to make a client, takes it down with a segmentation fault.
-    teller = threading.Thread(target=_tell, args=(client(file), after, stop), daemon=True)
     if not quiet:
-        teller.start()
+        newest = caller.events(limit=1)
+        after = newest[-1].number if newest else 0
+        # Made here and not in the thread: what is over at once ends the process, and a thread that is then inside of
+        # the TLS library, to make a client, takes it down with a segmentation fault.
+        threading.Thread(target=_tell, args=(client(file), after, stop), daemon=True).start()
     last = change
     with _progress(hidden=quiet or not err.is_terminal) as progress:
         bars: dict[str, TaskID] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -119,23 +119,24 @@ async def counts(socket: Path, part: str = COUNTERS) -> Mapping[str, ClusterCoun
 
 def parse_counts(data: Mapping[str, Any]) -> dict[str, ClusterCount]:
     """What went through each cluster, from Envoy's statistics as JSON."""
-    found: defaultdict[str, ClusterCount] = defaultdict(ClusterCount)
+    sent: dict[str, int] = {}
+    failed: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    unsent: Counter[str] = Counter()
+    waited: dict[str, tuple[Bar, ...]] = {}
     for entry in data.get("stats", ()):
         name = entry.get("name", "")
         if (match := _SENT.fullmatch(name)) is not None:
-            found[match[1]] = replace(found[match[1]], sent=entry["value"])
+            sent[match[1]] = entry["value"]
         elif (match := _FAILED.fullmatch(name)) is not None:
-            found[match[1]] = _with_failures(found[match[1]], match[2], match[3], entry["value"])
+            failed[match[1]][match[2]] += entry["value"]
+            unsent[match[1]] += entry["value"] if UNSENT.intersection(match[3].split(",")) else 0
         for histogram, bars in _bars(entry).items():
             if (match := _WAITED.fullmatch(histogram)) is not None:
-                found[match[1]] = replace(found[match[1]], waited=bars)
-    return dict(found)
-
-
-def _with_failures(before: ClusterCount, host: str, flags: str, count: int) -> ClusterCount:
-    unsent = count if UNSENT.intersection(flags.split(",")) else 0
-    failed = {**before.failed, host: before.failed.get(host, 0) + count}
-    return replace(before, failed=failed, unsent=before.unsent + unsent)
+                waited[match[1]] = bars
+    return {
+        name: ClusterCount(sent.get(name, 0), dict(failed.get(name, {})), unsent[name], waited.get(name, ()))
+        for name in {*sent, *failed, *waited}
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,3 +224,16 @@ async def test_of_many_calls_in_a_second_some_are_timed(world):
     timed = sum(bar.count for bar in (await counted()).waited)
     assert timed <= ir.TIMED.per_second * (1 + took)
     assert timed > ir.TIMED.per_second / 2
+
+
+async def test_each_try_that_fails_is_an_error_of_the_instance_that_was_tried(world):
+    world.service("payments", instances=2, routes=(Route("/"),))
+    await world.publish()
+    assert (await world.outside("/status/503")).status == 503
+
+    async def all_counted() -> bool:
+        sent = (await admin.counts(world.root / "gateway.admin.sock"))["@gateway->payments"].sent
+        calls = await world.mesh.calls(frozenset({"payments"}))
+        return sent > 1 and sum(c.error for c in calls) == sent
+
+    await world.until(all_counted, "as many errors as tries")

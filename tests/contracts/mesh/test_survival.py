@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import Unavailable
-from atoll.mesh import ir
+from atoll.mesh import admin, ir
 from atoll.model.system import Call, Gateway, Route
 
 
@@ -193,6 +194,34 @@ async def test_a_hot_restart_under_load_loses_nothing(world):
     assert not set(before.values()) & set(after.values())
     assert inner["bad"] == outer["bad"] == []
     assert (await world.outside("/")).status == 200
+
+
+async def test_the_failures_of_an_instance_are_its_own_and_outlive_a_hot_restart(world):
+    world.service("payments", instances=2, routes=(Route("/"),))
+    await world.publish()
+    answers = [await world.outside("/status/500") for _ in range(6)]
+    assert {answer.status for answer in answers} == {500}
+    instances = world.instances("payments")
+    given = {i.address.ip: sum(i.name in answer.body for answer in answers) for i in instances}
+
+    async def failures() -> dict[str, int]:
+        found = await world.mesh.calls(frozenset({"payments"}))
+        return {c.ip: c.error for c in found if (c.proxy, bool(c.cluster)) == (ir.GATEWAY, True)}
+
+    async def seen() -> bool:
+        return await failures() == given
+
+    async def answered_by_the_new() -> bool:
+        try:
+            said = json.loads(await admin.ask(world.root / "gateway.admin.sock", "/server_info"))
+        except Unavailable:  # neither has the socket, for a moment
+            return False
+        return bool(said["command_line_options"]["restart_epoch"] == 1)
+
+    await world.until(seen, "each failure is counted where it was answered")
+    await world.mesh.hot_restart()
+    await world.until(answered_by_the_new, "the new process tells how it is")
+    await world.until(seen, "the new process has taken over what was counted")
 
 
 async def test_a_changed_start_configuration_is_taken_by_hot_restart(world):

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import resource
+import secrets
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,8 @@ STOP_SECONDS = 3.0
 STEADY = 10.0  # seconds of life after which the back-off begins anew
 LOG_LIMIT = 8 * 1024 * 1024
 TAIL = 5
+BASES = 1 << 28
+"""How many names Envoy has for the memory and the sockets that its epochs share: it takes ten times the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,10 @@ class EnvoyProcess:
         spec = self._spec
         self._config_path.write_text(json.dumps(spec.config))
         self.tidy()
+        if not epoch:
+            # Known before the process has made its memory, however early it ends: one that Envoy makes up itself
+            # (--use-dynamic-base-id) it writes down only afterwards.
+            self._base_path.write_text(str(secrets.randbelow(BASES)))
         arguments = self._arguments(epoch)
         pid = _orphan(arguments, self._log_path, spec.run_dir)
         started = _start_time(pid) if pid is not None else None
@@ -183,9 +190,7 @@ class EnvoyProcess:
     def _arguments(self, epoch: int) -> list[str]:
         spec = self._spec
         enter = [_tool("nsenter"), f"--net={spec.netns}", "--"] if spec.netns is not None else []
-        base = ["--use-dynamic-base-id", "--base-id-path", str(self._base_path)]
-        if epoch:
-            base = ["--base-id", self._base_path.read_text().strip(), "--restart-epoch", str(epoch)]
+        base = self._base_path.read_text().strip()
         return [
             *enter,
             str(binary()),
@@ -193,7 +198,7 @@ class EnvoyProcess:
             *("--concurrency", str(spec.workers)),
             *("--drain-time-s", str(DRAIN_SECONDS), "--parent-shutdown-time-s", str(HANDOVER_SECONDS)),
             *("--log-level", "warning"),
-            *base,
+            *("--base-id", base, "--restart-epoch", str(epoch)),
         ]
 
     def _digest(self) -> str:
@@ -277,9 +282,10 @@ def _is_alive(record: Record, config: Path) -> bool:
     if _start_time(record.pid) != record.started:
         return False
     try:
-        return str(config).encode() in Path(f"/proc/{record.pid}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{record.pid}/cmdline").read_bytes()
     except OSError:
         return False
+    return not words or str(config).encode() in words.split(b"\0")  # none while it is executed
 
 
 def _signal(record: Record, config: Path, number: signal.Signals) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 
@@ -46,6 +47,17 @@ def test_a_process_is_ours_by_pid_start_time_and_configuration(sleeper, tmp_path
     child.kill()
     child.wait()
     assert not module._is_alive(record, path)
+
+
+def test_a_process_that_is_executed_just_now_is_ours(sleeper, monkeypatch):
+    child, path = sleeper
+    read_bytes = type(path).read_bytes
+
+    def of_an_exec(file):
+        return b"" if file.name == "cmdline" else read_bytes(file)  # what the kernel shows in the middle of it
+
+    monkeypatch.setattr(type(path), "read_bytes", of_an_exec)
+    assert module._is_alive(record_of(child), path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '[{"pid": 1}]', '{"pid": 1}'])
@@ -103,6 +115,27 @@ async def test_whatever_starting_a_proxy_again_fails_of_it_is_tried_again(spec, 
     async with asyncio.timeout(20):
         await started.wait()
     assert reported == ([error] if isinstance(error, ValueError) else [])
+
+
+async def test_the_memory_of_a_proxy_has_a_name_before_there_is_a_process_that_makes_it(spec, monkeypatch):
+    names = []
+
+    def started(arguments, *_):
+        name = arguments[arguments.index("--base-id") + 1]
+        names.append((name, (spec.run_dir / "gateway.base-id").read_text(), arguments[-1]))
+        return os.getpid()
+
+    monkeypatch.setattr(module, "_orphan", started)
+    monkeypatch.setattr(module.resource, "prlimit", lambda *_: None)  # it is this process that "was started"
+    process = EnvoyProcess(spec, lambda: None)
+    for epoch in (0, 1, 0):
+        process._spawn(epoch=epoch)
+    process.let_go()
+    (first, again, other) = names
+    assert [epoch for *_, epoch in names] == ["0", "1", "0"]
+    assert all(name == written for name, written, _ in names)
+    assert first[0] == again[0] != other[0]
+    assert int(first[0]) * 10 < 1 << 32, "what Envoy makes of it"
 
 
 def test_a_log_that_cannot_be_cut_costs_no_proxy(spec, monkeypatch):

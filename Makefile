@@ -12,7 +12,7 @@ play-%:  ## release a version of orders under load: healthy, failing, failing-ra
 test:  ## everything: checks, unit, contract, attack and end-to-end tests
 	@scripts/setup test
 	@$(MAKE) --no-print-directory check
-	.venv/bin/pytest -q tests/unit tests/simulation -n 2
+	.venv/bin/pytest -q tests/unit tests/simulation -n 2 --dist worksteal
 	.venv/bin/pytest -q tests --ignore tests/unit --ignore tests/simulation -n 2 --dist loadfile
 
 check:  ## lint, types, architecture
@@ -22,7 +22,7 @@ check:  ## lint, types, architecture
 	.venv/bin/lint-imports --no-logo
 
 fast: check  ## what to run before every commit
-	.venv/bin/pytest -q tests/unit tests/simulation -n 2
+	.venv/bin/pytest -q tests/unit tests/simulation -n 2 --dist worksteal
 
 kit:  ## the kit alone: every Python there is, its hooks' real libraries, branch coverage
 	@scripts/kit

@@ -63,9 +63,9 @@ def outcome_of_answers(seed: int) -> str:
 
 
 def test_the_same_program_is_let_through_where_more_fields_are_noisy_than_are_told():
-    outcomes = [outcome_of_answers(seed) for seed in range(12)]
+    outcomes = [outcome_of_answers(seed) for seed in range(8)]
     assert outcomes.count(FAIL) <= 1
-    assert outcomes.count(PASS) >= 10
+    assert outcomes.count(PASS) >= 7
 
 
 def test_many_noisy_fields_of_one_sample_are_one_piece_of_evidence():
@@ -82,15 +82,15 @@ def test_many_noisy_fields_of_one_sample_are_one_piece_of_evidence():
 
 
 def test_the_same_program_is_let_through_whatever_the_noise():
-    outcomes = [outcome(seed, {}) for seed in range(200)]
-    assert outcomes.count(FAIL) <= 3
-    assert outcomes.count(PASS) >= 190
+    outcomes = [outcome(seed, {}) for seed in range(120)]
+    assert outcomes.count(FAIL) <= 2
+    assert outcomes.count(PASS) >= 114
 
 
 def test_one_answer_of_twenty_in_a_quiet_field_is_not_let_through():
-    outcomes = [outcome(seed, {"total": 0.05}) for seed in range(200)]
-    assert outcomes.count(PASS) <= 12
-    assert outcomes.count(FAIL) >= 180
+    outcomes = [outcome(seed, {"total": 0.05}) for seed in range(120)]
+    assert outcomes.count(PASS) <= 7
+    assert outcomes.count(FAIL) >= 108
 
 
 def test_one_answer_of_seven_in_a_field_with_some_noise_is_not_let_through():

@@ -21,10 +21,10 @@ def runs(noise, regression, count, requests=REQUESTS, learned=None):
 @pytest.mark.parametrize(
     ("noise", "regression", "share", "after"),
     [
-        (0.0, 0.002, 0.93, 2754),
-        (0.01, 0.02, 1.0, 509),
-        (0.1, 0.02, 0.87, 2674),
-        (0.5, 0.2, 1.0, 243),
+        (0.0, 0.002, 0.93, 2738),
+        (0.01, 0.02, 1.0, 495),
+        (0.1, 0.02, 0.87, 2320),
+        (0.5, 0.2, 1.0, 252),
     ],
 )
 def test_a_field_that_differs_is_found_as_often_and_as_soon_as_was_simulated(noise, regression, share, after):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -108,7 +107,7 @@ def test_following_ends_quietly_with_the_control_plane(client, scene, server):
     scene.written = [wire.LogLine("orders", "orders-r1-1", "last words")]
     following = client.logs(follow=True)
     assert next(following).text == "last words"
-    threading.Thread(target=server.close).start()
+    server.end()
     assert list(following) == []
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, product
 from math import log, sqrt
 from random import Random
 
@@ -50,14 +51,17 @@ def samples(parallel: Parallel, requests: int, random: Random) -> Iterator[Sampl
     none = (1.0 - alone) ** 2 * (1.0 - candidate)
     if none >= 1.0:
         return
-    number = 0
+    deviating = [who for who in product((True, False), repeat=3) if any(who)]
+    chances = [
+        (alone if one else 1.0 - alone) * (alone if two else 1.0 - alone) * (candidate if three else 1.0 - candidate)
+        for one, two, three in deviating
+    ]
+    upto, number = list(accumulate(chances)), 0
     while True:
         number += int(log(1.0 - random.random()) / log(none)) + 1
         if number > requests:
             return
-        who = (False, False, False)
-        while not any(who):
-            who = (random.random() < alone, random.random() < alone, random.random() < candidate)
+        (who,) = random.choices(deviating, cum_weights=upto)
         yield Sample(number, *who)
 
 

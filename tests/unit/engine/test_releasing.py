@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 from collections import Counter
 from contextlib import asynccontextmanager
+from statistics import NormalDist
 
 import pytest
 
@@ -20,6 +22,7 @@ OLD = "{orders: {source: orders, instances: 4, release: {strategy: canary, bake:
 STEPS = "{strategy: canary, steps: [{weight: 10%, for: 10s}, {weight: 50%, for: 10s}], most: 15m, bake: 10s}"
 NEW = f"{{orders: {{source: orders, instances: 4, run: better, release: {STEPS}}}}}"
 RPS = 200
+WAITS = [round(math.exp(NormalDist(3, 0.4).inv_cdf((number + 0.5) / 100))) for number in range(100)]  # ms, log-normal
 
 
 @asynccontextmanager
@@ -41,10 +44,11 @@ async def traffic(house, new_fails=0.0, slower=1.0, refused=0.0):
             for instance, is_next, requests in spread(workload, RPS / 4):
                 where = (instance.address.ip, instance.address.port)
                 total, took = totals.setdefault(where, [0, 0]), times.setdefault(where, Counter())
-                for _ in range(requests):
-                    total[is_next and chance.random() < new_fails] += 1
-                    took[round(chance.lognormvariate(3, 0.4) * (slower if is_next else 1.0))] += 1
-                    placed[where] += chance.random() < 0.2 * (1 - refused if is_next else 1.0)
+                failed = _drawn(chance, requests, new_fails) if is_next else 0
+                total[False] += requests - failed
+                total[True] += failed
+                took.update(round(ms * (slower if is_next else 1.0)) for ms in chance.choices(WAITS, k=requests))
+                placed[where] += _drawn(chance, requests, 0.2 * (1 - refused if is_next else 1.0))
             house.mesh.counted = tuple(
                 HostCalls(
                     "mesh",
@@ -62,6 +66,11 @@ async def traffic(house, new_fails=0.0, slower=1.0, refused=0.0):
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _drawn(chance, of, part):
+    """How many of so many."""
+    return sum(chance.random() < part for _ in range(of)) if part else 0
 
 
 def state(house):

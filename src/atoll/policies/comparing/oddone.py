@@ -139,11 +139,12 @@ def together(found: Iterable[Odd]) -> Odd:
 
 def count(before: Count, which: Odd, samples: int, at: float, noise: Noise | None, alpha: float) -> Count:
     """One field's count after *which* was the odd one in the last of *samples*."""
-    after = replace(
-        before,
+    after = Count(
         candidate=before.candidate + (which is Odd.CANDIDATE),
         others=before.others + (which in {Odd.PRIMARY, Odd.SECONDARY}),
         all_three=before.all_three + (which is Odd.ALL),
+        peak=before.peak,
+        first=before.first,
         last=at,
     )
     if which is not Odd.CANDIDATE:

@@ -122,8 +122,8 @@ def _arms(parts: Iterable[Part]) -> tuple[list[Part], list[Part]]:
 
 def _total(parts: Sequence[Part]) -> Part:
     """All in one, under the name of the first."""
-    requests, count = sum([part.requests for part in parts]), sum([part.count for part in parts])
-    return replace(parts[0], requests=requests, count=count)
+    first = parts[0]
+    return Part(first.instance, first.arm, sum([p.requests for p in parts]), sum([p.count for p in parts]))
 
 
 def _merged(parts: Iterable[Part]) -> Iterator[Part]:

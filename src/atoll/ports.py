@@ -67,8 +67,11 @@ class HostCalls:
     """
     Calls that one proxy sent to one address in one cluster since that began: answered, and failed (5xx, time-outs).
 
+    `error` are tries that were repeated, `failed` by their kind those that the caller learned of. Each kind begins anew
+    once nothing was added to it for long.
+
     What is measured while somebody compares is counted for all clusters together and stands alone, without a cluster:
-    `times` is how long they took, in microseconds; `counts` how many did well what is counted by name.
+    `times` is how long they took, in microseconds; `counts` how many did well what is counted: name, kind of answer.
     """
 
     proxy: str
@@ -76,9 +79,10 @@ class HostCalls:
     port: int
     success: int = 0
     error: int = 0
+    failed: tuple[tuple[str, int], ...] = ()
     cluster: str = ""
     times: tuple[Bar, ...] = ()
-    counts: tuple[tuple[str, int], ...] = ()
+    counts: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,4 +68,4 @@ class Evidence:
                 latency = self._latencies.get((calls.proxy, calls.ip, calls.port)) if calls.times else None
                 # A cluster that is rebuilt counts anew, the others go on.
                 source = f"{calls.proxy} {calls.cluster}"
-                yield Reading(source, name, arm, calls.success, calls.error, latency, calls.counts)
+                yield Reading(source, name, arm, calls.success, calls.error, calls.failed, latency, calls.counts)

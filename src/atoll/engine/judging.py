@@ -70,8 +70,9 @@ class Flows:
         stable = [r for r in readings if r.arm is Arm.STABLE]
         counts = Counter[str]()
         for reading in stable:
-            counts.update(dict(reading.counts))
-        now = _Mark(at, sum(r.success + r.error for r in stable), sum(r.error for r in stable), counts)
+            for counted, _, value in reading.counts:
+                counts[counted] += value
+        now = _Mark(at, sum(r.success + r.bad for r in stable), sum(r.bad for r in stable), counts)
         marks = self._marks.setdefault(name, deque())
         if marks and not now.follows(marks[-1]):
             marks.clear()
@@ -148,7 +149,7 @@ class Bakes:
         own = [r for r in snapshot.readings if r.arm is Arm.CANARY]
         if not own:
             return facts
-        now = Bake(snapshot.at, sum(r.success + r.error for r in own), sum(r.error for r in own))
+        now = Bake(snapshot.at, sum(r.success + r.bad for r in own), sum(r.bad for r in own))
         bake = baking.watch(self._bakes.get(name), now, baking.tolerated(progress.usual, policy.guard.rate))
         self._bakes[name] = bake
         return replace(facts, verdict="fail", words=baking.explain(bake, progress.usual)) if bake.failing else facts

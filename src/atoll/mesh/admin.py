@@ -19,8 +19,9 @@ from atoll.values.histograms import Bar
 
 PATIENCE = 5.0
 OK = 200
+SENT = r"->.*\.upstream_rq_total$"
 FAILURES = rf"^{counting.CALLS}\.{counting.FAILED}\."
-COUNTERS = rf"(->.*\.upstream_rq_total$|{FAILURES}|^{counting.WAITS}\.)"
+WAITS = rf"^{counting.WAITS}\."
 MEASURED = rf"^{PREFIX}\."
 _ADDRESS = rf"{HOST}\.([0-9.]+):([0-9]+)"
 _TIME = re.compile(rf"{PREFIX}\.{TIMES}\.{_ADDRESS}")
@@ -60,12 +61,13 @@ class ClusterCount:
     What went through one cluster since the proxy started, or since it forgot what was long ago.
 
     `sent` are tries that got to an instance, `failed` by the name of the instance (empty: by none) the callers that got
-    an answer that says so (5xx), `unsent` those of them whose call got to no instance. `waited` is for how long, in
-    microseconds: of all callers, or of a sample.
+    an answer that says so (5xx), under Envoy's flags of the answer, each a counter that is forgotten for itself;
+    `unsent` those of them whose call got to no instance. `waited` is for how long, in microseconds: of all callers, or
+    of a sample.
     """
 
     sent: int = 0
-    failed: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     unsent: int = 0
     waited: tuple[Bar, ...] = ()
 
@@ -110,25 +112,40 @@ async def refused(socket: Path, outlet: str) -> int:
     return sum(int(entry.get("value", 0)) for entry in data.get("stats", ()))
 
 
-async def counts(socket: Path, part: str = COUNTERS) -> Mapping[str, ClusterCount]:
-    """What went through each cluster, by its name; with a *part* (FAILURES) that alone."""
-    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(part)}"
-    data: dict[str, Any] = json.loads(await ask(socket, query))
-    return parse_counts(data)
+async def counts(socket: Path) -> Mapping[str, ClusterCount]:
+    """What went through each cluster, by its name."""
+    return parse_counts(await _stats(socket, SENT, only_used=True), await _stats(socket, f"({FAILURES}|{WAITS})"))
 
 
-def parse_counts(data: Mapping[str, Any]) -> dict[str, ClusterCount]:
+async def failures(socket: Path) -> Mapping[str, ClusterCount]:
+    """The same of what failed alone."""
+    return parse_counts(await _stats(socket, FAILURES))
+
+
+async def _stats(socket: Path, pattern: str, *, only_used: bool = False) -> Mapping[str, Any]:
+    """
+    The statistics whose name *pattern* finds; *only_used* leaves out what nothing was ever added to.
+
+    Not so what Envoy forgets after a while: it calls that unused already when nothing has been added since it last
+    looked for what to forget, and what is left out now and there again later would be taken for new.
+    """
+    used = "usedonly&" if only_used else ""
+    query = f"/stats?{used}format=json&histogram_buckets=detailed&filter={quote(pattern)}"
+    return json.loads(await ask(socket, query))  # type: ignore[no-any-return]
+
+
+def parse_counts(*answers: Mapping[str, Any]) -> dict[str, ClusterCount]:
     """What went through each cluster, from Envoy's statistics as JSON."""
     sent: dict[str, int] = {}
-    failed: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    failed: defaultdict[str, defaultdict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     unsent: Counter[str] = Counter()
     waited: dict[str, tuple[Bar, ...]] = {}
-    for entry in data.get("stats", ()):
+    for entry in (entry for answer in answers for entry in answer.get("stats", ())):
         name = entry.get("name", "")
         if (match := _SENT.fullmatch(name)) is not None:
             sent[match[1]] = entry["value"]
         elif (match := _FAILED.fullmatch(name)) is not None:
-            failed[match[1]][match[2]] += entry["value"]
+            failed[match[1]][match[2]][match[3]] = entry["value"]
             unsent[match[1]] += entry["value"] if UNSENT.intersection(match[3].split(",")) else 0
         for histogram, bars in _bars(entry).items():
             if (match := _WAITED.fullmatch(histogram)) is not None:
@@ -161,9 +178,7 @@ class Measured:
 
 async def measured(socket: Path, part: str = "") -> Measured:
     """What was measured while that was switched on; with a *part* (TIMES, ANSWERS) that alone."""
-    query = f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={quote(MEASURED + part)}"
-    data: dict[str, Any] = json.loads(await ask(socket, query))
-    return parse_measured(data)
+    return parse_measured(await _stats(socket, MEASURED + part))
 
 
 def parse_measured(data: Mapping[str, Any]) -> Measured:

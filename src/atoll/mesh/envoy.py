@@ -132,14 +132,15 @@ class EnvoyMesh:
         for proxy in ir.PROXIES:
             measured = await admin.measured(self._admin(proxy))
             hosts = await admin.hosts(self._admin(proxy), names.edges_to(services))
-            failures = await admin.counts(self._admin(proxy), admin.FAILURES)
+            failures = await admin.failures(self._admin(proxy))
             for h in hosts:
-                failed = failures.get(h.cluster, admin.ClusterCount()).failed.get(h.name, 0)
-                found.append(HostCalls(proxy, h.ip, h.port, h.success, h.error + failed, h.cluster))
+                failed = failures.get(h.cluster, admin.ClusterCount()).failed.get(h.name, {})
+                calls = HostCalls(proxy, h.ip, h.port, h.success, h.error, tuple(failed.items()), h.cluster)
+                found.append(calls)
             counted = _counted(measured.answers)
             for place in dict.fromkeys((h.ip, h.port) for h in hosts):
-                times, counts = measured.times.get(place, ()), tuple(counted.get(place, {}).items())
-                found.append(HostCalls(proxy, *place, times=times, counts=counts))
+                times, counts = measured.times.get(place, ()), counted.get(place, ())
+                found.append(HostCalls(proxy, *place, times=times, counts=tuple(counts)))
         return tuple(found)
 
     async def flag_calls(self) -> tuple[FlagCalls, ...]:
@@ -282,7 +283,7 @@ def _traffic(counts: list[admin.ClusterCount]) -> Traffic:
     waited = [bar for count in counts for bar in count.waited]
     return Traffic(
         requests=sum(c.sent + c.unsent for c in counts),
-        errors=sum(n for c in counts for n in c.failed.values()),
+        errors=sum(n for c in counts for by_flags in c.failed.values() for n in by_flags.values()),
         p50=_milliseconds(quantile(waited, 0.5)),
         p99=_milliseconds(quantile(waited, 0.99)),
     )
@@ -292,13 +293,12 @@ def _milliseconds(microseconds: float | None) -> float | None:
     return microseconds / 1000 if microseconds is not None else None
 
 
-def _counted(answers: Iterable[admin.AnswerCount]) -> dict[tuple[str, int], dict[str, int]]:
-    """How often each address did well what is counted by name."""
-    found: defaultdict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+def _counted(answers: Iterable[admin.AnswerCount]) -> dict[tuple[str, int], list[tuple[str, str, int]]]:
+    """How often each address did well what is counted by name, by what it answered."""
+    found: defaultdict[tuple[str, int], list[tuple[str, str, int]]] = defaultdict(list)
     for one in answers:
         if one.counted and OK <= one.status < WRONG:
-            counts = found[one.ip, one.port]
-            counts[one.counted] = counts.get(one.counted, 0) + one.count
+            found[one.ip, one.port].append((one.counted, f"{one.status} {one.said}", one.count))
     return found
 
 

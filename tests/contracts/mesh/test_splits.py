@@ -135,7 +135,8 @@ async def test_what_is_done_well_is_counted_by_name_instance_by_instance(world):
         found = Counter()
         release = {i.address.ip: i.recipe.release for i in world.instances("web")}
         for calls in await world.mesh.calls(frozenset({"web"})):
-            found.update({(release[calls.ip], name): n for name, n in calls.counts})
+            for name, _, n in calls.counts:
+                found[release[calls.ip], name] += n
         return found if found.total() >= 5 else None
 
     await world.until(counted, "the proxies have counted what was done")

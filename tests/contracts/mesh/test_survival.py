@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import Unavailable
-from atoll.mesh import admin, ir
+from atoll.mesh import admin, envoy, ir
+from atoll.mesh.xds.bootstrap import bootstrap
 from atoll.model.system import Call, Gateway, Route
 
 
@@ -206,7 +208,7 @@ async def test_the_failures_of_an_instance_are_its_own_and_outlive_a_hot_restart
 
     async def failures() -> dict[str, int]:
         found = await world.mesh.calls(frozenset({"payments"}))
-        return {c.ip: c.error for c in found if (c.proxy, bool(c.cluster)) == (ir.GATEWAY, True)}
+        return {c.ip: dict(c.failed).get("-", 0) for c in found if (c.proxy, bool(c.cluster)) == (ir.GATEWAY, True)}
 
     async def seen() -> bool:
         return await failures() == given
@@ -222,6 +224,36 @@ async def test_the_failures_of_an_instance_are_its_own_and_outlive_a_hot_restart
     await world.mesh.hot_restart()
     await world.until(answered_by_the_new, "the new process tells how it is")
     await world.until(seen, "the new process has taken over what was counted")
+
+
+@pytest.fixture
+def forgetful(monkeypatch) -> None:
+    """Proxies that forget after a second or two what nothing is added to."""
+    often = {"stats_flush_interval": "1s", "stats_eviction_interval": "1s"}  # the one is a multiple of the other
+    monkeypatch.setattr(envoy, "bootstrap", lambda item: bootstrap(item) | often)
+
+
+async def test_failures_are_not_forgotten_while_they_go_on_and_then_they_are(forgetful, world):
+    """Envoy calls unused what nothing was added to since it last looked for what to forget, and keeps its value."""
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+
+    async def failures() -> int:
+        return sum(sum(dict(c.failed).values()) for c in await world.mesh.calls(frozenset({"payments"})))
+
+    seen, ends = [0], time.monotonic() + 4
+    while time.monotonic() < ends:
+        assert (await world.outside("/status/500")).status == 500
+        pause = time.monotonic() + 0.6
+        while time.monotonic() < pause:
+            seen.append(await failures())
+    assert seen == sorted(seen)
+    assert seen[-1] >= 5
+
+    async def forgotten() -> bool:
+        return await failures() == 0
+
+    await world.until(forgotten, "a proxy has forgotten what is long ago")
 
 
 async def test_a_changed_start_configuration_is_taken_by_hot_restart(world):

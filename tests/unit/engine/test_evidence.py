@@ -88,10 +88,10 @@ def test_what_was_there_before_the_first_look_and_nothing_new_say_nothing(eviden
 
 
 def test_what_is_counted_by_name_stands_beside_the_clusters(evidence, proxies):
-    counted = HostCalls("mesh", "10.0.0.2", 80, counts=(("placed", 3),))
+    counted = HostCalls("mesh", "10.0.0.2", 80, counts=(("placed", "200", 3),))
     proxies.look(evidence, new(9, 1), counted)
     readings = evidence.snapshot(WORKLOAD, 2, 0.1).readings
-    assert [(r.success, r.error, r.counts) for r in readings] == [(9, 1, ()), (0, 0, (("placed", 3),))]
+    assert [(r.success, r.error, r.counts) for r in readings] == [(9, 1, ()), (0, 0, (("placed", "200", 3),))]
     _, bucket = difference(difference(None, evidence.snapshot(WORKLOAD, 2, 0.1))[0], Snapshot(200.0, readings))
     assert bucket.units[0].counts == (("placed", 0),)
 

@@ -55,7 +55,7 @@ async def traffic(house, new_fails=0.0, slower=1.0, refused=0.0):
                     *where,
                     *total,
                     times=tuple(Bar(1000 * ms, 1000, n) for ms, n in times[where].items()),
-                    counts=(("placed", placed[where]),),
+                    counts=(("placed", "200", placed[where]),),
                 )
                 for where, total in totals.items()
             )

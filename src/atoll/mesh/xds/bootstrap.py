@@ -17,7 +17,7 @@ COUNTED = (
     r"^server\.(live|uptime|memory_allocated)$",
 )
 FORGOTTEN = "600s"
-"""What is counted and not kept (`statistics`) goes when nothing was added from one of these moments to the next."""
+"""What is counted by a log (`statistics`) goes when nothing was added from one of these moments to the next."""
 MAX_CONNECTIONS = 20_000
 ADS_CLUSTER = "ads"
 

@@ -54,7 +54,7 @@ def token_bucket(item: ir.TokenBucket) -> TokenBucket:
 
 def counted() -> tuple[AccessLog, ...]:
     """Both, for the listeners at which calls are counted."""
-    failures = statistics.log(CALLS, MOST, Config(counters=[_failed()]), _status(FAILURE), kept=True)
+    failures = statistics.log(CALLS, MOST, Config(counters=[_failed()]), _status(FAILURE))
     waiting = statistics.log(WAITS, MOST, Config(histograms=[_waited()]), _some_answered())
     return (failures, waiting)
 
@@ -63,8 +63,7 @@ def _failed() -> Config.Counter:
     """
     By cluster, instance and Envoy's flags of the answer (`-`, `UH`, `UF,URX`), how many callers got a failure.
 
-    An instance is named and not addressed: an address is given to somebody else afterwards, and a counter that a judge
-    looks at must not begin anew while what it counts goes on.
+    An instance is named and not addressed: an address is given to somebody else afterwards.
 
     Source: Envoy's access logging, `RESPONSE_FLAGS`, `UPSTREAM_HOST_NAME`.
     """

@@ -1,8 +1,9 @@
 """
 Counters that only grow, except when somebody starts anew, to what happened between two looks at them.
 
-What is counted per host: the answers that are none with 5xx, and the failures, time-outs and repeated tries among them.
-Each proxy counts for itself and may start anew for itself, so a reading carries the name of its proxy.
+What is counted per host: the answers that are none with 5xx, the tries that were repeated, and by their kind the
+failures and time-outs. Each proxy counts for itself and may start anew for itself, so a reading carries the name of its
+proxy; and it may forget a kind of answer that nothing was added to for long, so each is a counter of its own.
 """
 
 from __future__ import annotations
@@ -13,19 +14,31 @@ from dataclasses import dataclass
 from atoll.policies.judge.evidence import Arm, Bucket, Latency, Unit
 
 Counts = tuple[tuple[str, int], ...]
+Kinds = tuple[tuple[str, str, int], ...]
+"""Of one name there may be several counters, one for each kind of answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One host's counters in one proxy. `latency` is of the calls since the last look, not since the start."""
+    """
+    One host's counters in one proxy. `latency` is of the calls since the last look, not since the start.
+
+    `error` and each of `failed` count what failed, no call twice.
+    """
 
     proxy: str
     instance: str
     arm: Arm
     success: int
     error: int
+    failed: Counts = ()
     latency: Latency | None = None
-    counts: Counts = ()
+    counts: Kinds = ()
+
+    @property
+    def bad(self) -> int:
+        """All that failed."""
+        return self.error + sum([n for _, n in self.failed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,8 @@ class Mark:
     instance: str
     success: int
     error: int
-    counts: Counts = ()
+    failed: Counts = ()
+    counts: Kinds = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +93,7 @@ def difference(before: Baseline | None, now: Snapshot) -> tuple[Baseline, Bucket
 def _marked(before: Baseline, now: Snapshot) -> Baseline:
     answered = {r.proxy for r in now.readings}
     kept = tuple(m for m in before.marks if m.proxy not in answered)
-    new = tuple(Mark(r.proxy, r.instance, r.success, r.error, r.counts) for r in now.readings)
+    new = tuple(Mark(r.proxy, r.instance, r.success, r.error, r.failed, r.counts) for r in now.readings)
     return Baseline(now.at, kept + new, now.users if now.users is not None else before.users)
 
 
@@ -87,12 +101,17 @@ def _since(mark: Mark | None, now: Reading) -> Unit:
     if mark is None:
         mark = Mark(now.proxy, now.instance, 0, 0)
     good, bad = _added(mark.success, now.success), _added(mark.error, now.error)
-    counts = _counted(dict(mark.counts), now.counts)
-    return Unit(now.instance, now.arm, good + bad, bad, now.latency, counts)
+    failed = dict(mark.failed)
+    bad += sum([_added(failed.get(kind, 0), value) for kind, value in now.failed])
+    return Unit(now.instance, now.arm, good + bad, bad, now.latency, _counted(mark.counts, now.counts))
 
 
-def _counted(before: dict[str, int], now: Counts) -> Counts:
-    return tuple((name, _added(before.get(name, 0), value)) for name, value in now)
+def _counted(before: Kinds, now: Kinds) -> Counts:
+    known = {(name, kind): value for name, kind, value in before}
+    new: dict[str, int] = {}
+    for name, kind, value in now:
+        new[name] = new.get(name, 0) + _added(known.get((name, kind), 0), value)
+    return tuple(new.items())
 
 
 def _added(before: int, now: int) -> int:

@@ -8,8 +8,8 @@ import msgspec
 
 from atoll.policies.judge.state import State
 
-Version = Literal[5]
-VERSION: Version = 5
+Version = Literal[6]
+VERSION: Version = 6
 
 
 def to_json(state: State) -> str:

@@ -72,12 +72,25 @@ def test_a_look_that_is_not_later_changes_nothing():
 
 def test_counts_grow_like_requests():
     _, bucket, restarted = after(
-        [reading("a", 5, counts=(("orders", 3),))],
-        [reading("a", 9, counts=(("orders", 5),))],
-        [reading("a", 10, counts=(("orders", 1),))],
+        [reading("a", 5, counts=(("orders", "200", 3),))],
+        [reading("a", 9, counts=(("orders", "200", 5),))],
+        [reading("a", 10, counts=(("orders", "200", 1),))],
     )
     assert bucket.units[0].counts == (("orders", 2),)
     assert restarted.units[0].counts == (("orders", 1),)
+
+
+def test_each_kind_of_answer_is_compared_with_its_own_past():
+    """A proxy forgets a kind that nobody got for long, and counts it anew when it comes again."""
+    looks = (
+        [reading("a", 50, 1, failed=(("UT", 40), ("-", 3)), counts=(("orders", "200", 3), ("orders", "201", 90)))],
+        [reading("a", 50, 1, failed=(("-", 4),), counts=(("orders", "200", 5),))],
+        [reading("a", 50, 2, failed=(("UT", 2), ("-", 4)), counts=(("orders", "200", 5), ("orders", "201", 1)))],
+    )
+    _, forgotten, again = after(*looks)
+    assert forgotten.units == (Unit("a", STABLE, 1, 1, None, (("orders", 2),)),)
+    assert again.units == (Unit("a", STABLE, 3, 3, None, (("orders", 1),)),)
+    assert [look[0].bad for look in looks] == [44, 5, 8]
 
 
 def test_users_are_counted_from_the_second_look_on():

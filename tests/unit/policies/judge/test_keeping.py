@@ -18,7 +18,7 @@ def looked():
     state = begin(POLICY, 0.0)
     for at in (1, 2, 8):
         readings = tuple(
-            Reading("mesh", name, arm, 10 * at, at, counts=(("orders", at),))
+            Reading("mesh", name, arm, 10 * at, at, failed=(("UT", at),), counts=(("orders", "200 -", at),))
             for name, arm in (("c", Arm.CANARY), ("s", Arm.STABLE))
         )
         state, _ = observe(state, Snapshot(float(at), readings, 0.5, at), POLICY)

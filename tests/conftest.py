@@ -291,6 +291,10 @@ class Served:
     def end(self) -> None:
         self._server.should_exit = True
 
+    def close(self) -> None:
+        self.end()
+        self.join()
+
     def join(self) -> None:
         self._thread.join(20)
         assert not self._thread.is_alive(), "the server did not end"

@@ -62,8 +62,7 @@ def test_a_client_starts_from_its_last_good_document_when_nobody_answers(running
     with client(running, tmp_path) as flags:
         assert flags.ready(10)
     running.call(shop.over.set)
-    running.end()
-    running.join()
+    running.close()
     with client(running, tmp_path) as flags:
         assert flags.ready(0)
         assert (flags.integer("size", 0), flags.boolean("new", False, {"email": "a@corp.com"})) == (20, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,15 +61,24 @@ class ClusterCount:
     What went through one cluster since the proxy started, or since it forgot what was long ago.
 
     `sent` are tries that got to an instance, `failed` by the name of the instance (empty: by none) the callers that got
-    an answer that says so (5xx), under Envoy's flags of the answer, each a counter that is forgotten for itself;
-    `unsent` those of them whose call got to no instance. `waited` is for how long, in microseconds: of all callers, or
-    of a sample.
+    an answer that says so (5xx), under Envoy's flags of the answer, each a counter that is forgotten for itself.
+    `waited` is for how long, in microseconds: of all callers, or of a sample.
     """
 
     sent: int = 0
     failed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    unsent: int = 0
     waited: tuple[Bar, ...] = ()
+
+    @property
+    def errors(self) -> int:
+        """All that failed."""
+        return sum(n for by_flags in self.failed.values() for n in by_flags.values())
+
+    @property
+    def unsent(self) -> int:
+        """Those of them whose call got to no instance."""
+        every = (one for by_flags in self.failed.values() for one in by_flags.items())
+        return sum(n for flags, n in every if UNSENT.intersection(flags.split(",")))
 
 
 async def ask(socket: Path, path: str, *, method: str = "GET") -> bytes:
@@ -107,8 +116,7 @@ async def hosts(socket: Path, clusters: str) -> tuple[HostState, ...]:
 async def refused(socket: Path, outlet: str) -> int:
     """How many calls were refused at one outlet, or (by callee) at all of one instance."""
     pattern = rf"^http\.outlet\.{re.escape(outlet)}(->.*)?\.rq_direct_response$"
-    query = f"/stats?usedonly&format=json&filter={quote(pattern)}"
-    data: dict[str, Any] = json.loads(await ask(socket, query))
+    data = await _stats(socket, pattern, only_used=True)
     return sum(int(entry.get("value", 0)) for entry in data.get("stats", ()))
 
 
@@ -138,7 +146,6 @@ def parse_counts(*answers: Mapping[str, Any]) -> dict[str, ClusterCount]:
     """What went through each cluster, from Envoy's statistics as JSON."""
     sent: dict[str, int] = {}
     failed: defaultdict[str, defaultdict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
-    unsent: Counter[str] = Counter()
     waited: dict[str, tuple[Bar, ...]] = {}
     for entry in (entry for answer in answers for entry in answer.get("stats", ())):
         name = entry.get("name", "")
@@ -146,12 +153,11 @@ def parse_counts(*answers: Mapping[str, Any]) -> dict[str, ClusterCount]:
             sent[match[1]] = entry["value"]
         elif (match := _FAILED.fullmatch(name)) is not None:
             failed[match[1]][match[2]][match[3]] = entry["value"]
-            unsent[match[1]] += entry["value"] if UNSENT.intersection(match[3].split(",")) else 0
         for histogram, bars in _bars(entry).items():
             if (match := _WAITED.fullmatch(histogram)) is not None:
                 waited[match[1]] = bars
     return {
-        name: ClusterCount(sent.get(name, 0), dict(failed.get(name, {})), unsent[name], waited.get(name, ()))
+        name: ClusterCount(sent.get(name, 0), dict(failed.get(name, {})), waited.get(name, ()))
         for name in {*sent, *failed, *waited}
     }
 

@@ -283,7 +283,7 @@ def _traffic(counts: list[admin.ClusterCount]) -> Traffic:
     waited = [bar for count in counts for bar in count.waited]
     return Traffic(
         requests=sum(c.sent + c.unsent for c in counts),
-        errors=sum(n for c in counts for by_flags in c.failed.values() for n in by_flags.values()),
+        errors=sum(c.errors for c in counts),
         p50=_milliseconds(quantile(waited, 0.5)),
         p99=_milliseconds(quantile(waited, 0.99)),
     )

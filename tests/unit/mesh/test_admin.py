@@ -44,8 +44,10 @@ STATS = {
 def test_counts_are_read_by_cluster():
     found = parse_counts(STATS)
     failed = {"payments-r1-1": {"-": 2, "UT": 1}, "payments-r1-2": {"UF,URX": 4}}
-    assert found["orders->payments"] == ClusterCount(10, failed, 4, (Bar(1, 0.1, 9), Bar(20, 1, 1)))
-    assert found["b->c"] == ClusterCount(sent=0, failed={"": {"UH": 3}}, unsent=3)
+    assert found["orders->payments"] == ClusterCount(10, failed, (Bar(1, 0.1, 9), Bar(20, 1, 1)))
+    assert (found["orders->payments"].errors, found["orders->payments"].unsent) == (7, 4)
+    assert found["b->c"] == ClusterCount(sent=0, failed={"": {"UH": 3}})
+    assert (found["b->c"].errors, found["b->c"].unsent) == (3, 3)
     assert found["a->https_//api.example.com_443"] == ClusterCount(sent=1)
 
 

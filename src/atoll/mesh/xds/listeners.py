@@ -11,6 +11,7 @@ from envoy.config.core.v3.protocol_pb2 import (
     Http2ProtocolOptions,
     HttpProtocolOptions,
 )
+from envoy.config.core.v3.socket_option_pb2 import SocketOption
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
@@ -42,6 +43,17 @@ HEAD_TIMEOUT = 10.0
 _NOBODY = HttpConnectionManager.InternalAddressConfig(
     cidr_ranges=[CidrRange(address_prefix="255.255.255.255", prefix_len=UInt32Value(value=32))]
 )
+# Who vanished without a word is noticed after two minutes: 60 s of silence, then three questions, 20 s apart. These are
+# Linux's numbers, because a translation may not import what opens sockets, not even for names.
+_KEEPALIVE = [
+    SocketOption(description=what, level=level, name=name, int_value=value, state=SocketOption.STATE_PREBIND)
+    for what, level, name, value in (
+        ("SO_KEEPALIVE", 1, 9, 1),
+        ("TCP_KEEPIDLE", 6, 4, 60),
+        ("TCP_KEEPINTVL", 6, 5, 20),
+        ("TCP_KEEPCNT", 6, 6, 3),
+    )
+]
 YES = BoolValue(value=True)
 NO = BoolValue(value=False)
 
@@ -84,6 +96,7 @@ def listener(item: ir.Listener) -> Listener:
     )
     if item.door is ir.Door.GATEWAY:
         result.per_connection_buffer_limit_bytes.CopyFrom(count(EDGE_BUFFER))
+        result.socket_options.extend(_KEEPALIVE)
     if item.door is not ir.Door.GATEWAY:
         # One socket for all workers: there is no flood of new connections to spread, and half as many descriptors.
         result.enable_reuse_port.CopyFrom(NO)

@@ -119,6 +119,8 @@ def _remembered(route: Route, cookie: str) -> Iterator[Route]:
 
 
 def _variants(rule: ir.Forward) -> Iterator[Route]:
+    if rule.retry is not None and rule.timeout and rule.mirror is None:
+        yield _plain_get(rule)
     for condition in _STREAMING:
         yield _route(rule, condition, timeout=0.0, per_try=None, retry_on=UNSENT)
     if rule.mirror is not None:
@@ -126,6 +128,19 @@ def _variants(rule: ir.Forward) -> Iterator[Route]:
     if rule.retry is not None:
         yield _route(rule, _IS_IDEMPOTENT, timeout=rule.timeout, per_try=rule.per_try, retry_on=REPEATABLE)
     yield _route(rule, None, timeout=rule.timeout, per_try=rule.per_try, retry_on=UNSENT)
+
+
+def _plain_get(rule: ir.Forward) -> Route:
+    """
+    Most requests, at less cost: the first to be looked for, and without the timer that every event sets anew.
+
+    That one bounds silence. Here the sender has said all, and the callee has `timeout`; who reads nothing has `idle`.
+    """
+    result = _route(rule, None, timeout=rule.timeout, per_try=rule.per_try, retry_on=REPEATABLE)
+    result.match.headers.extend(_IS_PLAIN_GET)
+    result.route.idle_timeout.CopyFrom(seconds(0.0))
+    result.route.flush_timeout.CopyFrom(seconds(rule.idle))
+    return result
 
 
 def _mirrored(rule: ir.Forward, mirror: ir.Mirror) -> Iterator[Route]:
@@ -256,9 +271,16 @@ _ASKED: dict[ir.Asked, Callable[[], RouteMatch]] = {
     ir.Asked.UPGRADE: shadows.upgrade,
 }
 
+_EVENTS = StringMatcher(contains="text/event-stream", ignore_case=True)
 _STREAMING = (
     HeaderMatcher(name="upgrade", present_match=True),
-    HeaderMatcher(name="accept", string_match=StringMatcher(contains="text/event-stream", ignore_case=True)),
+    HeaderMatcher(name="accept", string_match=_EVENTS),
     HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc", ignore_case=True)),
+)
+_IS_PLAIN_GET = (
+    HeaderMatcher(name=":method", string_match=StringMatcher(exact="GET")),
+    HeaderMatcher(name="upgrade", present_match=False),
+    HeaderMatcher(name="accept", string_match=_EVENTS, invert_match=True, treat_missing_header_as_empty=True),
+    HeaderMatcher(name="content-length", present_match=False),
 )
 _IS_IDEMPOTENT = HeaderMatcher(name=":method", string_match=StringMatcher(safe_regex=RegexMatcher(regex=IDEMPOTENT)))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from websockets.sync.client import connect
@@ -63,15 +64,18 @@ class Browser:
 
     def __init__(self, directory: Path) -> None:
         assert CHROMIUM is not None
+        self._open = ExitStack()
+        # What it leaves when it is killed goes with this; the test's own directory is too long for its sockets.
+        temporary = self._open.enter_context(TemporaryDirectory(prefix="atoll-"))
         with (directory / "chromium.txt").open("wb") as log:
             self._process = subprocess.Popen(
                 [CHROMIUM, *FLAGS, f"--user-data-dir={directory}", "about:blank"],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, "TMPDIR": temporary},
             )
         self._numbers = itertools.count(1)
-        self._open = ExitStack()
         self._session = ""
         self.told: list[dict[str, object]] = []
         try:
@@ -122,10 +126,10 @@ class Browser:
         path.write_bytes(base64.b64decode(str(taken["data"])))
 
     def close(self) -> None:
-        self._open.close()
         # The group is ours alone: start_new_session made it.
         os.killpg(self._process.pid, 9)
         self._process.wait()
+        self._open.close()
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

@@ -355,9 +355,9 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             Field(
                 "budget",
                 Shape.PERCENT,
-                "Most retries, as a share of the requests in flight.",
-                "20%",
-                "an outage must not double the load",
+                "Most retries at once, as a share of the requests in flight, of which 100 are assumed at least.",
+                "50%",
+                "what one of three instances takes with it is tried again, and an outage at most doubles the load",
             ),
         ),
         "breaker": (

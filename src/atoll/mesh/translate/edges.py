@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
@@ -13,6 +14,8 @@ from atoll.plan.blueprint import Shadow, Split, Workload
 from atoll.values.protocols import Protocol
 
 CONNECT_TIMEOUT = 1.0
+IN_FLIGHT = 100
+"""A retry budget is a share of so many requests at least: one lost instance takes more than any share of a few."""
 FLAGS_POLICY = CallPolicy(timeout=5.0, idle=60.0)
 """How the control plane is asked for flags. It says something on every stream more often than it may be idle."""
 EGRESS_CONNECT_TIMEOUT = 5.0
@@ -153,8 +156,8 @@ def _limits(policy: CallPolicy) -> ir.Limits:
     """
     The bulkhead and the retry budget.
 
-    Envoy bounds retries by how many are under way, not by how many were made. When one of two instances dies, up to
-    half of all calls in flight are tried again in the same moment, and the promise is that nobody notices: so many may.
+    Envoy bounds the retries that are under way, among the requests that are. When one of n instances dies with all that
+    it was doing, that is 1/(n - 1) of what is left: half where there were three.
     """
-    bulkhead, budget = policy.bulkhead, policy.retry.budget
-    return ir.Limits(bulkhead.limit, bulkhead.queue, budget.ratio, max(budget.floor, (bulkhead.limit + 1) // 2))
+    bulkhead, ratio = policy.bulkhead, policy.retry.budget.ratio
+    return ir.Limits(bulkhead.limit, bulkhead.queue, ratio, ceil(ratio * IN_FLIGHT))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.kit.policy import Breaker, Retry, RetryBudget
-from atoll.model.system import Call, CallPolicy, Route
+from atoll.model.system import ROUTE_POLICY, Call, CallPolicy, Route
 from atoll.plan.blueprint import Stage
 
 
@@ -163,4 +163,13 @@ async def test_strangers_cannot_shut_a_service_by_asking_for_what_fails(world):
     await world.publish()
     failed = await asyncio.gather(*(world.outside("/status/503") for _ in range(20)))
     assert {answer.status for answer in failed} == {503}
+    assert {(await world.outside("/")).status for _ in range(20)} == {200}
+
+
+async def test_strangers_cannot_shut_the_only_instance_by_asking_for_what_is_slow(world):
+    """What times out may be the way to an instance, so it counts; but half of them stay, whatever happens."""
+    world.service("shop", routes=(Route("/", policy=replace(ROUTE_POLICY, timeout=0.2)),))
+    await world.publish()
+    late = await asyncio.gather(*(world.outside("/sleep/1") for _ in range(20)))
+    assert {answer.status for answer in late} == {504}
     assert {(await world.outside("/")).status for _ in range(20)} == {200}

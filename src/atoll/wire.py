@@ -72,9 +72,10 @@ class ChangeView:
 @dataclass(frozen=True, slots=True)
 class Rates:
     """
-    Traffic of one service: over the last seconds requests per second and the share of errors (5xx).
+    Traffic of one service over the last ten seconds or so: requests per second, the share of errors (5xx), and waiting.
 
-    `p50` and `p99` are milliseconds that callers waited for the first byte, since they are counted; a sample if busy.
+    `p50` and `p99` are milliseconds until the first byte, of a sample if busy; None where nobody called. The proxies
+    tell of them in batches, so they may be five seconds older than the rest.
     """
 
     rps: float
@@ -109,7 +110,11 @@ class InstanceView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service: wanted against ready, and why they differ. Rates per second, latencies in milliseconds."""
+    """
+    One service: wanted against ready, and why they differ.
+
+    `rps`, `p50`, `p99` and `errors` as in Rates.
+    """
 
     name: str
     wanted: int

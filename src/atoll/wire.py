@@ -113,6 +113,7 @@ class ServiceView:
     """
     One service: wanted against ready, and why they differ.
 
+    `restarts` are the instances of `release` (of `target` before anything serves) that failed and had to be replaced.
     `rps`, `p50`, `p99` and `errors` as in Rates.
     """
 

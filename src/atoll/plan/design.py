@@ -8,6 +8,7 @@ between two steps finds the same step to take when it is back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -154,7 +155,7 @@ class _Turn:
                 crashes = crashes_after(instance, seen, self.observed.at)
                 why = self.observed.failed.get(instance.name) or _ending(after, seen)
                 self.failures.append(Failure(instance.recipe.release, crashes, why))
-        restarts = (before.restarts if before is not None else 0) + len(self.failures) - remembered
+        failed_runs = self._failed_runs(before, self.failures[remembered:])
         self.failures.sort(key=lambda f: -f.crashes)
         instances = self._settle_counts(present)
         if self.service is None:
@@ -173,7 +174,7 @@ class _Turn:
             health=self.service.health,
             protocol=self.service.protocol,
             serial=self.last_serial,
-            restarts=restarts,
+            failed_runs=failed_runs,
             split=self._split(before, instances),
             flags=bool(self.service.flags),
             shadow=self._shadow(),
@@ -186,6 +187,12 @@ class _Turn:
         if before == draft and (before.basis is not None) == settled and not settled:
             return before
         return replace(draft, basis=(self.service, self.pin, self.seen, self.readiness)) if settled else draft
+
+    def _failed_runs(self, before: Workload | None, new: Iterable[Failure]) -> tuple[tuple[int, int], ...]:
+        """How many instances failed and had to be replaced: a release that is given up takes its crashes with it."""
+        counts = Counter(dict(before.failed_runs) if before is not None else {})
+        counts.update(failure.release for failure in new)
+        return tuple((release, counts[release]) for release in sorted(self._releases()) if counts[release])
 
     # --- one instance, one step ---------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -117,8 +118,25 @@ def test_a_crash_is_replaced_at_once_and_the_next_one_later(desk):
     one.design()
     (second,) = one.instances
     assert second.crashes == 2
-    assert one.blueprint.workloads["orders"].restarts == 2
+    assert one.blueprint.workloads["orders"].failed_runs == ((1, 2),)
     assert one.now + 0.25 <= second.not_before <= one.now + 0.5
+
+
+def test_the_crashes_of_a_release_go_with_it(desk):
+    one = stable(desk(instances=1))
+    one.ended("orders-r1-1")
+    one.pin = Pin(one.recipe(1), one.recipe(2))
+    one.design()
+    for serial in (3, 4):
+        one.ended(f"orders-r2-{serial}")
+        one.design()
+    assert one.blueprint.workloads["orders"].failed_runs == ((1, 1), (2, 2))
+    given_up, promoted = Pin(one.recipe(1)), Pin(one.recipe(2))
+    for pin, left in ((given_up, ((1, 1),)), (promoted, ((2, 2),))):
+        other = copy(one)
+        other.pin = pin
+        other.design()
+        assert other.blueprint.workloads["orders"].failed_runs == left
 
 
 def test_a_good_run_pays_for_crashes_before(desk):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from atoll import wire
 from atoll.model.system import Service
 from atoll.operations.snapshot import Snapshot
-from atoll.plan.blueprint import Instance, Stage
+from atoll.plan.blueprint import Instance, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Phase, Seen, describe
 
@@ -54,7 +54,7 @@ def _service(snapshot: Snapshot, name: str, service: Service | None) -> wire.Ser
         ready=ready,
         release=pin.stable.release if pin.stable is not None else None,
         target=pin.target.release if pin.target is not None else None,
-        restarts=workload.restarts if workload is not None else 0,
+        restarts=_restarts(workload, pin) if workload is not None else 0,
         why="; ".join(_why(snapshot, name, wanted, ready, pin, instances)),
         cpu=_sum(load.cpu for load in loads),
         memory=_total(load.memory for load in loads),
@@ -64,6 +64,12 @@ def _service(snapshot: Snapshot, name: str, service: Service | None) -> wire.Ser
         errors=rates.errors if rates is not None else None,
         instances=tuple(instances),
     )
+
+
+def _restarts(workload: Workload, pin: Pin) -> int:
+    """Those of the release that serves; of the one that begins where none has served yet."""
+    recipe = pin.stable or pin.target
+    return dict(workload.failed_runs).get(recipe.release, 0) if recipe is not None else 0
 
 
 def _why(

@@ -125,6 +125,15 @@ def test_restarts_are_the_design_s_count_and_not_how_many_there_have_been(scene,
     assert (view.wanted, view.restarts, view.why) == (0, 0, "is leaving")
 
 
+def test_restarts_are_those_of_the_release_that_serves(scene, of):
+    scene.steady()
+    scene.failed_runs["orders"] = ((1, 3), (2, 40))
+    scene.pins["orders"] = Pin(scene.recipe("orders", 1), scene.recipe("orders", 2))
+    assert of().restarts == 3
+    scene.pins["orders"] = Pin(None, scene.recipe("orders", 2))
+    assert of().restarts == 40
+
+
 def test_services_come_in_the_order_of_the_file_and_those_that_leave_last(scene):
     scene.steady()
     del scene.system.services["web"]

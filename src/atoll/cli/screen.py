@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from atoll import wire
 from atoll.errors import AtollError
@@ -81,6 +82,31 @@ def event_line(event: wire.Event) -> str:
         else (f"{event.subject}: {escape(event.text)}")
     )
     return f"[dim]{moment}[/dim] " + (f"[{colour}]{text}[/{colour}]" if colour else text)
+
+
+def listing(*titles: str) -> Table:
+    """A table whose last column holds sentences: it takes what room is left, and breaks."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in titles[:-1]:
+        table.add_column(title, no_wrap=True)
+    table.add_column(titles[-1])
+    return table
+
+
+def show_table(table: Table) -> None:
+    """Print a table; in a pipe without the blanks that would make all lines as long as the longest sentence."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as printed:
+        out.print(table)
+    for line in printed.get().splitlines():
+        out.print(Text(line.rstrip()), soft_wrap=True)
+
+
+def on_a_line(text: str, *, whole: bool = False) -> Text:
+    """A text for the last column of a listing: on one line, cut where a terminal ends unless it is to be *whole*."""
+    return Text(" ".join(text.split()), no_wrap=not whole, overflow="fold" if whole else "ellipsis")
 
 
 def status_table(view: wire.StatusView) -> Table:

@@ -179,7 +179,11 @@ class Mesh(Protocol):
         ...
 
     async def observe(self) -> MeshSeen:
-        """What the proxies have accepted and how busy the draining instances are."""
+        """What the proxies have accepted and how busy the draining instances are; raises while one does not answer."""
+        ...
+
+    def ends(self) -> Mapping[str, str]:
+        """How the last process of each proxy ended that ended by itself, by the proxy's name, a sentence each."""
         ...
 
     async def traffic(self) -> Mapping[str, Traffic]:

@@ -76,11 +76,9 @@ def event_line(event: wire.Event) -> str:
     """One event as a line of markup."""
     colour = _COLOURS.get(event.level, "")
     moment = time.strftime("%H:%M:%S", time.localtime(event.at))
-    text = (
-        f"{event.subject} {escape(event.text)}"
-        if event.subject != event.service
-        else (f"{event.subject}: {escape(event.text)}")
-    )
+    # What an instance does is a sentence about it; what is told of a service or of the platform is one of its own.
+    gap = ": " if event.subject == event.service or not event.service else " "
+    text = f"{event.subject}{gap}{escape(event.text)}"
     return f"[dim]{moment}[/dim] " + (f"[{colour}]{text}[/{colour}]" if colour else text)
 
 

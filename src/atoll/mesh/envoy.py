@@ -104,7 +104,7 @@ class EnvoyMesh:
         streams = {name: self._ads.streams(name) for name in ir.PROXIES}
         away = [name for name, found in streams.items() if not found]
         if away:
-            raise Unavailable(f"the {away[0]} proxy does not answer")
+            raise Unavailable(f"the {' and the '.join(away)} proxy do{'es' if len(away) == 1 else ''} not answer")
         if self._offered is None:
             return MeshSeen()
         known = self._refreshed()
@@ -115,6 +115,10 @@ class EnvoyMesh:
             active=dict(known.active),
             rejected="\n".join(self._ads.refusals()),
         )
+
+    def ends(self) -> Mapping[str, str]:
+        """How the last process of each proxy ended that ended by itself."""
+        return {name: process.end for name, process in self._processes.items() if process.end}
 
     async def traffic(self) -> Mapping[str, Traffic]:
         """Per service, what went through all clusters that lead to it."""

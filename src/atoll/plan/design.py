@@ -83,6 +83,7 @@ def design(
     book: _Book | None = None
     workloads: dict[str, Workload] = {}
     head = (system.name, system.gateway, counting)
+    farewell = "the service was removed" if system.services else "the system goes down"  # a file has one at least
     changed = (parent.system, parent.gateway, parent.counting) != head
     for name in _names(system, parent):
         service, before = system.services.get(name), parent.workloads.get(name)
@@ -92,7 +93,7 @@ def design(
             workloads[name] = before
             continue
         book = book or _Book(parent.cursor, _taken(parent, observed))
-        turn = _Turn(service, pin, seen, readiness, observed, host, book)
+        turn = _Turn(service, pin, seen, readiness, observed, host, book, farewell)
         after = turn.workload(before)
         if after is None:
             changed = True
@@ -137,6 +138,7 @@ class _Turn:
     observed: Observed
     host: Host
     book: _Book
+    farewell: str
     last_serial: int = 0
     failures: list[Failure] = field(default_factory=list)
 
@@ -379,7 +381,7 @@ class _Turn:
             return None
         why = "it is no longer wanted"
         if self.service is None:
-            why = "the service was removed"
+            why = self.farewell
         elif self.pin.newest is not None and instance.recipe.release != self.pin.newest.release:
             why = f"release {self.pin.newest.release} replaces it"
         return self._to(instance, Stage.DRAIN if instance.served else Stage.STOP, why)

@@ -67,8 +67,11 @@ def _vanished(
 def _mesh(before: Observed, after: Observed) -> Iterator[Happening]:
     if after.mesh.rejected and after.mesh.rejected != before.mesh.rejected:
         yield Happening("error", "rejected", "", "mesh", f"Envoy refused a configuration: {after.mesh.rejected}")
+    for proxy, end in after.ends.items():
+        if end != before.ends.get(proxy):
+            yield Happening("warning", "mesh", "", "mesh", end)
     if "mesh" in before.answered and "mesh" not in after.answered:
-        yield Happening("warning", "mesh", "", "mesh", "a proxy does not answer")
+        yield Happening("warning", "mesh", "", "mesh", after.away or "a proxy does not answer")
     if "mesh" in after.answered and "mesh" not in before.answered and before.at:
         yield Happening("info", "mesh", "", "mesh", "the proxies answer")
 

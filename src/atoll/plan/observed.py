@@ -91,7 +91,8 @@ class Observed:
     One immutable snapshot.
 
     `answered` names the sources that answered ("runtime", "probes", "mesh"): what a silent
-    source does not show may still be there, so nothing may be stopped because of it.
+    source does not show may still be there, so nothing may be stopped because of it. `away` says which proxy does not
+    answer, where that is known; `ends` how each proxy's last process ended that did so by itself.
     """
 
     at: float
@@ -101,3 +102,5 @@ class Observed:
     busy_ports: frozenset[int] = frozenset()
     failed: Mapping[str, str] = field(default_factory=dict)  # instances that could not be created or started, and why
     answered: frozenset[str] = frozenset()
+    away: str = ""
+    ends: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from atoll.errors import Failed
 from atoll.model.system import Compare, Operation, Route, RuntimeKind
 from atoll.plan.blueprint import Shadow, Split, Stage
 from atoll.plan.decisions import Pin
-from atoll.plan.design import FIRST_PORT, PORTS, wake_at
+from atoll.plan.design import FIRST_PORT, PORTS, Host, design, wake_at
 from atoll.plan.releasing import COMPARED, Progress, State
 
 
@@ -217,10 +217,18 @@ def test_a_removed_service_drains_and_goes(desk):
     one = stable(desk(instances=1))
     one.design(gone=True)
     assert one.stages == {"orders-r1-1": Stage.DRAIN}
+    assert one.instances[0].reason == "the system goes down"  # nothing is left of it
     assert one.blueprint.workloads["orders"].routes == ()
     one.seen = {}
     one.design(gone=True)
     assert one.blueprint.workloads == {}
+
+
+def test_a_service_that_is_removed_from_others_says_so(desk):
+    one = stable(desk(instances=1))
+    others = replace(one.system, services={"web": replace(one.service, name="web")})
+    after = design(others, {}, one.observed, one.blueprint, Host("/run/x"))
+    assert after.workloads["orders"].instances[0].reason == "the service was removed"
 
 
 def test_a_rollout_adds_the_surge_and_takes_what_the_proxies_have_replaced(desk):

@@ -79,6 +79,17 @@ def test_the_proxies_refuse_fall_silent_and_answer(blueprint):
     silent = replace(BEFORE, answered=frozenset({"runtime", "probes"}))
     assert told(BEFORE, silent, blueprint) == [("warning", "mesh", "mesh", "a proxy does not answer")]
     assert told(silent, BEFORE, blueprint) == [("info", "mesh", "mesh", "the proxies answer")]
+    named = replace(silent, away="the gateway proxy does not answer")
+    assert told(BEFORE, named, blueprint) == [("warning", "mesh", "mesh", "the gateway proxy does not answer")]
+    assert told(named, silent, blueprint) == []
+
+
+def test_how_a_proxy_ended_is_told_once(blueprint):
+    first, second = (f"the gateway proxy (process {pid}) has ended; another one is started" for pid in (7, 8))
+    dead = replace(BEFORE, ends={"gateway": first})
+    assert told(BEFORE, dead, blueprint) == [("warning", "mesh", "mesh", first)]
+    assert told(dead, dead, blueprint) == []
+    assert told(dead, replace(BEFORE, ends={"gateway": second}), blueprint) == [("warning", "mesh", "mesh", second)]
 
 
 def test_a_design_tells_who_gets_traffic_and_who_loses_it(desk):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,18 @@ def test_deploy_that_fails_says_why_and_its_exit_code_tells(atoll, control_plane
     assert said.code == 1
     assert "web: it exited with code 1" in said.err
     assert "done" not in said.out
+
+
+def test_deploy_says_that_its_change_is_kept_where_the_control_plane_ends(atoll, control_plane, scene):
+    control_plane.call(scene.serve_now)
+    scene.outcome = None  # nobody moves it on
+    timer = threading.Timer(0.3, control_plane.end)
+    timer.start()
+    said = atoll("deploy", "web", "--json")
+    timer.join()
+    assert (said.code, said.out) == (4, "")
+    assert "(deploy) was over; what runs goes on. The change was accepted and is kept" in said.err
+    assert "→ start it with `atoll up`" in said.err
 
 
 def test_deploy_of_an_unknown_service(atoll, control_plane, scene):

@@ -94,7 +94,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """One instance. `state` is what it does now, `reason` why it is not serving; cpu is a share of one core."""
+    """
+    One instance. `state` is what it does now, `reason` why it is not serving, or what it has lost though it is.
+
+    `cpu` is a share of one core.
+    """
 
     name: str
     release: int
@@ -111,7 +115,7 @@ class InstanceView:
 @dataclass(frozen=True, slots=True)
 class ServiceView:
     """
-    One service: wanted against ready, and why they differ.
+    One service: wanted against ready, and why they differ, or what has happened to instances though they do not.
 
     `restarts` are the instances of `release` (of `target` before anything serves) that failed and had to be replaced.
     `rps`, `p50`, `p99` and `errors` as in Rates.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from atoll import wire
@@ -107,6 +109,15 @@ def test_one_that_served_and_fails_its_check_is_unready_and_not_starting(scene, 
     }
     assert [i.state for i in of().instances] == ["unready", "starting"]
     assert of().why.count("no answer") == 1
+
+
+def test_one_that_lost_a_process_and_serves_says_so(scene, of):
+    scene.steady()
+    seen = scene.seen["orders"]
+    seen["orders-r1-2"] = replace(seen["orders-r1-2"], killed=2)
+    lost = "2 processes in it ran out of memory and were killed (raise resources.memory, or use less)"
+    assert [(i.state, i.reason) for i in of().instances] == [("ready", ""), ("ready", lost)]
+    assert of().why == f"orders-r1-2: {lost}"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def up(file: Path | None, *, detach: bool) -> None:
         _apply(path, caller)
         _greet(caller)
     except AtollError:
-        if detach or process is None or running(path) is None:
+        if detach or process is None:
             raise
         err.print("[yellow]the system stays as it is; mend the file and run `atoll apply`[/yellow]")
     if not detach:

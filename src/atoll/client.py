@@ -20,11 +20,15 @@ from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
 
 T = TypeVar("T")
 
-__all__ = ["Client"]
+__all__ = ["Client", "NoAnswer"]
 
 _KINDS: dict[str, type[AtollError]] = {"Refused": Refused, "Conflict": Conflict, "Unavailable": Unavailable}
 _OVER = frozenset({"done", "failed"})
 _PATIENCE = 30.0
+
+
+class NoAnswer(Unavailable):
+    """Nobody answers there, or not to the end: there is no control plane, or it has just ended."""
 
 
 class Client:
@@ -163,7 +167,7 @@ class Client:
         try:
             response = self._http.request(method, path, **options)  # type: ignore[arg-type]  # options are ours
         except httpx.HTTPError as error:
-            raise _unavailable(error) from error
+            raise _unanswered(error, asked=method == "POST") from error
         if response.is_error:
             raise _refusal(response.content)
         return _decoded(response.content, kind)
@@ -180,7 +184,7 @@ class Client:
         except httpx.RemoteProtocolError:
             return
         except httpx.HTTPError as error:
-            raise _unavailable(error) from error
+            raise _unanswered(error) from error
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -201,8 +205,14 @@ def _decoded(data: bytes, kind: type[T]) -> T:
         ) from error
 
 
-def _unavailable(error: httpx.HTTPError) -> Unavailable:
-    return Unavailable(f"no control plane answers here ({error})", hint="start it with `atoll up`")
+def _unanswered(error: httpx.HTTPError, *, asked: bool = False) -> NoAnswer:
+    """Of what was *asked* for and got as far as the control plane, nobody knows here whether it was written down."""
+    if asked and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return NoAnswer(
+            f"the control plane did not answer to the end ({error}): whether it has taken the request is not known",
+            hint="`atoll up` starts it where it has ended; `atoll events` shows what it has taken",
+        )
+    return NoAnswer(f"no control plane answers here ({error})", hint="start it with `atoll up`")
 
 
 def _refusal(content: bytes) -> AtollError:

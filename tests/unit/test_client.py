@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import socket as stdlib_socket
 import ssl
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
 from atoll import wire
-from atoll.client import Client
+from atoll.client import Client, NoAnswer
 from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
 from atoll.server.api.app import app
 
@@ -162,6 +164,29 @@ def test_nobody_answers(socket):
         assert "atoll up" in raised.value.hint
         with pytest.raises(Unavailable):
             next(client.follow())
+
+
+@pytest.mark.parametrize("heard", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"])
+def test_one_that_ends_while_it_answers_may_have_taken_what_was_asked_for(socket, heard):
+    listener = stdlib_socket.socket(stdlib_socket.AF_UNIX)
+    listener.bind(str(socket))
+    listener.listen()
+
+    def answer():
+        for _ in range(2):
+            one, _ = listener.accept()
+            one.recv(65536)
+            one.sendall(heard)
+            one.close()
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    with Client(socket) as client, listener:
+        with pytest.raises(NoAnswer, match="whether it has taken the request is not known"):
+            client.rollback("orders")
+        with pytest.raises(NoAnswer, match="no control plane answers here"):
+            client.identity()
+        thread.join(20)
 
 
 def test_it_is_closed_after_use(server, socket):

@@ -293,7 +293,8 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             Field(
                 "memory",
                 Shape.SIZE,
-                "Memory; more than that and the instance is killed and started again.",
+                "Memory of all its processes. Beyond it the kernel ends the instance, which is started again; under"
+                " control groups v1 it ends one process only, and the instance goes with that if it was the main one.",
                 reason="no limit of ours",
                 example="128Mi",
             ),

@@ -90,6 +90,17 @@ async def test_callers_that_speak_http2_reach_a_service_of_http1_that_says_so(wo
     assert "services.silent.protocol" in refused.body
 
 
+async def test_who_asks_a_service_of_http1_from_outside_in_http2_is_told(world):
+    world.service("old", routes=(Route("/old"),), protocol=Protocol.HTTP1)
+    world.service("silent", routes=(Route("/"),))
+    await world.publish()
+    assert (await world.outside("/old", http2_prior_knowledge="")).status == 200
+    refused = await world.outside("/", http2_prior_knowledge="")
+    assert refused.status == 502
+    assert "that it was asked in (HTTP/2): ask in another" in refused.body
+    assert "silent" not in refused.body
+
+
 async def test_callers_that_speak_http1_reach_a_service_of_http2_that_says_so(world):
     world.service("modern", kind="grpc", protocol=Protocol.HTTP2)
     world.service("orders", calls=(Call("modern"),))

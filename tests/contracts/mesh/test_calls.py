@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from dataclasses import replace
 
 from atoll.kit.policy import Breaker, Retry
 from atoll.model.system import Call, CallPolicy, Route
 from atoll.plan.blueprint import Stage
+from contracts.mesh.conftest import run
 
 
 async def test_a_declared_call_passes_and_carries_the_true_caller(world):
@@ -38,6 +41,42 @@ async def test_an_undeclared_call_says_which_line_to_add(world):
     unknown = await world.call(orders, "example.com")
     assert unknown.status == 403
     assert "add `http://example.com` under services.orders.calls in atoll.yaml" in unknown.body
+
+
+async def test_services_are_called_by_their_names_alone(world):
+    """Through the proxy, as programs do that read HTTP_PROXY: with a port (a habit from Compose), or by a tunnel."""
+    for name in ("payments", "catalog"):
+        world.service(name)
+    world.service("orders", calls=(Call("catalog"),))
+    await world.publish()
+    (orders,) = world.instances("orders")
+    add = "add `payments` under services.orders.calls in atoll.yaml, and call `http://payments/`"
+    for host in ("payments:8080", "payments."):
+        asked = await world.ask(f"http://{host}/", caller=orders, proxy="http://127.0.0.1:80")
+        assert (asked.status, asked.body) == (403, f"orders may not call {host}: {add}, without a port or a tunnel\n")
+        assert await tunnel(orders, host if ":" in host else f"{host}:80") == (
+            403,
+            asked.body.replace("ts.:", "ts.:80:"),
+        )
+    declared = await world.ask("http://catalog:8080/", caller=orders, proxy="http://127.0.0.1:80")
+    text = "catalog is not called as catalog:8080: call `http://catalog/`, without a port or a tunnel\n"
+    assert (declared.status, declared.body) == (403, text)
+    assert await tunnel(orders, "catalog:8080") == (403, text)
+    direct = "catalog needs no tunnel: call `http://catalog/` directly, without the proxy\n"
+    assert await tunnel(orders, "catalog:80") == (403, direct)
+    assert (await world.ask("http://catalog/", caller=orders, proxy="http://127.0.0.1:80")).status == 200
+    itself = await world.ask("http://localhost:8080/", caller=orders, proxy="http://127.0.0.1:80")
+    assert itself.body == "localhost:8080 is this instance of orders itself: no proxy leads there\n"
+    assert "may not ask for flags" in (await tunnel(orders, "flags:80"))[1]
+
+
+async def tunnel(caller, authority):
+    """What a CONNECT is answered. curl shows no body of it."""
+    code = "import http.client,sys\nc=http.client.HTTPConnection('127.0.0.1',80)\nc.request('CONNECT',sys.argv[1])\n"
+    code += "a=c.getresponse()\nprint(a.status,a.read().decode(),end='')"
+    enter = ("nsenter", f"--net={caller.outlets[0].netns}", "--")
+    status, _, body = (await asyncio.to_thread(run, *enter, sys.executable, "-c", code, authority)).partition(" ")
+    return int(status), body
 
 
 async def test_a_callee_without_instances_is_named(world):

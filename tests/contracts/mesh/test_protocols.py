@@ -117,6 +117,7 @@ async def test_callers_that_speak_http1_reach_a_service_of_http2_that_says_so(wo
 
 
 async def test_grpc_learns_why_it_is_refused(world):
+    world.service("echo", kind="grpc")
     world.service("orders")
     await world.publish()
     code = GRPC.replace("print(channel.unary_unary", "try: channel.unary_unary").replace(
@@ -130,25 +131,25 @@ async def test_grpc_learns_why_it_is_refused(world):
 
 async def test_declared_hosts_outside_are_reached_and_no_others(world):
     world.service("site")  # any server on the host's loopback will do
-    server = await asyncio.start_server(echo_server, "127.0.0.1", 0)
+    server = await asyncio.start_server(echo_server, "127.0.0.2", 0)
     port = server.sockets[0].getsockname()[1]
-    world.service("orders", egress=(Egress("http", "localhost", port), Egress("https", "127.0.0.1", port)))
+    world.service("orders", egress=(Egress("http", "127.0.0.2", port), Egress("https", "127.0.0.2", port)))
     world.service("carts")
     await world.publish()
     orders, carts = world.instances("orders")[0], world.instances("carts")[0]
     proxy = "http://127.0.0.1:80"
 
-    plain = await world.ask(f"http://localhost:{port}/x", caller=orders, proxy=proxy)
+    plain = await world.ask(f"http://127.0.0.2:{port}/x", caller=orders, proxy=proxy)
     assert (plain.status, plain.body.startswith("GET /x HTTP/1.1")) == (200, True)
     assert "x-atoll-caller" not in plain.body
     tunnel = await world.ask(
-        f"http://127.0.0.1:{port}/y", caller=orders, proxy=proxy, proxytunnel="", suppress_connect_headers=""
+        f"http://127.0.0.2:{port}/y", caller=orders, proxy=proxy, proxytunnel="", suppress_connect_headers=""
     )
     assert (tunnel.status, tunnel.body.startswith("GET /y HTTP/1.1")) == (200, True)
 
-    refused = await world.ask(f"http://localhost:{port}/", caller=carts, proxy=proxy)
+    refused = await world.ask(f"http://127.0.0.3:{port}/", caller=carts, proxy=proxy)
     assert refused.status == 403
-    assert f"add `http://localhost:{port}` under services.carts.calls in atoll.yaml" in refused.body
+    assert f"add `http://127.0.0.3:{port}` under services.carts.calls in atoll.yaml" in refused.body
     other = await world.ask("http://example.com/", caller=orders, proxy=proxy)
     assert other.status == 403
     server.close()

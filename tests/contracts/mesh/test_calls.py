@@ -50,16 +50,15 @@ async def test_services_are_called_by_their_names_alone(world):
     world.service("orders", calls=(Call("catalog"),))
     await world.publish()
     (orders,) = world.instances("orders")
-    add = "add `payments` under services.orders.calls in atoll.yaml, and call `http://payments/`"
-    for host in ("payments:8080", "payments."):
-        asked = await world.ask(f"http://{host}/", caller=orders, proxy="http://127.0.0.1:80")
-        assert (asked.status, asked.body) == (403, f"orders may not call {host}: {add}, without a port or a tunnel\n")
-        assert await tunnel(orders, host if ":" in host else f"{host}:80") == (
-            403,
-            asked.body.replace("ts.:", "ts.:80:"),
-        )
+    add = "call `http://payments/`, and add that name under services.orders.calls in atoll.yaml"
+    text = f"orders may not call payments:8080: {add}\n"
+    asked = await world.ask("http://payments:8080/", caller=orders, proxy="http://127.0.0.1:80")
+    assert (asked.status, asked.body) == (403, text)
+    assert await tunnel(orders, "payments:8080") == (403, text)
+    for odd, said in (("Payments", "call `http://in-small-letters/`"), ("payments.", "without a dot at its end")):
+        assert said in (await world.call(orders, odd)).body
     declared = await world.ask("http://catalog:8080/", caller=orders, proxy="http://127.0.0.1:80")
-    text = "catalog is not called as catalog:8080: call `http://catalog/`, without a port or a tunnel\n"
+    text = "catalog:8080 is not how a service is called: call `http://catalog/`, without a port or a tunnel\n"
     assert (declared.status, declared.body) == (403, text)
     assert await tunnel(orders, "catalog:8080") == (403, text)
     direct = "catalog needs no tunnel: call `http://catalog/` directly, without the proxy\n"

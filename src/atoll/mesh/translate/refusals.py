@@ -2,13 +2,14 @@
 What an instance is told where it may not call, or not as it did.
 
 Never a line that the file would be refused for: a host is advised only in a form that the file takes, and a service
-only where there is one. Names are looked up as domains, as Envoy takes no regular expression that could hold many.
+only where there is one. Names are looked up as domains, as Envoy takes no regular expression that could hold many. To
+find {name} in a host costs memory wherever it stands, so it stands where nothing else will do.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from atoll.mesh import ir
@@ -16,15 +17,13 @@ from atoll.model.system import Egress
 from atoll.values.names import ITSELF
 
 FORBIDDEN = 403
-_PORT = "(:[0-9]+)?"
-_ITSELF = rf"(([^:]+\.)?{'|'.join(map(re.escape, ITSELF))})\.?{_PORT}"
-_PLAIN = r"[a-z0-9-]+(:80)?"
-_TOO_HIGH = r".*:([7-9][0-9]{4}|6[6-9][0-9]{3}|65[6-9][0-9]{2}|655[4-9][0-9]|6553[6-9])"
+_ANY_PORT = "(:[0-9]+)?"
+_PORT = "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-_VALID_PORT = "(:[1-9][0-9]{0,4})?"
-_BARE = _LABEL + _VALID_PORT
-_OUTSIDE = rf"({_LABEL}\.)+{_LABEL}{_VALID_PORT}"
-_CAPITALS = ".*[A-Z].*"
+_ITSELF = rf"(([^:]+\.)?{'|'.join(map(re.escape, ITSELF))}){_ANY_PORT}"
+_PLAIN = "[a-z0-9-]+"
+_BARE = _LABEL + _PORT
+_OUTSIDE = rf"({_LABEL}\.)+{_LABEL}{_PORT}"
 _NO_HOST = (
     "it is no service, and no host that atoll.yaml could allow: write it in small letters, without a dot at its end,"
     " and with a port up to 65535"
@@ -63,32 +62,26 @@ class Refusals:
         """All but *reached* as they should be called, and hosts outside that it may call. *services* are all."""
         known = frozenset(reached)
         others = sorted(frozenset(services) - known - {self.caller})
-        yield ir.VirtualHost("called oddly", _domains(_oddly, sorted(known)), self._called_oddly())
+        yield ir.VirtualHost("called oddly", tuple(f"{name}:*" for name in sorted(known)), self._called_oddly())
         if others:
-            yield ir.VirtualHost("other services", _domains(_spelled, others), self._others())
+            domains = tuple(domain for name in others for domain in (name, f"{name}:*"))
+            yield ir.VirtualHost("other services", domains, self._others())
         yield ir.VirtualHost("undeclared", ("*",), (*self._itself(), *self._outside()))
 
     def _called_oddly(self) -> tuple[ir.Refuse, ...]:
-        text = "{name} is not called as {host}: call `http://{name}/`, without a port or a tunnel"
-        return (*self._capitals(), *_any_way(text))
-
-    def _capitals(self) -> tuple[ir.Refuse, ...]:
-        """Envoy looks domains up whatever their letters."""
-        return _any_way(f"{self.caller} may not call {{host}}: the names of services have small letters", _CAPITALS)
+        return _any_way("{host} is not how a service is called: call `http://{name}/`, without a port or a tunnel")
 
     def _others(self) -> tuple[ir.Refuse, ...]:
-        add = f"add `{{name}}` {self._where}"
-        plain = ir.Refuse(FORBIDDEN, f"{self.caller} may not call {{name}}: {add}", host=_PLAIN)
-        oddly = f"{self.caller} may not call {{host}}: {add}, and call `http://{{name}}/`, without a port or a tunnel"
-        return (*self._capitals(), plain, *_any_way(oddly))
+        no = f"{self.caller} may not call {{host}}"
+        plain = ir.Refuse(FORBIDDEN, f"{no}: add `{{host}}` {self._where}", host=_PLAIN)
+        return (plain, *_any_way(f"{no}: call `http://{{name}}/`, and add that name {self._where}"))
 
     def _itself(self) -> Iterator[ir.Refuse]:
-        yield from _any_way(f"{self.caller} may not call itself", rf"{re.escape(self.caller)}\.?{_PORT}")
+        yield from _any_way(f"{self.caller} may not call itself", re.escape(self.caller) + _ANY_PORT)
         yield from _any_way(f"{{host}} is this instance of {self.caller} itself: no proxy leads there", _ITSELF)
 
     def _outside(self) -> Iterator[ir.Refuse]:
         reach = f"{self.caller} may not reach {{host}}"
-        yield from _any_way(f"{reach}: {_NO_HOST}", _TOO_HIGH)
         for scheme, asked in (("https", ir.Asked.TUNNEL), ("http", ir.Asked.ANYTHING)):
             add = f"add `{scheme}://{{host}}` {self._where}"
             yield ir.Refuse(FORBIDDEN, f"{reach}: no service is called so; for a host outside {add}", asked, _BARE)
@@ -98,16 +91,3 @@ class Refusals:
 
 def _any_way(text: str, host: str = "") -> tuple[ir.Refuse, ...]:
     return tuple(ir.Refuse(FORBIDDEN, text, asked, host) for asked in (ir.Asked.TUNNEL, ir.Asked.ANYTHING))
-
-
-def _oddly(name: str) -> tuple[str, ...]:
-    """Habits from Compose (a port) and from DNS (a dot at the end)."""
-    return f"{name}:*", f"{name}.", f"{name}.:*"
-
-
-def _spelled(name: str) -> tuple[str, ...]:
-    return name, *_oddly(name)
-
-
-def _domains(spell: Callable[[str], tuple[str, ...]], names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(domain for name in names for domain in spell(name))

@@ -42,7 +42,11 @@ NOT_NOW = 503
 IDEMPOTENT = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
 
 _HOST = "%REQ(:AUTHORITY)%"
-_NAME = r"%CEL(re.extract(request.host, '^([a-z0-9-]+).*', '\\1'))%"  # worked out only where the text is sent
+# Worked out only where the text is sent. Hosts are looked up whatever their letters, but names have small ones.
+_SERVICE = "^([a-z][a-z0-9-]*)(:.*)?$"
+_NAME = (
+    rf"%CEL(request.host.matches('{_SERVICE}') ? re.extract(request.host, '{_SERVICE}', '\\1') : 'in-small-letters')%"
+)
 _OTHER_HOST = packed(PreviousHostsPredicate())
 
 

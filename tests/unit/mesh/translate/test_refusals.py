@@ -33,13 +33,13 @@ def told(host: str, *, tunnel: bool = False) -> str:
     asked = ir.Asked.TUNNEL if tunnel else ir.Asked.ANYTHING
     rules = next(found.rules for found in by_precedence(host.lower()))
     rule = next(r for r in refusals(rules) if r.asked is asked and re.fullmatch(r.host or ".*", host))
-    name = re.match(r"[a-z0-9-]+", host)
-    return rule.text.replace("{host}", host).replace("{name}", name[0] if name else "-")
+    name = re.fullmatch(r"([a-z][a-z0-9-]*)(:.*)?", host)
+    return rule.text.replace("{host}", host).replace("{name}", name[1] if name else "in-small-letters")
 
 
 def by_precedence(host: str) -> Iterator[ir.VirtualHost]:
     yield from (h for h in HOSTS if host in h.domains)
-    yield from (h for h in HOSTS if any(d.endswith("*") and d != "*" and host.startswith(d[:-1]) for d in h.domains))
+    yield from (h for h in HOSTS if any(d.endswith(":*") and host.startswith(d[:-1]) for d in h.domains))
     yield from (h for h in HOSTS if "*" in h.domains)
 
 
@@ -48,42 +48,37 @@ def refusals(rules: tuple[ir.Rule, ...]) -> list[ir.Refuse]:
     return [rule for rule in rules if isinstance(rule, ir.Refuse)]
 
 
-@pytest.mark.parametrize("host", ["payments", "payments:80"])
-def test_a_service_is_to_be_declared(host):
-    assert told(host) == f"orders may not call payments: add `payments` {WHERE}"
+def test_a_service_is_to_be_declared():
+    assert told("payments") == f"orders may not call payments: add `payments` {WHERE}"
 
 
-@pytest.mark.parametrize("host", ["payments:8080", "payments.", "payments.:80", "audit-log:1"])
-def test_a_service_has_neither_a_port_nor_a_dot(host):
-    name = re.split(r"[.:]", host)[0]
-    mend = f"add `{name}` {WHERE}, and call `http://{name}/`, without a port or a tunnel"
-    assert told(host) == f"orders may not call {host}: {mend}"
+@pytest.mark.parametrize("tunnel", [False, True])
+@pytest.mark.parametrize("host", ["payments:80", "payments:8080", "audit-log:443"])
+def test_a_service_has_neither_a_port_nor_a_tunnel(host, tunnel):
+    name = host.partition(":")[0]
+    mend = f"call `http://{name}/`, and add that name {WHERE}"
+    assert told(host, tunnel=tunnel) == f"orders may not call {host}: {mend}"
 
 
-@pytest.mark.parametrize("host", ["payments:80", "payments:8080", "payments:443"])
-def test_nor_is_there_a_tunnel_to_it(host):
-    assert f"add `payments` {WHERE}, and call `http://payments/`" in told(host, tunnel=True)
-
-
-@pytest.mark.parametrize("host", ["catalog:8080", "catalog.", "flags:8016"])
+@pytest.mark.parametrize("host", ["catalog:8080", "flags:8016"])
 @pytest.mark.parametrize("tunnel", [False, True])
 def test_a_declared_one_is_called_by_its_name_alone(host, tunnel):
-    name = re.split(r"[.:]", host)[0]
-    text = f"{name} is not called as {host}: call `http://{name}/`, without a port or a tunnel"
+    name = host.partition(":")[0]
+    text = f"{host} is not how a service is called: call `http://{name}/`, without a port or a tunnel"
     assert told(host, tunnel=tunnel) == text
 
 
-@pytest.mark.parametrize("host", ["Payments", "PAYMENTS:80", "Catalog:8080"])
+@pytest.mark.parametrize("host", ["Payments", "PAYMENTS:80", "paYments:8080"])
 def test_names_have_small_letters(host):
-    assert told(host) == f"orders may not call {host}: the names of services have small letters"
+    assert told(host) == f"orders may not call {host}: call `http://in-small-letters/`, and add that name {WHERE}"
 
 
-@pytest.mark.parametrize("host", ["orders", "orders:8080", "orders."])
+@pytest.mark.parametrize("host", ["orders", "orders:8080"])
 def test_nobody_calls_itself(host):
     assert told(host) == "orders may not call itself"
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "db.localhost", "127.0.0.1:5432", "localhost."])
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "db.localhost", "127.0.0.1:5432"])
 def test_localhost_is_the_instance(host):
     assert told(host) == f"{host} is this instance of orders itself: no proxy leads there"
 
@@ -101,7 +96,8 @@ def test_a_host_outside_is_to_be_declared():
 
 
 @pytest.mark.parametrize(
-    "host", ["API.example.org", "a.example.org.", "a_b", "a:0", "a.b:65536", "a:99999", "[::1]:80"]
+    "host",
+    ["API.example.org", "a.example.org.", "a_b", "a:0", "a.b:65536", "a:99999", "[::1]:80", "payments.", "catalog.:80"],
 )
 def test_what_the_file_would_refuse_is_not_advised(host):
     assert NO_HOST in told(host)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 from atoll.kit.policy import Breaker, Retry
-from atoll.model.system import Call, CallPolicy, Route
+from atoll.model.system import Call, CallPolicy, Egress, Route
 from atoll.plan.blueprint import Stage
 from contracts.mesh.conftest import run
 
@@ -67,6 +67,28 @@ async def test_services_are_called_by_their_names_alone(world):
     itself = await world.ask("http://localhost:8080/", caller=orders, proxy="http://127.0.0.1:80")
     assert itself.body == "localhost:8080 is this instance of orders itself: no proxy leads there\n"
     assert "may not ask for flags" in (await tunnel(orders, "flags:80"))[1]
+
+
+async def test_tunnels_are_asked_for_in_http_1_0_too(world):
+    """As Python does before 3.12, and with it requests and urllib3."""
+    server = await asyncio.start_server(lambda _, writer: writer.write(b"there"), "127.0.0.2", 0)
+    port = server.sockets[0].getsockname()[1]
+    world.service("catalog")
+    world.service("orders", calls=(Call("catalog"),), egress=(Egress("https", "127.0.0.2", port),))
+    await world.publish()
+    (orders,) = world.instances("orders")
+    code = (
+        "import socket,sys\ns=socket.create_connection(('127.0.0.1',80),5)\ns.settimeout(5)\n"
+        "s.sendall(f'CONNECT {sys.argv[1]} HTTP/1.0\\r\\n\\r\\n'.encode())\ngot=b''\n"
+        "while not got.endswith((b'there',b'proxy\\n')) and (more:=s.recv(999)): got+=more\nprint(got.decode())"
+    )
+    enter = ("nsenter", f"--net={orders.outlets[0].netns}", "--", sys.executable, "-c", code)
+    opened = await asyncio.to_thread(run, *enter, f"127.0.0.2:{port}")
+    refused = await asyncio.to_thread(run, *enter, "catalog:80")
+    server.close()
+    assert opened.split(" ")[1] == "200"
+    assert opened.endswith("there\n")
+    assert "catalog needs no tunnel" in refused
 
 
 async def tunnel(caller, authority):

@@ -157,6 +157,7 @@ def _serve_instance(manager: HttpConnectionManager, caller: str) -> None:
     manager.generate_request_id.CopyFrom(NO)  # the gateway's, passed on, joins calls; a new one here joins nothing
     manager.internal_address_config.CopyFrom(_NOBODY)
     manager.upgrade_configs.append(HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT"))
+    manager.http_protocol_options.accept_http_10 = True  # before 3.12, Python asks for tunnels in it
     manager.local_reply_config.CopyFrom(answers.to_instance(caller))
 
 

@@ -184,7 +184,7 @@ def shop(tmp_path_factory):
 
 @contextmanager
 def callee(answer):
-    """A service of the test's own: `answer(path, body)` gives status and value."""
+    """A service of the test's own: `answer(path, body)` gives status and value, bytes as they are."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -194,7 +194,7 @@ def callee(answer):
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             asked.append((self.path, dict(self.headers), body))
             status, value = answer(self.path, body)
-            data = json.dumps(value).encode()
+            data = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -495,6 +495,17 @@ def test_payments_down_is_no_order_until_it_is_back(start):
     assert orders.order().status == 503
     start("payments")
     assert orders.order().status == 201
+
+
+def test_what_the_platform_says_to_a_call_that_it_refuses_is_in_the_log(start):
+    """The third thing that `make demo` says to try."""
+    refusal = "orders may not call payments: add `payments` under services.orders.calls in atoll.yaml"
+    with callee(lambda *_: (403, f"{refusal}\n".encode())) as (url, _):
+        orders, front, _ = start("orders", "storefront", "catalog", PAYMENTS_URL=url)
+        assert orders.order().status == 503
+        page = front.form("/checkout", "mug.1", key=KEY, name="Ann", card="card-ok")
+    assert (page.status, "nothing was ordered" in page.text) == (503, True)
+    assert f"order not placed: payments answered 403: {refusal} id=" in start.log("orders")
 
 
 def test_orders_finishes_what_it_began(start):

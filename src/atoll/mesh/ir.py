@@ -142,20 +142,25 @@ class Tunnel:
 class Asked(StrEnum):
     """Which requests a refusal is for."""
 
-    ANYTHING = "anything"
+    ANYTHING = "anything"  # but a tunnel, which is nothing that a path could be told of
     TUNNEL = "tunnel"
-    BARE_NAME = "bare name"  # the host has no dot: it names a service
     WRITE = "write"  # its method is none that changes nothing
     UPGRADE = "upgrade"  # to a protocol in which nobody sees what is asked
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The answer is `status` and `text`, in which {host} stands for the host that was asked for."""
+    """
+    The answer is `status` and `text`.
+
+    In it {host} stands for the host that was asked for, and {name} for the first word of that. `host` is a regular
+    expression (RE2) for all of it, so that the rule is for some hosts only.
+    """
 
     status: int
     text: str
     asked: Asked = Asked.ANYTHING
+    host: str = ""
 
 
 Rule = Forward | Meant | Tunnel | Refuse

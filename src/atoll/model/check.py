@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from atoll.model.calls import callee_name
 from atoll.model.problems import Place
 from atoll.model.reading import Notes
-from atoll.model.system import Route, Service, System
-from atoll.values.names import FLAG_VARIABLES
+from atoll.model.system import Egress, Route, Service, System
+from atoll.values.names import FLAG_VARIABLES, FLAGS, is_itself
 from atoll.values.nearest import nearest
 
 LONGEST_CIRCLE = 8
@@ -42,6 +43,8 @@ def _check_service(system: System, service: Service, notes: Notes) -> None:
         notes.problem(_place(notes, f"{path}.run"), f"{path}.run is empty")
     for call in service.calls:
         _check_call(system, service, call.service, notes)
+    for egress in service.egress:
+        _check_egress(system, service, egress, notes)
     for variable in FLAG_VARIABLES if service.flags else ():
         if variable in service.env:
             where = _place(notes, f"{path}.env.{variable}")
@@ -70,6 +73,24 @@ def _check_call(system: System, service: Service, callee: str, notes: Notes) -> 
     elif variable in service.env:
         where = _place(notes, f"services.{service.name}.env.{variable}")
         notes.problem(where, f"{variable} is set by Atoll, as {service.name} calls {callee}", "take it out")
+
+
+def _check_egress(system: System, service: Service, egress: Egress, notes: Notes) -> None:
+    """A host outside must be one: a name of the inside never leads out, whatever its port."""
+    host, called = egress.host, callee_name(egress)
+    if host == service.name:
+        wrong, hint = f"{host} may not call itself", "take it out"
+    elif host in system.services:
+        wrong = f"{service.name} calls {called!r}, but {host} is a service of this system"
+        hint = f"write {host}, and call http://{host}/ without a port"
+    elif host == FLAGS:
+        wrong, hint = f"{service.name} calls {called!r}, but flags are not outside", "write `flags: [NAME]` instead"
+    elif is_itself(host):
+        wrong = f"{service.name} calls {called!r}, but there it reaches itself only"
+        hint = "write the name of a service, or a name or address of the host outside that others know it by"
+    else:
+        return
+    notes.problem(_place(notes, f"services.{service.name}.calls.{called}"), wrong, hint)
 
 
 def _check_runtimes(system: System, notes: Notes) -> None:

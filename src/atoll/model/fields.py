@@ -123,8 +123,9 @@ _POLICY = (
     Field(
         "retries",
         Shape.COUNT,
-        "Further tries, where trying again is safe: what never reached the service, and any failure of an idempotent"
-        " request.",
+        "Further tries, where trying again is safe: what never reached the service; and of an idempotent request (GET,"
+        " HEAD, OPTIONS, TRACE, PUT, DELETE) that is no stream also a connection that breaks, a try that takes longer"
+        " than `per-try`, and 503. Other answers, 500 and 502 among them, are passed on.",
         "2",
         "hides a killed instance, cannot become a storm",
         "2",
@@ -331,7 +332,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             Field(
                 "path",
                 Shape.PATH,
-                "Requests whose path begins with this, in whole segments.",
+                "Requests whose path, once it is normalised, begins with this, in whole segments.",
                 required=True,
                 example="/api/orders",
             ),

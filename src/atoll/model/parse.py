@@ -36,6 +36,7 @@ from atoll.model.system import (
     System,
 )
 from atoll.values.names import is_host, is_variable, port_number, wrong_name
+from atoll.values.paths import NEVER, normal
 from atoll.values.protocols import Protocol
 from atoll.values.quantities import show_duration
 
@@ -206,9 +207,16 @@ def _health_path(section: Section, place: Place, key: str, path: str) -> None:
 
 
 def _route_path(notes: Notes, at: str, place: Place, path: str) -> None:
-    if not _ROUTE_PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
-        hint = "write one such as /api/orders; every path below it comes here as well"
-        notes.problem(place, f"{at}: {path!r} is not a path to route", hint)
+    if _ROUTE_PATH.fullmatch(path) and not NEVER.search(path) and path == normal(path):
+        return
+    arrives = normal(path)
+    if NEVER.search(path):
+        wrong, hint = "never arrives", "the gateway refuses paths with %2F, %5C or %00; write what stands above it"
+    elif path.startswith("/") and _ROUTE_PATH.fullmatch(arrives):
+        wrong, hint = "never arrives in this form", f"write {arrives}: that is what the gateway makes of it"
+    else:
+        wrong, hint = "is not a path to route", "write one such as /api/orders; every path below it comes here as well"
+    notes.problem(place, f"{at}: {path!r} {wrong}", hint)
 
 
 def _env(section: Section) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,9 @@ FLAGS = "flags"
 FLAG_VARIABLES = ("FLAGS_URL", "OFREP_ENDPOINT")
 """What tells a service where that is: ours, and that of OpenFeature's remote evaluation protocol."""
 
+ITSELF = ("localhost", "127.0.0.1")
+"""Where every program reaches itself. None asks a proxy for these."""
+
 _LABEL = re.compile(LABEL)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
@@ -46,6 +49,11 @@ def is_variable(name: str) -> bool:
 def is_host(name: str) -> bool:
     """Whether *name* is a host name (RFC 1123), in small letters."""
     return _HOST.fullmatch(name) is not None
+
+
+def is_itself(host: str) -> bool:
+    """Whether whoever calls *host* calls itself, and so never the way out."""
+    return host in ITSELF or host.endswith(".localhost")
 
 
 def port_number(text: str) -> int | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 
 from atoll.kit.policy import Breaker, Retry, RetryBudget
-from atoll.model.system import ROUTE_POLICY, Call, CallPolicy, Route
+from atoll.model.system import ROUTE_POLICY, Call, CallPolicy, Egress, Route
 from atoll.plan.blueprint import Stage
+from contracts.mesh.conftest import run
 
 
 async def test_a_declared_call_passes_and_carries_the_true_caller(world):
@@ -42,6 +44,63 @@ async def test_an_undeclared_call_says_which_line_to_add(world):
     unknown = await world.call(orders, "example.com")
     assert unknown.status == 403
     assert "add `http://example.com` under services.orders.calls in atoll.yaml" in unknown.body
+
+
+async def test_services_are_called_by_their_names_alone(world):
+    """Through the proxy, as programs do that read HTTP_PROXY: with a port (a habit from Compose), or by a tunnel."""
+    for name in ("payments", "catalog"):
+        world.service(name)
+    world.service("orders", calls=(Call("catalog"),))
+    await world.publish()
+    (orders,) = world.instances("orders")
+    add = "call `http://payments/`, and add that name under services.orders.calls in atoll.yaml"
+    text = f"orders may not call payments:8080: {add}\n"
+    asked = await world.ask("http://payments:8080/", caller=orders, proxy="http://127.0.0.1:80")
+    assert (asked.status, asked.body) == (403, text)
+    assert await tunnel(orders, "payments:8080") == (403, text)
+    for odd, said in (("Payments", "call `http://in-small-letters/`"), ("payments.", "without a dot at its end")):
+        assert said in (await world.call(orders, odd)).body
+    declared = await world.ask("http://catalog:8080/", caller=orders, proxy="http://127.0.0.1:80")
+    text = "catalog:8080 is not how a service is called: call `http://catalog/`, without a port or a tunnel\n"
+    assert (declared.status, declared.body) == (403, text)
+    assert await tunnel(orders, "catalog:8080") == (403, text)
+    direct = "catalog needs no tunnel: call `http://catalog/` directly, without the proxy\n"
+    assert await tunnel(orders, "catalog:80") == (403, direct)
+    assert (await world.ask("http://catalog/", caller=orders, proxy="http://127.0.0.1:80")).status == 200
+    itself = await world.ask("http://localhost:8080/", caller=orders, proxy="http://127.0.0.1:80")
+    assert itself.body == "localhost:8080 is this instance of orders itself: no proxy leads there\n"
+    assert "may not ask for flags" in (await tunnel(orders, "flags:80"))[1]
+
+
+async def test_tunnels_are_asked_for_in_http_1_0_too(world):
+    """As Python does before 3.12, and with it requests and urllib3."""
+    server = await asyncio.start_server(lambda _, writer: writer.write(b"there"), "127.0.0.2", 0)
+    port = server.sockets[0].getsockname()[1]
+    world.service("catalog")
+    world.service("orders", calls=(Call("catalog"),), egress=(Egress("https", "127.0.0.2", port),))
+    await world.publish()
+    (orders,) = world.instances("orders")
+    code = (
+        "import socket,sys\ns=socket.create_connection(('127.0.0.1',80),5)\ns.settimeout(5)\n"
+        "s.sendall(f'CONNECT {sys.argv[1]} HTTP/1.0\\r\\n\\r\\n'.encode())\ngot=b''\n"
+        "while not got.endswith((b'there',b'proxy\\n')) and (more:=s.recv(999)): got+=more\nprint(got.decode())"
+    )
+    enter = ("nsenter", f"--net={orders.outlets[0].netns}", "--", sys.executable, "-c", code)
+    opened = await asyncio.to_thread(run, *enter, f"127.0.0.2:{port}")
+    refused = await asyncio.to_thread(run, *enter, "catalog:80")
+    server.close()
+    assert opened.split(" ")[1] == "200"
+    assert opened.endswith("there\n")
+    assert "catalog needs no tunnel" in refused
+
+
+async def tunnel(caller, authority):
+    """What a CONNECT is answered. curl shows no body of it."""
+    code = "import http.client,sys\nc=http.client.HTTPConnection('127.0.0.1',80)\nc.request('CONNECT',sys.argv[1])\n"
+    code += "a=c.getresponse()\nprint(a.status,a.read().decode(),end='')"
+    enter = ("nsenter", f"--net={caller.outlets[0].netns}", "--")
+    status, _, body = (await asyncio.to_thread(run, *enter, sys.executable, "-c", code, authority)).partition(" ")
+    return int(status), body
 
 
 async def test_a_callee_without_instances_is_named(world):

@@ -127,6 +127,17 @@ async def test_callers_that_speak_http2_reach_a_service_of_http1_that_says_so(wo
     assert "services.silent.protocol" in refused.body
 
 
+async def test_who_asks_a_service_of_http1_from_outside_in_http2_is_told(world):
+    world.service("old", routes=(Route("/old"),), protocol=Protocol.HTTP1)
+    world.service("silent", routes=(Route("/"),))
+    await world.publish()
+    assert (await world.outside("/old", http2_prior_knowledge="")).status == 200
+    refused = await world.outside("/", http2_prior_knowledge="")
+    assert refused.status == 502
+    assert "that it was asked in (HTTP/2): ask in another" in refused.body
+    assert "silent" not in refused.body
+
+
 async def test_callers_that_speak_http1_reach_a_service_of_http2_that_says_so(world):
     world.service("modern", kind="grpc", protocol=Protocol.HTTP2)
     world.service("orders", calls=(Call("modern"),))
@@ -143,6 +154,7 @@ async def test_callers_that_speak_http1_reach_a_service_of_http2_that_says_so(wo
 
 
 async def test_grpc_learns_why_it_is_refused(world):
+    world.service("echo", kind="grpc")
     world.service("orders")
     await world.publish()
     code = GRPC.replace("print(channel.unary_unary", "try: channel.unary_unary").replace(
@@ -156,25 +168,25 @@ async def test_grpc_learns_why_it_is_refused(world):
 
 async def test_declared_hosts_outside_are_reached_and_no_others(world):
     world.service("site")  # any server on the host's loopback will do
-    server = await asyncio.start_server(echo_server, "127.0.0.1", 0)
+    server = await asyncio.start_server(echo_server, "127.0.0.2", 0)
     port = server.sockets[0].getsockname()[1]
-    world.service("orders", egress=(Egress("http", "localhost", port), Egress("https", "127.0.0.1", port)))
+    world.service("orders", egress=(Egress("http", "127.0.0.2", port), Egress("https", "127.0.0.2", port)))
     world.service("carts")
     await world.publish()
     orders, carts = world.instances("orders")[0], world.instances("carts")[0]
     proxy = "http://127.0.0.1:80"
 
-    plain = await world.ask(f"http://localhost:{port}/x", caller=orders, proxy=proxy)
+    plain = await world.ask(f"http://127.0.0.2:{port}/x", caller=orders, proxy=proxy)
     assert (plain.status, plain.body.startswith("GET /x HTTP/1.1")) == (200, True)
     assert "x-atoll-caller" not in plain.body
     tunnel = await world.ask(
-        f"http://127.0.0.1:{port}/y", caller=orders, proxy=proxy, proxytunnel="", suppress_connect_headers=""
+        f"http://127.0.0.2:{port}/y", caller=orders, proxy=proxy, proxytunnel="", suppress_connect_headers=""
     )
     assert (tunnel.status, tunnel.body.startswith("GET /y HTTP/1.1")) == (200, True)
 
-    refused = await world.ask(f"http://localhost:{port}/", caller=carts, proxy=proxy)
+    refused = await world.ask(f"http://127.0.0.3:{port}/", caller=carts, proxy=proxy)
     assert refused.status == 403
-    assert f"add `http://localhost:{port}` under services.carts.calls in atoll.yaml" in refused.body
+    assert f"add `http://127.0.0.3:{port}` under services.carts.calls in atoll.yaml" in refused.body
     other = await world.ask("http://example.com/", caller=orders, proxy=proxy)
     assert other.status == 403
     server.close()

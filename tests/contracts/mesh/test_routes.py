@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
 
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
-from atoll.mesh.process import binary
-from atoll.mesh.xds.listeners import HCM
 from atoll.mesh.xds.routes import table
-from contracts.mesh.conftest import DEADLINE, free_port
+from contracts.mesh.conftest import free_port
+from contracts.mesh.single import bare, running
 
-EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
 ROUTES = ("plain", "upgrade", "events", "grpc", "repeatable", "other")
 """In the order of the table; each answers with its number."""
 ASKED = [
@@ -45,38 +39,14 @@ def manager() -> dict[str, object]:
     for number, route in enumerate(routes["virtual_hosts"][0]["routes"]):
         del route["route"]
         route["direct_response"] = {"status": 210 + number}
-    return {
-        "@type": f"{EXTENSIONS}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "t",
-        "route_config": routes,
-        "upgrade_configs": [{"upgrade_type": "websocket"}],
-        "http_filters": [{"name": "router", "typed_config": {"@type": f"{EXTENSIONS}.http.router.v3.Router"}}],
-    }
+    return {"route_config": routes, "upgrade_configs": [{"upgrade_type": "websocket"}]}
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
-    chain = {"filters": [{"name": HCM, "typed_config": manager()}]}
-    where = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    config: Path = tmp_path_factory.mktemp("routes") / "envoy.json"
-    config.write_text(json.dumps({"static_resources": {"listeners": [{"address": where, "filter_chains": [chain]}]}}))
-    command = [str(binary()), "--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]
-    process = subprocess.Popen([*command, "--log-level", "error"])
-    try:
-        deadline = time.monotonic() + DEADLINE
-        while not listens(port):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    with running(tmp_path_factory.mktemp("routes"), port, bare(port, manager())):
         yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(("expected", "options"), ASKED, ids=[" ".join(options) for _, options in ASKED])

@@ -62,7 +62,7 @@ def test_a_call_has_an_edge_and_nothing_else_has(shop, namespaces, topology):
     assert set(items(made, ir.GATEWAY, ir.Cluster)) == {"@gateway->orders"}
     assert items(made, ir.GATEWAY, ir.Cluster)["@gateway->orders"].source_netns == "/run/fabric"
     rules = [host.name for host in items(made, ir.MESH, ir.RouteTable)["mail@1"].hosts]
-    assert rules == ["flags", "undeclared"]
+    assert rules == ["flags", "called oddly", "other services", "undeclared"]
 
 
 def test_only_who_may_ask_for_flags_has_a_way_to_the_control_plane(blueprint, namespaces, topology):
@@ -128,6 +128,15 @@ def test_a_workload_that_is_the_same_object_is_not_translated_again(shop, namesp
     second = translate(changed, topology(), namespaces(shop), first)
     same = {n for n in first.mesh.shares if first.mesh.shares[n] is second.mesh.shares[n]}
     assert same == {"orders", "mail", "@platform"}
+
+
+def test_a_service_that_comes_is_known_to_those_that_do_not_call_it(shop, namespaces, topology):
+    before = {name: w for name, w in shop.workloads.items() if name != "payments"}
+    first = translate(replace(shop, workloads=before), topology(), namespaces(shop))
+    second = translate(shop, topology(), namespaces(shop), first)
+    for made, known in ((first, False), (second, True)):
+        hosts = {h.name: h for h in items(made.mesh, ir.MESH, ir.RouteTable)["mail@1"].hosts}
+        assert ("payments" in hosts["other services"].domains) is known
 
 
 def test_a_change_touches_only_what_differs(shop, namespaces, topology):

@@ -16,11 +16,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST = 60.0  # the platform answers long before
+FORBIDDEN = 403  # the platform's answer to a call that atoll.yaml does not allow; it says which line to add
 _kept = threading.local()
 
 
 class Unreachable(Exception):
-    """The callee does not answer, or answers that it cannot (5xx). Whether it did something is not known."""
+    """The callee may not be called, does not answer, or answers that it cannot (5xx). It may have done something."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ def call(
     value: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Ask *service* and return what it answers (up to 4xx). Raises `Unreachable`."""
+    """Ask *service* and return what it answers (up to 4xx, but 403). Raises `Unreachable`."""
     body = None if value is None else json.dumps(value).encode()
     sent = {"X-Request-Id": request_id, "Content-Type": "application/json", **(headers or {})}
     try:
         response, data = _ask(service, method, path, body, sent)
-        if response.status >= 500:
-            raise Unreachable(f"{service} answered {response.status}: {data[:200].decode(errors='replace')}")
+        if response.status >= 500 or response.status == FORBIDDEN:
+            raise Unreachable(f"{service} answered {response.status}: {data[:200].decode(errors='replace').strip()}")
         return Answer(response.status, json.loads(data) if data else None)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unreachable(f"{service} did not answer: {error!r}") from error

@@ -41,6 +41,7 @@ class Translation:
     mesh: ir.Mesh = field(default_factory=lambda: ir.Mesh({}))
     bases: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     namespaces: frozenset[str] = frozenset()
+    services: tuple[str, ...] = ()
 
 
 def translate(
@@ -56,13 +57,15 @@ def translate(
     shares: dict[str, ir.Share] = {}
     bases: dict[str, tuple[object, ...]] = {}
     workloads = blueprint.workloads
+    services = tuple(sorted(workloads))
+    services = old.services if services == old.services else services  # the same object is compared at once
     for name, workload in workloads.items():
         callees = {c.service: edges.callee(workloads[c.service]) for c in workload.calls if c.service in workloads}
         before = old.bases.get(name)
         there = before[2] if before and unmoved and before[0] is workload else namespaces.intersection(_netns(workload))
-        bases[name] = (workload, callees, there, topology)
+        bases[name] = (workload, callees, there, topology, services)
         same = _same(before, bases[name])
-        shares[name] = old.mesh.shares[name] if same else _share(workload, callees, namespaces, topology)
+        shares[name] = old.mesh.shares[name] if same else _share(workload, callees, services, namespaces, topology)
     routed = {n: w for n, w in workloads.items() if w.routes}
     declared = tuple(e for w in workloads.values() for e in w.egress)
     judging = blueprint.counting or any(w.split for w in workloads.values())
@@ -72,7 +75,7 @@ def translate(
     bases[PLATFORM] = basis
     same = old.bases.get(PLATFORM) == basis
     shares[PLATFORM] = old.mesh.shares[PLATFORM] if same else _platform(blueprint, topology, routed, declared, switches)
-    return Translation(ir.Mesh(shares), bases, namespaces)
+    return Translation(ir.Mesh(shares), bases, namespaces, services)
 
 
 def _same(old: tuple[object, ...] | None, new: tuple[object, ...]) -> bool:
@@ -85,13 +88,17 @@ def _netns(workload: Workload) -> Iterator[str]:
 
 
 def _share(
-    workload: Workload, callees: Mapping[str, edges.Callee], namespaces: frozenset[str], topology: Topology
+    workload: Workload,
+    callees: Mapping[str, edges.Callee],
+    services: tuple[str, ...],
+    namespaces: frozenset[str],
+    topology: Topology,
 ) -> ir.Share:
     assignments = tuple(_assignment(name, found) for name, found in homes(workload).items())
     mesh: list[ir.Item] = [
         *assignments,
         *outlets.listeners(workload, namespaces),
-        *outlets.tables(workload, callees),
+        *outlets.tables(workload, callees, services),
         *outlets.calls(workload, callees),
         *outlets.leaving(workload, topology.egress),
         *outlets.flags(workload, topology.flags),

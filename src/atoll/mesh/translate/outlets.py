@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 
 from atoll.mesh import ir
 from atoll.mesh.translate import edges, names, shadows
 from atoll.mesh.translate.edges import Callee, Edge
+from atoll.mesh.translate.refusals import Refusals
 from atoll.model.system import Call, Egress
 from atoll.plan.blueprint import Instance, Outlet, Workload
 from atoll.values.names import CALLER_HEADER, FLAGS
@@ -45,11 +46,15 @@ def leaving(workload: Workload, egress_socket: str) -> Iterator[ir.Item]:
         yield edges.outside(_egress_name(workload.service, egress), egress.policy, egress_socket)
 
 
-def tables(workload: Workload, callees: Mapping[str, Callee]) -> Iterator[ir.Item]:
-    """For each release one table for its sandboxed instances, or one for each callee where the listener names it."""
+def tables(workload: Workload, callees: Mapping[str, Callee], services: tuple[str, ...]) -> Iterator[ir.Item]:
+    """
+    For each release one table for its sandboxed instances, or one for each callee where the listener names it.
+
+    *services* are the names of all there are: who calls one that it may not is told another thing than who calls none.
+    """
     outlets = {(i.recipe.release, outlet.callee) for i in workload.instances for outlet in i.outlets}
     for release in sorted({release for release, _ in outlets}):
-        way = _Way(workload, release, callees)
+        way = _Way(workload, release, callees, services)
         if (release, None) in outlets:
             yield way.table()
         yield from (way.table_to(call) for call in workload.calls if (release, call.service) in outlets)
@@ -75,6 +80,7 @@ class _Way:
     workload: Workload
     release: int
     callees: Mapping[str, Callee]
+    services: tuple[str, ...]
 
     @property
     def caller(self) -> str:
@@ -84,13 +90,22 @@ class _Way:
     def guarded(self) -> bool:
         return self.release in self.workload.guarded
 
+    @property
+    def refusals(self) -> Refusals:
+        return Refusals(self.caller)
+
     def table(self) -> ir.RouteTable:
-        inner = tuple(
-            ir.VirtualHost(c.service, (c.service, f"{c.service}:80"), self._to(c)) for c in self.workload.calls
-        )
-        outer = tuple(self._outside(egress) for egress in self.workload.egress)
-        hosts = (*inner, *outer, self._flags(FLAGS, f"{FLAGS}:80"), _undeclared(self.caller))
+        inner = tuple(self._inside(call) for call in self.workload.calls)
+        by_authority = groupby(sorted(self.workload.egress, key=edges.authority), edges.authority)
+        outer = tuple(self._outside(authority, tuple(found)) for authority, found in by_authority)
+        reached = (FLAGS, *(call.service for call in self.workload.calls))
+        refused = self.refusals.hosts(reached, self.services)
+        hosts = (*inner, *outer, self._flags(FLAGS, f"{FLAGS}:80"), *refused)
         return ir.RouteTable(names.table(self.caller, self.release, None), hosts)
+
+    def _inside(self, call: Call) -> ir.VirtualHost:
+        rules = (*self._to(call), self.refusals.no_tunnel(call.service))
+        return ir.VirtualHost(call.service, (call.service, f"{call.service}:80"), rules)
 
     def table_to(self, call: Call) -> ir.RouteTable:
         host = ir.VirtualHost(call.service, ("*",), self._to(call))
@@ -102,11 +117,9 @@ class _Way:
     def _flags(self, *domains: str) -> ir.VirtualHost:
         """Asking for a flag changes nothing, so a release that answers copies may."""
         if self.workload.flags:
-            rule: ir.Rule = edges.to_flags(names.edge(self.caller, FLAGS), FLAGS)
-        else:
-            mend = f"add `flags: [NAME]` under services.{self.caller} in atoll.yaml"
-            rule = ir.Refuse(403, f"{self.caller} may not ask for flags: {mend}")
-        return ir.VirtualHost(FLAGS, domains, (rule,))
+            rule = edges.to_flags(names.edge(self.caller, FLAGS), FLAGS)
+            return ir.VirtualHost(FLAGS, domains, (rule, self.refusals.no_tunnel(FLAGS)))
+        return ir.VirtualHost(FLAGS, domains, tuple(self.refusals.flags()))
 
     def _to(self, call: Call) -> tuple[ir.Rule, ...]:
         callee = self.callees.get(call.service)
@@ -117,30 +130,25 @@ class _Way:
             return shadows.guarded(edges.forward("/", edge, call.policy, callee), callee.safe)
         return tuple(edges.ways("/", edge, call.policy, callee))
 
-    def _outside(self, egress: Egress) -> ir.VirtualHost:
+    def _outside(self, authority: str, declared: tuple[Egress, ...]) -> ir.VirtualHost:
+        """One host and port, by tunnel, in the clear, or both."""
+        rules = tuple(rule for egress in declared for rule in self._leaving(egress))
+        clear = [egress for egress in declared if egress.scheme == "http"]
+        domains = tuple(e.host for e in clear if e.port == 80)  # noqa: PLR2004 - the port of HTTP
+        return ir.VirtualHost(
+            f"{declared[0].scheme}://{authority}",
+            (*domains, authority),
+            (*rules, *self.refusals.other_way(authority, declared)),
+            remove=(CALLER_HEADER,) if clear else (),
+        )
+
+    def _leaving(self, egress: Egress) -> tuple[ir.Rule, ...]:
         name, authority = _egress_name(self.caller, egress), edges.authority(egress)
-        refusals = _refusals(self.caller)
         if egress.scheme == "https":
             tunnel = ir.Tunnel(name, authority, egress.policy.idle, ends=False)
-            rule = shadows.no_tunnel() if self.guarded else tunnel
-            return ir.VirtualHost(f"https://{authority}", (authority,), (rule, *refusals))
-        domains = (egress.host, authority) if egress.port == 80 else (authority,)  # noqa: PLR2004 - the port of HTTP
+            return (shadows.no_tunnel() if self.guarded else tunnel,)
         leaving = edges.leaving(name, authority, egress.policy)
-        rules = (*(shadows.guarded(leaving) if self.guarded else (leaving,)), *refusals)
-        return ir.VirtualHost(f"http://{authority}", domains, rules, remove=(CALLER_HEADER,))
-
-
-def _undeclared(caller: str) -> ir.VirtualHost:
-    return ir.VirtualHost("undeclared", ("*",), _refusals(caller))
-
-
-def _refusals(caller: str) -> tuple[ir.Refuse, ...]:
-    where = f"under services.{caller}.calls in atoll.yaml"
-    return (
-        ir.Refuse(403, f"{caller} may not reach {{host}}: add `https://{{host}}` {where}", ir.Asked.TUNNEL),
-        ir.Refuse(403, f"{caller} may not call {{host}}: add `{{host}}` {where}", ir.Asked.BARE_NAME),
-        ir.Refuse(403, f"{caller} may not reach {{host}}: add `http://{{host}}` {where}"),
-    )
+        return shadows.guarded(leaving) if self.guarded else (leaving,)
 
 
 def _egress_name(caller: str, egress: Egress) -> str:

@@ -18,6 +18,8 @@ COUNTED = (
 )
 FORGOTTEN = "600s"
 """What is counted by a log (`statistics`) goes when nothing was added from one of these moments to the next."""
+LARGEST_REGEX = "re2.max_program_size.error_level"
+"""Without a higher one Envoy refuses expressions of about a hundred characters: an operation's path may have more."""
 MAX_CONNECTIONS = 20_000
 ADS_CLUSTER = "ads"
 
@@ -39,7 +41,12 @@ def bootstrap(item: Bootstrap) -> dict[str, object]:
         "node": {"id": item.node, "cluster": "atoll"},
         "admin": {"address": {"pipe": {"path": item.admin, "mode": 0o600}}},
         "dynamic_resources": {"ads_config": _ads(), "cds_config": source, "lds_config": source},
-        "layered_runtime": {"layers": [{"name": SWITCHES, "rtds_layer": {"name": SWITCHES, "rtds_config": source}}]},
+        "layered_runtime": {
+            "layers": [
+                {"name": "limits", "static_layer": {LARGEST_REGEX: 10_000}},
+                {"name": SWITCHES, "rtds_layer": {"name": SWITCHES, "rtds_config": source}},
+            ]
+        },
         "stats_eviction_interval": FORGOTTEN,
         "static_resources": {"clusters": [_control_plane(item.ads)]},
         "stats_config": {

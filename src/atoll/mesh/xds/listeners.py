@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
 from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
@@ -18,9 +17,7 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
     HttpFilter,
-    LocalReplyConfig,
     Rds,
-    ResponseMapper,
 )
 from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
     HeaderMutation as EarlyHeaderMutation,
@@ -29,10 +26,10 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from atoll.mesh import ir
+from atoll.mesh.xds import answers
 from atoll.mesh.xds.counting import counted
 from atoll.mesh.xds.measuring import measured
 from atoll.mesh.xds.messages import ADS, address, count, packed, seconds
-from atoll.mesh.xds.routes import plain_text
 from atoll.values.names import CALLER_HEADER
 
 HCM = "envoy.filters.network.http_connection_manager"
@@ -57,11 +54,6 @@ _KEEPALIVE = [
 YES = BoolValue(value=True)
 NO = BoolValue(value=False)
 
-_OTHER_PROTOCOL = (
-    "%ROUTE_NAME% does not speak the version of HTTP that it was asked in (%PROTOCOL%): say what it speaks with"
-    " services.%ROUTE_NAME%.protocol in atoll.yaml"
-)
-
 _COUNTED = (*counted(), measured())
 # Behind the one another proxy counts, and what the comparer asks no user has asked.
 _UNCOUNTED = (ir.Door.EGRESS, ir.Door.SHADOW)
@@ -85,7 +77,7 @@ def listener(item: ir.Listener) -> Listener:
             _serve_instance(manager, item.caller)
         case ir.Door.INGRESS:
             _pass_on(manager)
-            _explain_to_public(manager)
+            manager.local_reply_config.CopyFrom(answers.to_public())
         case ir.Door.EGRESS | ir.Door.SHADOW:
             _pass_on(manager)
     result = Listener(
@@ -155,7 +147,7 @@ def _distrust(manager: HttpConnectionManager) -> None:
     manager.http2_protocol_options.initial_connection_window_size.value = 1024 * 1024
     manager.server_name = "atoll"
     manager.server_header_transformation = HttpConnectionManager.OVERWRITE
-    _explain_to_public(manager)
+    manager.local_reply_config.CopyFrom(answers.to_public())
 
 
 def _serve_instance(manager: HttpConnectionManager, caller: str) -> None:
@@ -165,16 +157,8 @@ def _serve_instance(manager: HttpConnectionManager, caller: str) -> None:
     manager.generate_request_id.CopyFrom(NO)  # the gateway's, passed on, joins calls; a new one here joins nothing
     manager.internal_address_config.CopyFrom(_NOBODY)
     manager.upgrade_configs.append(HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT"))
-    manager.local_reply_config.CopyFrom(
-        LocalReplyConfig(
-            mappers=[
-                _explained("UH", "%ROUTE_NAME% has no instance that can answer now: none is ready, or all are failing"),
-                _explained("UO", f"{caller} has as many calls to %ROUTE_NAME% open as it may (concurrency)"),
-                _explained("UT", f"%ROUTE_NAME% did not answer {caller} in time"),
-                _explained("UPE", _OTHER_PROTOCOL),
-            ]
-        )
-    )
+    manager.http_protocol_options.accept_http_10 = True  # before 3.12, Python asks for tunnels in it
+    manager.local_reply_config.CopyFrom(answers.to_instance(caller))
 
 
 def _pass_on(manager: HttpConnectionManager) -> None:
@@ -182,23 +166,3 @@ def _pass_on(manager: HttpConnectionManager) -> None:
     manager.use_remote_address.CopyFrom(NO)
     manager.generate_request_id.CopyFrom(NO)
     manager.upgrade_configs.append(HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT"))
-
-
-def _explain_to_public(manager: HttpConnectionManager) -> None:
-    """What went wrong, without a word about what is inside."""
-    manager.local_reply_config.CopyFrom(
-        LocalReplyConfig(
-            mappers=[
-                _explained("UH", "no instance can answer now: none is ready, or all are failing; try again soon"),
-                _explained("UO", "too many requests at once; try again soon"),
-                _explained("UT", "no answer in time"),
-            ]
-        )
-    )
-
-
-def _explained(flag: str, text: str) -> ResponseMapper:
-    return ResponseMapper(
-        filter=AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=[flag])),
-        body_format_override=plain_text(text),
-    )

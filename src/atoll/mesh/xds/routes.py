@@ -44,7 +44,12 @@ NOT_NOW = 503
 OTHERS = 20
 IDEMPOTENT = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
 
-_BARE_NAME = r"[A-Za-z0-9_-]+(:80)?"
+_HOST = "%REQ(:AUTHORITY)%"
+# Worked out only where the text is sent. Hosts are looked up whatever their letters, but names have small ones.
+_SERVICE = "^([a-z][a-z0-9-]*)(:.*)?$"
+_NAME = (
+    rf"%CEL(request.host.matches('{_SERVICE}') ? re.extract(request.host, '{_SERVICE}', '\\1') : 'in-small-letters')%"
+)
 _OTHER_HOST = packed(PreviousHostsPredicate())
 
 
@@ -246,11 +251,12 @@ def _tunnel(rule: ir.Tunnel) -> Route:
 
 
 def _refuse(rule: ir.Refuse) -> Route:
-    text = rule.text.replace("%", "%%").replace("{host}", "%REQ(:AUTHORITY)%")
-    return Route(
-        match=_ASKED[rule.asked](),
-        direct_response=DirectResponseAction(status=rule.status, body_format=plain_text(text)),
-    )
+    text = rule.text.replace("%", "%%").replace("{host}", _HOST).replace("{name}", _NAME)
+    match = _ASKED[rule.asked]()
+    if rule.host:
+        matcher = StringMatcher(safe_regex=RegexMatcher(regex=rule.host))
+        match.headers.append(HeaderMatcher(name=":authority", string_match=matcher))
+    return Route(match=match, direct_response=DirectResponseAction(status=rule.status, body_format=plain_text(text)))
 
 
 def _anything() -> RouteMatch:
@@ -261,15 +267,9 @@ def _any_tunnel() -> RouteMatch:
     return RouteMatch(connect_matcher=RouteMatch.ConnectMatcher())
 
 
-def _bare_name() -> RouteMatch:
-    matcher = StringMatcher(safe_regex=RegexMatcher(regex=_BARE_NAME))
-    return RouteMatch(prefix="/", headers=[HeaderMatcher(name=":authority", string_match=matcher)])
-
-
 _ASKED: dict[ir.Asked, Callable[[], RouteMatch]] = {
     ir.Asked.ANYTHING: _anything,
     ir.Asked.TUNNEL: _any_tunnel,
-    ir.Asked.BARE_NAME: _bare_name,
     ir.Asked.WRITE: shadows.write,
     ir.Asked.UPGRADE: shadows.upgrade,
 }

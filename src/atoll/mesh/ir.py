@@ -229,8 +229,8 @@ class Unreachable:
     At most the `share` of all at once. What an instance answers does not count.
     """
 
-    consecutive: int
-    open: float
+    consecutive: int = 5
+    open: float = 5.0
     share: float = 0.5
 
 

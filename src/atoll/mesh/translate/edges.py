@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
-from atoll.kit.policy import Breaker, Retry
+from atoll.kit.policy import Retry
 from atoll.mesh import ir
 from atoll.mesh.translate import names, shadows
 from atoll.model.system import CallPolicy, Egress, Health, Operation
@@ -121,7 +121,7 @@ def _cluster(edge: Edge, policy: CallPolicy, to: Callee, source_netns: str | Non
         target=ir.Assigned(edge.target),
         connect_timeout=CONNECT_TIMEOUT,
         limits=_limits(policy),
-        breaker=_breaker(policy.breaker),
+        breaker=policy.breaker if policy.breaker.mode == "enforce" else ir.Unreachable(),
         check=ir.HealthCheck(ready.path, edge.callee, ready.interval, ready.timeout, ready.failures),
         source_netns=source_netns,
         protocol=to.protocol,
@@ -150,12 +150,6 @@ def authority(egress: Egress) -> str:
 
 def _retry(policy: CallPolicy) -> Retry | None:
     return policy.retry if policy.retry.retries > 0 else None
-
-
-def _breaker(breaker: Breaker) -> Breaker | ir.Unreachable:
-    if breaker.mode == "enforce":
-        return breaker
-    return ir.Unreachable(breaker.consecutive or Breaker.consecutive, breaker.open)
 
 
 def _limits(policy: CallPolicy) -> ir.Limits:

@@ -26,13 +26,13 @@ def main() -> int:  # noqa: RET503 - it ends in exec
         if arguments.sweep:
             sys.stdout.write(sweep(places))
             return 0
-        hold(places.lock)
+        lock = hold(places.lock)
         _directories(places)
         command, fabric = ([], None) if arguments.processes else enter_fabric(places)
     except AtollError as error:
         sys.stderr.write(f"{error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
         return error.exit_code
-    inside = [sys.executable, "-m", "atoll.server.inside", "--state", str(places.state)]
+    inside = [sys.executable, "-m", "atoll.server.inside", "--state", str(places.state), "--lock", str(lock)]
     if fabric is not None:
         inside += ["--fabric", fabric.netns, *(["--rootless"] if fabric.rootless else [])]
     command = [*command, *inside]

@@ -356,13 +356,13 @@ def test_what_a_proxy_rejects_fails_the_apply_in_its_words_and_changes_nothing(s
     system.run("up", "--detach")
     with Load(system.port, "/hello") as load:
         system.write(WEB.format(instances=2) + HOT.replace("hot", "poison"))
-        failed = system.run("apply", ok=False)
+        failed = system.run("apply", "--yes", ok=False)
         assert failed.returncode == 1
         assert "the one before is back: gateway: cluster @gateway->poison: Invalid duration" in failed.stderr
         assert system.get("/poison/hello")[0] == 200  # the route is not there: it is the other service's
         assert [s["name"] for s in system.status()["services"]] == ["web"]
         system.write(WEB.format(instances=3))
-        system.run("apply")
+        system.run("apply", "--yes")
         load.wait(50)
     assert len(system.instances("web")) == 3
     assert load.failed == []

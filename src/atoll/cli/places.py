@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from atoll.client import Client
+from atoll.cli.screen import say_unanswered
+from atoll.client import Client, Unresponsive
 from atoll.errors import Refused, Unavailable
 from atoll.model.load import load
 from atoll.model.system import System
@@ -67,17 +68,23 @@ def client(file: Path) -> Client:
     where = places(file)
     if not where.socket.exists():
         raise Unavailable(f"no control plane runs for {file}", hint="start it with `atoll up`")
-    return Client(where.socket)
+    return Client(where.socket, unanswered=say_unanswered)
 
 
 def running(file: Path) -> Client | None:
-    """A client where a control plane answers, else None."""
+    """
+    A client where a control plane answers, else None.
+
+    Raises `errors.Unresponsive` where one is there and does not answer: to start another one would not help.
+    """
     where = places(file)
     if not where.socket.exists():
         return None
-    found = Client(where.socket)
+    found = Client(where.socket, unanswered=say_unanswered)
     try:
         found.identity()
+    except Unresponsive:
+        raise
     except Unavailable:
         return None
     return found

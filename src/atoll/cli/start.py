@@ -26,17 +26,27 @@ def init(directory: Path, *, print_: bool) -> None:
     """Write a first atoll.yaml for DIRECTORY, from its Procfile, its compose.yaml, or its sources."""
     target = directory / FILE
     if target.exists() and not print_:
-        raise Refused(f"there is a {target} already", hint="look at it, or see what would be written with --print")
+        raise Refused(f"there is {target} already", hint="look at it, or see what would be written with --print")
     proposal = propose(directory.resolve())
     if print_:
         sys.stdout.write(proposal.text)
     else:
-        target.write_text(proposal.text, encoding="utf-8")
+        _write(target, proposal.text)
         out.print(f"[green]wrote[/green] {target}")
     for note in proposal.notes:
         click.echo(f"! {note}", err=True)
     if not print_:
         out.print("next: `atoll plan` shows what it would do, `atoll up` does it")
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Refused(
+            f"{target} cannot be written: {error.strerror}",
+            hint="make its directory writable for you, or see what would be written with --print",
+        ) from error
 
 
 @click.command()

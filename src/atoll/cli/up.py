@@ -49,7 +49,7 @@ def _leave(path: Path, joined: Client | None, *, processes: bool) -> None:
         try:
             _bring_up(path, caller)
         except AtollError:
-            if joined is None:
+            if joined is None and holder(places(path).lock) is not None:
                 err.print("[yellow]the control plane runs on; `atoll down` ends it[/yellow]", soft_wrap=True)
             raise
 

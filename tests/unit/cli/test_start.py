@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ def test_init_does_not_write_over_a_file(atoll, here):
     before = (here / "atoll.yaml").read_text()
     said = atoll("init")
     assert said.code == 2
-    assert "there is a atoll.yaml already" in said.err.replace("an atoll.yaml", "a atoll.yaml")
+    assert "there is atoll.yaml already" in said.err
     assert "--print" in said.err
     assert (here / "atoll.yaml").read_text() == before
 
@@ -25,6 +27,20 @@ def test_init_writes_a_file_that_loads(atoll, here):
     assert said.code == 0
     assert "`atoll plan` shows what it would do" in said.out
     assert "web" in load(here / "atoll.yaml").services
+
+
+def test_init_where_nothing_can_be_written_says_so(atoll, here, monkeypatch):
+    (here / "atoll.yaml").unlink()
+    (here / "Procfile").write_text("web: python -m http.server $PORT\n")
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_text", read_only)
+    said = atoll("init")
+    assert said.code == 2
+    assert "atoll.yaml cannot be written: Read-only file system" in said.err
+    assert "--print" in said.err
 
 
 def test_init_with_print_writes_nothing(atoll, here):

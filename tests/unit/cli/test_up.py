@@ -99,12 +99,14 @@ def test_a_control_plane_that_ran_already_is_taken_down_too(atoll, control_plane
     assert len(taken_down) == 1
 
 
-def test_a_failed_first_apply_with_detach_says_that_the_control_plane_runs_on(atoll, starts, scene, monkeypatch):
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_failed_first_apply_with_detach_says_that_the_control_plane_runs_on(atoll, starts, scene, monkeypatch, alive):
+    monkeypatch.setattr(up, "holder", lambda _: 4242 if alive else None)
     monkeypatch.setattr(up, "start", lambda path, **kinds: (up.await_start(path, up.launch(path, **kinds)), None))
     scene.outcome = ("failed", "orders: no such tool")
     said = atoll("up", "--detach")
     assert said.code == 1
-    assert "the control plane runs on; `atoll down` ends it" in said.err
+    assert ("the control plane runs on; `atoll down` ends it" in said.err) == alive
     assert "orders: no such tool" in said.err
 
 

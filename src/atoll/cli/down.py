@@ -15,7 +15,7 @@ import click
 
 from atoll.cli.control import start_for_the_end
 from atoll.cli.follow import follow_change
-from atoll.cli.places import file_option, places, running, system_file
+from atoll.cli.places import ended_file, file_option, places, running
 from atoll.cli.screen import complain, err, out
 from atoll.client import Client
 from atoll.errors import Unavailable
@@ -29,7 +29,7 @@ PATIENCE = 30.0
 @click.option("--force", is_flag=True, help="End everything without a control plane, also where the state is damaged.")
 def down(file: Path | None, *, force: bool) -> None:
     """Drain and stop everything, the control plane last. The state stays: `atoll up` brings it back."""
-    path = system_file(file)
+    path = ended_file(file)
     if force:
         _end_by_force(path)
         return

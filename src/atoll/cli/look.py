@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -19,6 +21,10 @@ from atoll.cli.places import client, file_option, json_option, system_file
 from atoll.cli.screen import as_json, err, event_line, out, reasons, status_table
 from atoll.client import Client
 
+LOOK = 1.0
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Sequences that steer a terminal (ECMA-48: CSI, OSC, any other), and control characters; tabs stay."""
+
 
 @click.command()
 @file_option
@@ -32,11 +38,35 @@ def status(file: Path | None, *, json_: bool, watch: bool) -> None:
         return
     if not watch:
         out.print(_screen(caller.status()))
-        return
-    with Live(_screen(caller.status()), console=out, screen=out.is_terminal, refresh_per_second=4) as live:
+    elif out.is_terminal:
+        _keep_drawn(caller)
+    else:
+        _print_changes(caller)
+
+
+def _keep_drawn(caller: Client) -> None:
+    with Live(_screen(caller.status()), console=out, screen=True, refresh_per_second=4) as live:
         while True:
-            time.sleep(1)
+            time.sleep(LOOK)
             live.update(_screen(caller.status()))
+
+
+def _print_changes(caller: Client) -> None:
+    """Into a pipe: the screen again whenever it tells something else, figures aside."""
+    before: object = None
+    while True:
+        view = caller.status()
+        told = _told(view)
+        if told != before:
+            out.print(_screen(view))
+            sys.stdout.flush()
+        before = told
+        time.sleep(LOOK)
+
+
+def _told(view: wire.StatusView) -> object:
+    services = tuple((s.name, s.ready, s.wanted, s.release, s.target, s.restarts) for s in view.services)
+    return view.converged, view.change, view.problems, view.notes, services
 
 
 def _screen(view: wire.StatusView) -> Group:
@@ -79,7 +109,9 @@ def _write(lines: Iterable[wire.LogLine], *, json_: bool) -> None:
         if json_:
             as_json(line)
         else:
-            out.print(f"[dim]{line.instance}[/dim] {escape(line.text)}", soft_wrap=True)
+            # Whoever wrote it must not steer the terminal; what goes into a file or a pipe stays as it was written.
+            text = ESCAPES.sub("", line.text) if out.is_terminal else line.text
+            out.print(f"[dim]{line.instance}[/dim] {escape(text)}", soft_wrap=True)
 
 
 def _others(path: Path, left_out: str = "") -> Iterator[Client]:

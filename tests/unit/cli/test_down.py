@@ -37,6 +37,27 @@ def test_what_a_dead_control_plane_left_is_ended_by_one_of_its_kind_whatever_the
     assert ended == ["caller"]
 
 
+@pytest.mark.parametrize("more", [[], ["--file", "atoll.yaml"]])
+def test_a_system_whose_file_is_gone_is_taken_down_from_its_directory(atoll, here, places, monkeypatch, more):
+    ended = []
+    monkeypatch.setattr(down, "start_for_the_end", lambda path: path)
+    monkeypatch.setattr(down, "take_down", lambda _, path: ended.append(path))
+    places.run.mkdir(parents=True)
+    places.state.mkdir()
+    places.lock.touch()
+    (here.parent / "atoll.yaml").write_text("system: another")
+    (here / "atoll.yaml").unlink()
+    assert atoll("down", *more).code == 0
+    assert ended == [here / "atoll.yaml"]
+
+
+def test_where_there_never_was_a_system_there_is_none_to_take_down(atoll, here):
+    (here / "atoll.yaml").unlink()
+    said = atoll("down")
+    assert said.code == 2
+    assert "there is no atoll.yaml in" in said.err
+
+
 def test_ctrl_c_says_that_the_end_goes_on(atoll, control_plane, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from atoll import client, wire
 from atoll.cli import control, look
@@ -221,3 +224,36 @@ def test_an_error_of_the_control_plane_is_printed_with_its_mend(atoll, unwell):
     assert (said.code, said.out) == (4, "")
     assert "atoll: the proxies [mesh] do not answer" in said.err
     assert "→ look into [their] log" in said.err
+
+
+def test_logs_in_a_terminal_cannot_steer_it(atoll, control_plane, scene, monkeypatch):
+    control_plane.call(scene.serve_now)
+    evil = "a\x1b[2J\x1b[31mb\x1b]0;title\x07c\x1b]8;;http://x\x1b\\d\x07\x9b5mef\x1b"
+    scene.written = [wire.LogLine("web", "web-r1-1", evil)]
+    assert "\x1b[31mb" in atoll("logs").out
+    monkeypatch.setattr(look, "out", Console(force_terminal=True, color_system=None, width=200))
+    assert re.sub(r"\x1b\[\d*m", "", atoll("logs").out) == "web-r1-1 abcd5mef\n"
+
+
+def test_a_status_that_is_watched_in_a_pipe_is_printed_once_for_each_change(atoll, control_plane, scene, monkeypatch):
+    scene.steady()
+    looks = []
+
+    def sleep(_):
+        looks.append(1)
+        if len(looks) == 3:
+            scene.system = replace(scene.system, services={"web": scene.system.services["web"]})
+        if len(looks) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(look.time, "sleep", sleep)
+    said = atoll("status", "--watch")
+    assert said.code == 130
+    assert said.out.count("service ") == 2
+
+
+def test_a_directory_in_place_of_the_file_is_said_to_be_one(atoll, here):
+    said = atoll("status", "--file", str(here))
+    assert said.code == 2
+    assert f"{here} is a directory" in said.err
+    assert f"→ name the file in it: --file {here / 'atoll.yaml'}" in said.err

@@ -49,8 +49,9 @@ def say_unanswered(pid: int | None) -> None:
 
 
 def as_json(value: object) -> None:
-    """Print a view as JSON."""
+    """Print a view as JSON, at once: whoever reads what follows would wait for a full buffer else."""
     sys.stdout.write(wire.encode(value).decode() + "\n")
+    sys.stdout.flush()
 
 
 def show_plan(plan: wire.PlanView) -> None:

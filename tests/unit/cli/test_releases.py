@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from atoll.plan.releasing import Progress, State
 from atoll.store.store import Transition
 
@@ -29,6 +31,16 @@ def test_deploy_that_fails_says_why_and_its_exit_code_tells(atoll, control_plane
     assert said.code == 1
     assert "web: it exited with code 1" in said.err
     assert "done" not in said.out
+
+
+@pytest.mark.parametrize("command", [["deploy", "web"], ["rollback", "web"]])
+def test_for_programs_the_change_that_failed_is_printed_too(atoll, control_plane, scene, command):
+    control_plane.call(lambda: scene.serve_now(1, 2))
+    scene.outcome = ("failed", "web: it exited with code 1")
+    said = atoll(*command, "--json")
+    assert said.code == 1
+    assert (said.json.kind, said.json.state, said.json.reason) == (command[0], "failed", "web: it exited with code 1")
+    assert "web: it exited with code 1" in said.err
 
 
 def test_deploy_of_an_unknown_service(atoll, control_plane, scene):

@@ -51,6 +51,7 @@ class Scene:
     seen: dict[str, dict[str, Seen]] = field(default_factory=dict)
     readiness: dict[str, dict[str, Readiness]] = field(default_factory=dict)
     rates: dict[str, wire.Rates] = field(default_factory=dict)
+    failed_runs: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     loads: dict[str, wire.Load] = field(default_factory=dict)
     building: dict[str, str] = field(default_factory=dict)
     change: wire.ChangeView | None = None
@@ -149,6 +150,7 @@ class Scene:
             egress=service.egress if service is not None else (),
             health=recipe_.health,
             serial=max(i.serial for i in runs),
+            failed_runs=self.failed_runs.get(name, ()),
         )
 
     def open(self) -> Surface:

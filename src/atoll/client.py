@@ -24,7 +24,7 @@ from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
 
 T = TypeVar("T")
 
-__all__ = ["Client", "Unresponsive"]
+__all__ = ["Client", "NoAnswer", "Unresponsive"]
 
 _KINDS: dict[str, type[AtollError]] = {"Refused": Refused, "Conflict": Conflict, "Unavailable": Unavailable}
 _OVER = frozenset({"done", "failed"})
@@ -38,6 +38,10 @@ _CREDENTIALS = struct.Struct("3i")
 
 class Unresponsive(Unavailable):
     """A control plane is there and does not answer in time: it hangs, was stopped, or has too much to do."""
+
+
+class NoAnswer(Unavailable):
+    """Nobody answers there, or not to the end: there is no control plane, or it has just ended."""
 
 
 class Client:
@@ -223,7 +227,7 @@ class Client:
 
     def _unavailable(self, error: httpx.HTTPError, *, asked: bool = False) -> Unavailable:
         if not isinstance(error, httpx.TimeoutException):
-            return Unavailable(f"no control plane answers here ({error})", hint="start it with `atoll up`")
+            return _unanswered(error, asked=asked)
         pid = _listener(self._socket)
         process = f" (process {pid})" if pid is not None else ""
         replace = f"`kill -9 {pid}` and `atoll up` replace it while the services go on; " if pid is not None else ""
@@ -263,6 +267,16 @@ def _decoded(data: bytes, kind: type[T]) -> T:
             f"the control plane is of another version: its answer is not understood ({error})",
             hint="use the version of atoll that started it; `atoll down` with that one ends it",
         ) from error
+
+
+def _unanswered(error: httpx.HTTPError, *, asked: bool = False) -> NoAnswer:
+    """Of what was *asked* for and got as far as the control plane, nobody knows here whether it was written down."""
+    if asked and not isinstance(error, httpx.ConnectError):
+        return NoAnswer(
+            f"the control plane did not answer to the end ({error}): whether it has taken the request is not known",
+            hint="`atoll up` starts it where it has ended; `atoll events` shows what it has taken",
+        )
+    return NoAnswer(f"no control plane answers here ({error})", hint="start it with `atoll up`")
 
 
 def _refusal(content: bytes) -> AtollError:

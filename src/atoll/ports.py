@@ -8,7 +8,7 @@ belong to, and refuse with `errors.Conflict` when they have seen a newer one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -52,14 +52,14 @@ class Traffic:
     """
     What went to one service since the proxies count it.
 
-    `requests` are tries that got to an instance and calls that got to none, `errors` calls that failed (5xx), `p50` and
-    `p99` how many milliseconds callers waited for the first byte; of many calls a sample is timed.
+    `requests` are tries that got to an instance and calls that got to none, `errors` calls that failed (5xx). `waited`
+    is how many microseconds callers waited for the first byte, of many calls a sample: histograms under names, each of
+    which only grows, begins anew or is forgotten for itself.
     """
 
     requests: int
     errors: int
-    p50: float | None
-    p99: float | None
+    waited: Mapping[str, tuple[Bar, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,11 @@ class Mesh(Protocol):
         ...
 
     async def observe(self) -> MeshSeen:
-        """What the proxies have accepted and how busy the draining instances are."""
+        """What the proxies have accepted and how busy the draining instances are; raises while one does not answer."""
+        ...
+
+    def ends(self) -> Mapping[str, str]:
+        """How the last process of each proxy ended that ended by itself, by the proxy's name, a sentence each."""
         ...
 
     async def traffic(self) -> Mapping[str, Traffic]:

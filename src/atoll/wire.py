@@ -72,9 +72,10 @@ class ChangeView:
 @dataclass(frozen=True, slots=True)
 class Rates:
     """
-    Traffic of one service: over the last seconds requests per second and the share of errors (5xx).
+    Traffic of one service over the last ten seconds or so: requests per second, the share of errors (5xx), and waiting.
 
-    `p50` and `p99` are milliseconds that callers waited for the first byte, since they are counted; a sample if busy.
+    `p50` and `p99` are milliseconds until the first byte, of a sample if busy; None where nobody called. The proxies
+    tell of them in batches, so they may be five seconds older than the rest.
     """
 
     rps: float
@@ -93,7 +94,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """One instance. `state` is what it does now, `reason` why it is not serving; cpu is a share of one core."""
+    """
+    One instance. `state` is what it does now, `reason` why it is not serving, or what it has lost though it is.
+
+    `cpu` is a share of one core.
+    """
 
     name: str
     release: int
@@ -109,7 +114,12 @@ class InstanceView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service: wanted against ready, and why they differ. Rates per second, latencies in milliseconds."""
+    """
+    One service: wanted against ready, and why they differ, or what has happened to instances though they do not.
+
+    `restarts` are the instances of `release` (of `target` before anything serves) that failed and had to be replaced.
+    `rps`, `p50`, `p99` and `errors` as in Rates.
+    """
 
     name: str
     wanted: int

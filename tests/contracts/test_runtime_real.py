@@ -14,7 +14,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from atoll.drivers.host import cgroups, fabric, logs, proc
+from atoll.drivers.host import cgroups, fabric, logs, proc, supervisor
 from atoll.drivers.host.commands import run as tool
 from atoll.drivers.host.records import Record
 from atoll.errors import AtollError, Failed, Unavailable
@@ -74,6 +74,10 @@ elif what == "hog":
     held = []
     while True:
         held.append(b"x" * (4 << 20))
+elif what == "parent":
+    say("up")
+    subprocess.Popen([sys.executable, __file__, "hog"]).wait()
+    wait()
 elif what == "bomb":
     count = 0
     try:
@@ -288,6 +292,25 @@ async def test_out_of_memory_is_called_by_its_name(ground):
         instance = await run(ground, runtime, "hog", resources=Resources(memory=64 << 20))
         seen = await ended(runtime, instance.name)
         assert seen.exit.oom, seen
+
+
+async def test_a_child_that_is_out_of_memory_is_told_of_or_takes_the_instance_with_it(ground, monkeypatch):
+    needs("memory")
+    monkeypatch.setattr(supervisor, "BETWEEN_CHECKS", 0.1)
+    async with control_plane(ground) as runtime:
+        instance = await run(ground, runtime, "parent", resources=Resources(memory=64 << 20))
+
+        async def over() -> bool:
+            seen = (await runtime.observe())[instance.name]
+            return bool(seen.killed) or seen.phase is Phase.EXITED
+
+        await until(over, "the child is killed")
+        seen = (await runtime.observe())[instance.name]
+        if cgroups.host_tree().version == 1:
+            assert (seen.phase, seen.killed) == (Phase.RUNNING, 1)
+        else:
+            seen = await ended(runtime, instance.name)
+            assert (seen.exit.oom, seen.killed) == (True, 0)
 
 
 async def test_a_fork_bomb_stops_at_its_limit(ground):

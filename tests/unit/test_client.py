@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket as sockets
+import socket as stdlib_socket
 import ssl
 import threading
 from dataclasses import replace
@@ -15,7 +16,7 @@ from starlette.responses import PlainTextResponse
 
 from atoll import client as clients
 from atoll import wire
-from atoll.client import Client, Unresponsive
+from atoll.client import Client, NoAnswer, Unresponsive
 from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
 from atoll.server.api.app import app
 
@@ -209,6 +210,29 @@ def test_one_that_answers_is_not_said_to_hang(server, socket, monkeypatch):
         client.identity()
     assert told == []
     assert threading.active_count() <= before + 1  # the one that would have told is told to end
+
+
+@pytest.mark.parametrize("heard", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"])
+def test_one_that_ends_while_it_answers_may_have_taken_what_was_asked_for(socket, heard):
+    listener = stdlib_socket.socket(stdlib_socket.AF_UNIX)
+    listener.bind(str(socket))
+    listener.listen()
+
+    def answer():
+        for _ in range(2):
+            one, _ = listener.accept()
+            one.recv(65536)
+            one.sendall(heard)
+            one.close()
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    with Client(socket) as client, listener:
+        with pytest.raises(NoAnswer, match="whether it has taken the request is not known"):
+            client.rollback("orders")
+        with pytest.raises(NoAnswer, match="no control plane answers here"):
+            client.identity()
+        thread.join(20)
 
 
 def test_it_is_closed_after_use(server, socket):

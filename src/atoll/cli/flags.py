@@ -15,7 +15,7 @@ from atoll import wire
 from atoll.cli import flag_changes
 from atoll.cli.flag_changes import document_text
 from atoll.cli.places import client, file_option, json_option, system_file
-from atoll.cli.screen import as_json, err, out
+from atoll.cli.screen import as_json, err, listing, on_a_line, out, show_table
 from atoll.errors import Refused
 from atoll.kit.flags import Finding, InvalidFlags, lint, parse
 
@@ -85,13 +85,11 @@ def history(file: Path | None, limit: int, *, json_: bool) -> None:
     if json_:
         as_json(found)
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("version", "at", "who", "what", "why"):
-        table.add_column(title)
+    table = listing("version", "at", "who", "what", "why")
     for one in found:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at))
-        table.add_row(str(one.number), moment, escape(one.actor), escape(one.deed), escape(one.reason))
-    out.print(table)
+        table.add_row(str(one.number), moment, escape(one.actor), escape(one.deed), on_a_line(one.reason, whole=True))
+    show_table(table)
 
 
 @flags.command(name="lint")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from atoll import wire
 from atoll.cli.places import client
 from atoll.cli.screen import as_json, err, event_line, out
-from atoll.client import Client
+from atoll.client import Client, NoAnswer
 from atoll.errors import AtollError, Failed
 
 
@@ -39,7 +39,8 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
     """
     Show what happens until *change* is over, and return it.
 
-    Raises `errors.Failed` with the reason where it failed.
+    Raises `errors.Failed` with the reason where it failed, and `client.NoAnswer` where the control plane ends before:
+    the change is written down, so the next one goes on with it.
     """
     stop = threading.Event()
     if not quiet:
@@ -48,18 +49,35 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
         # Made here and not in the thread: what is over at once ends the process, and a thread that is then inside of
         # the TLS library, to make a client, takes it down with a segmentation fault.
         threading.Thread(target=_tell, args=(client(file), change.number, after, stop), daemon=True).start()
-    last = change
     try:
-        with _progress(hidden=quiet or not err.is_terminal) as progress:
-            bars: dict[str, TaskID] = {}
-            for last in caller.wait(change.number):
-                if not quiet and err.is_terminal:
-                    _draw(progress, bars, caller.status(), last)
+        last = _drawn(caller, change, quiet=quiet)
+    except NoAnswer as error:
+        raise _left(change) from error
     finally:
         stop.set()
     if last.state == "failed":
         raise Failed(f"change {last.number} ({last.kind}) failed:\n{last.reason}")
     return last
+
+
+def _drawn(caller: Client, change: wire.ChangeView, *, quiet: bool) -> wire.ChangeView:
+    """The change when it is over; until then, in a terminal, bars."""
+    last = change
+    with _progress(hidden=quiet or not err.is_terminal) as progress:
+        bars: dict[str, TaskID] = {}
+        for last in caller.wait(change.number):
+            if not quiet and err.is_terminal:
+                _draw(progress, bars, caller.status(), last)
+    return last
+
+
+def _left(change: wire.ChangeView) -> NoAnswer:
+    again = "atoll down" if change.kind == "down" else "atoll up"
+    return NoAnswer(
+        f"the control plane ended before change {change.number} ({change.kind}) was over; what runs goes on. The change"
+        " was accepted and is kept: what is left of it is done as soon as a control plane runs again",
+        hint=f"start it with `{again}`",
+    )
 
 
 def wait_until_ready(caller: Client, *, seconds: float = 120.0) -> None:

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import click
-from rich.table import Table
+from rich.markup import escape
 
 from atoll import wire
 from atoll.cli.follow import finish
 from atoll.cli.places import client, file_option, json_option, request, system_file
-from atoll.cli.screen import as_json, out
+from atoll.cli.screen import as_json, listing, on_a_line, out, show_table
 from atoll.cli.watch import watch
 from atoll.plan.releasing import State
 
@@ -50,6 +50,8 @@ def releases(file: Path | None, service: str | None, *, history: bool, keep: boo
     """
     The releases of SERVICE (or flag:NAME), or of all, newest first.
 
+    Of all, a note is cut where the line ends; of SERVICE, and with --json, it is whole.
+
     With --watch it returns when the releases that are on their way are over, and fails where one was taken back.
     """
     caller = client(system_file(file))
@@ -63,26 +65,22 @@ def releases(file: Path | None, service: str | None, *, history: bool, keep: boo
     if json_:
         as_json(found)
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("service", "release", "state", "at", "artifact", "note"):
-        table.add_column(title)
+    table = listing("service", "release", "state", "at", "artifact", "note")
     for one in found:
-        table.add_row(one.service, str(one.number), one.state, _moment(one.at), one.artifact[:12], one.note)
-    out.print(table)
+        note = on_a_line(one.note, whole=service is not None)
+        table.add_row(one.service, str(one.number), one.state, _moment(one.at), one.artifact[:12], note)
+    show_table(table)
 
 
 def _show_history(found: tuple[wire.TransitionView, ...], *, json_: bool) -> None:
     if json_:
         as_json(found)
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("at", "service", "release", "from", "to", "signal", "by", "why"):
-        table.add_column(title)
+    table = listing("at", "service", "release", "from", "to", "signal", "by", "why")
     for one in found:
-        table.add_row(
-            _moment(one.at), one.service, str(one.release), one.source, one.target, one.signal, one.actor, one.reason
-        )
-    out.print(table)
+        moved = (_moment(one.at), one.service, str(one.release), one.source, one.target, one.signal, escape(one.actor))
+        table.add_row(*moved, on_a_line(one.reason, whole=True))
+    show_table(table)
 
 
 def _moment(at: float) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from atoll import wire
 from atoll.errors import AtollError
@@ -82,12 +83,35 @@ def event_line(event: wire.Event) -> str:
     """One event as a line of markup."""
     colour = _COLOURS.get(event.level, "")
     moment = time.strftime("%H:%M:%S", time.localtime(event.at))
-    text = (
-        f"{event.subject} {escape(event.text)}"
-        if event.subject != event.service
-        else (f"{event.subject}: {escape(event.text)}")
-    )
+    # What an instance does is a sentence about it; what is told of a service or of the platform is one of its own.
+    gap = ": " if event.subject == event.service or not event.service else " "
+    text = f"{event.subject}{gap}{escape(event.text)}"
     return f"[dim]{moment}[/dim] " + (f"[{colour}]{text}[/{colour}]" if colour else text)
+
+
+def listing(*titles: str) -> Table:
+    """A table whose last column holds sentences: it takes what room is left, and breaks."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in titles[:-1]:
+        table.add_column(title, no_wrap=True)
+    table.add_column(titles[-1])
+    return table
+
+
+def show_table(table: Table) -> None:
+    """Print a table; in a pipe without the blanks that would make all lines as long as the longest sentence."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as printed:
+        out.print(table)
+    for line in printed.get().splitlines():
+        out.print(Text(line.rstrip()), soft_wrap=True)
+
+
+def on_a_line(text: str, *, whole: bool = False) -> Text:
+    """A text for the last column of a listing: on one line, cut where a terminal ends unless it is to be *whole*."""
+    return Text(" ".join(text.split()), no_wrap=not whole, overflow="fold" if whole else "ellipsis")
 
 
 def status_table(view: wire.StatusView) -> Table:

@@ -32,7 +32,7 @@ class Observer:
         if seen is not None:
             answered.add("runtime")
             instances = _grouped(seen, self._last.instances)
-        mesh = await self._mesh()
+        mesh, away = await self._mesh()
         if mesh is not None:
             answered.add("mesh")
         self._probing.watch(_subjects(blueprint, instances))
@@ -44,6 +44,8 @@ class Observer:
             busy_ports=self._busy_ports(),
             failed=dict(failed),
             answered=frozenset(answered),
+            away=away,
+            ends=self._parts.mesh.ends(),
         )
         return self._last
 
@@ -57,12 +59,15 @@ class Observer:
             return None
         return result
 
-    async def _mesh(self) -> MeshSeen | None:
+    async def _mesh(self) -> tuple[MeshSeen | None, str]:
+        """What the proxies have, or None and in words which of them is away, where that is known."""
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._parts.mesh.observe()
-        except (AtollError, OSError):
-            return None
+                return await self._parts.mesh.observe(), ""
+        except AtollError as error:
+            return None, error.message
+        except OSError:
+            return None, ""
 
     def _busy_ports(self) -> frozenset[int]:
         if RuntimeKind.PROCESS not in self._parts.runtimes:

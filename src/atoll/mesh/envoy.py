@@ -24,7 +24,6 @@ from atoll.plan.blueprint import Blueprint, Stage
 from atoll.plan.observed import MeshSeen
 from atoll.ports import FlagCalls, HostCalls, Traffic
 from atoll.unforeseen import persist
-from atoll.values.histograms import quantile
 from atoll.values.network import COMPARING, COPIES, SHADOW_CALLS
 
 LOOK = 0.1  # seconds between looks at instances that come or go
@@ -105,7 +104,7 @@ class EnvoyMesh:
         streams = {name: self._ads.streams(name) for name in ir.PROXIES}
         away = [name for name, found in streams.items() if not found]
         if away:
-            raise Unavailable(f"the {away[0]} proxy does not answer")
+            raise Unavailable(f"the {' and the '.join(away)} proxy do{'es' if len(away) == 1 else ''} not answer")
         if self._offered is None:
             return MeshSeen()
         known = self._refreshed()
@@ -117,13 +116,17 @@ class EnvoyMesh:
             rejected="\n".join(self._ads.refusals()),
         )
 
+    def ends(self) -> Mapping[str, str]:
+        """How the last process of each proxy ended that ended by itself."""
+        return {name: process.end for name, process in self._processes.items() if process.end}
+
     async def traffic(self) -> Mapping[str, Traffic]:
         """Per service, what went through all clusters that lead to it."""
         services = self._offered.blueprint.workloads if self._offered is not None else {}
-        found: dict[str, list[admin.ClusterCount]] = {name: [] for name in services}
+        found: dict[str, dict[str, admin.ClusterCount]] = {name: {} for name in services}
         for proxy in ir.PROXIES:
             for cluster, count in (await admin.counts(self._admin(proxy))).items():
-                found.get(names.callee(cluster), []).append(count)
+                found.get(names.callee(cluster), {})[f"{proxy} {cluster}"] = count
         return {name: _traffic(counts) for name, counts in found.items()}
 
     async def calls(self, services: frozenset[str]) -> tuple[HostCalls, ...]:
@@ -279,18 +282,12 @@ def _is_namespace(path: str) -> bool:
         return False
 
 
-def _traffic(counts: list[admin.ClusterCount]) -> Traffic:
-    waited = [bar for count in counts for bar in count.waited]
+def _traffic(counts: Mapping[str, admin.ClusterCount]) -> Traffic:
     return Traffic(
-        requests=sum(c.sent + c.unsent for c in counts),
-        errors=sum(c.errors for c in counts),
-        p50=_milliseconds(quantile(waited, 0.5)),
-        p99=_milliseconds(quantile(waited, 0.99)),
+        requests=sum(c.sent + c.unsent for c in counts.values()),
+        errors=sum(c.errors for c in counts.values()),
+        waited={name: count.waited for name, count in counts.items() if count.waited},
     )
-
-
-def _milliseconds(microseconds: float | None) -> float | None:
-    return microseconds / 1000 if microseconds is not None else None
 
 
 def _counted(answers: Iterable[admin.AnswerCount]) -> dict[tuple[str, int], list[tuple[str, str, int]]]:

@@ -217,6 +217,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable:
+    """
+    Leaves out an instance to which `consecutive` connections in a row failed or broke, for `open` seconds.
+
+    At most the `share` of all at once. What an instance answers does not count.
+    """
+
+    consecutive: int
+    open: float
+    share: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """
     One caller's view of one callee: who answers, and how much failure and load is taken.
@@ -228,7 +241,7 @@ class Cluster:
     target: Assigned | Resolved | Unix
     connect_timeout: float
     limits: Limits | None = None
-    breaker: Breaker | None = None
+    breaker: Breaker | Unreachable | None = None
     check: HealthCheck | None = None
     source_netns: str | None = None
     protocol: Protocol = Protocol.AUTO

@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
 from atoll.errors import AtollError, Failed, Unavailable
+from atoll.mesh.endings import ending
 from atoll.unforeseen import report
 from atoll.values.doubling import doubling
 
@@ -84,7 +85,7 @@ class EnvoyProcess:
     """
     One proxy, kept alive.
 
-    `changed` is called when it dies and when it is back.
+    `changed` is called when it dies and when it is back. `end` says how the last one ended that nobody had asked to.
     """
 
     def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
@@ -96,6 +97,7 @@ class EnvoyProcess:
         self._log_path = spec.log_dir / f"envoy-{spec.name}.log"
         self._watched: int | None = None  # a pidfd
         self._record: Record | None = None
+        self.end = ""
         self._failures = 0
         self._respawn: asyncio.TimerHandle | None = None
 
@@ -112,6 +114,8 @@ class EnvoyProcess:
         """
         record = next(iter(self._read()), None)
         if record is None or not _is_alive(record, self._config_path):
+            if record is not None:
+                self._note_end(record, " while no control plane ran")
             self._clear()
             self._spawn(epoch=0)
             return
@@ -244,6 +248,9 @@ class EnvoyProcess:
 
     def _ended(self) -> None:
         """It died, and nobody asked it to: another one, at once the first time."""
+        if self._record is not None:
+            how = ending(self._watched, self._record.pid) if self._watched is not None else ""
+            self._note_end(self._record, how and f": {how}")
         self._unwatch()
         self._record = None
         self._clear()
@@ -251,6 +258,9 @@ class EnvoyProcess:
         self._failures += 1
         self._respawn = asyncio.get_running_loop().call_later(wait, self._again)
         self._changed()
+
+    def _note_end(self, record: Record, how: str) -> None:
+        self.end = f"the {self._spec.name} proxy (process {record.pid}) has ended{how}; another one is started"
 
     def _clear(self) -> None:
         """Remove what a dead one leaves: its memory, and former epochs, which hold the sockets until they are ended."""

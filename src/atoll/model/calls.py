@@ -8,7 +8,7 @@ from dataclasses import replace
 from atoll.kit.policy import Breaker, Bulkhead, Retry, RetryBudget
 from atoll.model.reading import Section
 from atoll.model.source import Entries, Scalar, Tree
-from atoll.model.system import Call, CallPolicy, Egress, Origin
+from atoll.model.system import USUAL_RETRY, Call, CallPolicy, Egress, Origin
 from atoll.values.names import is_host, port_number
 
 SCHEMES = {"http": 80, "https": 443}
@@ -80,7 +80,7 @@ def read_retry(policy: Section) -> Retry:
         if tree is not None:
             policy.notes.set_at(f"{path}.count", policy.place_of("retries"))
         policy.notes.defaults_in(path, "retries")
-        return replace(Retry(), retries=policy.count("retries", most=10))
+        return replace(USUAL_RETRY, retries=policy.count("retries", most=10))
     section = Section(policy.notes, path, "retries", tree, policy.place)
     retry = Retry(
         retries=section.count("count", most=10),

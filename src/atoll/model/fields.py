@@ -293,7 +293,8 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             Field(
                 "memory",
                 Shape.SIZE,
-                "Memory; more than that and the instance is killed and started again.",
+                "Memory of all its processes. Beyond it the kernel ends the instance, which is started again; under"
+                " control groups v1 it ends one process only, and the instance goes with that if it was the main one.",
                 reason="no limit of ours",
                 example="128Mi",
             ),
@@ -355,9 +356,9 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             Field(
                 "budget",
                 Shape.PERCENT,
-                "Most retries, as a share of the requests in flight.",
-                "20%",
-                "an outage must not double the load",
+                "Most retries at once, as a share of the requests in flight, of which 100 are assumed at least.",
+                "50%",
+                "what one of three instances takes with it is tried again, and an outage at most doubles the load",
             ),
         ),
         "breaker": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from atoll.model.calls import read_calls, read_retry
@@ -17,9 +18,9 @@ from atoll.model.system import (
     CAREFUL,
     EVERY_FLAG,
     IN_STEPS,
+    ROUTE_POLICY,
     SHADOW_THEN_CANARY,
     Call,
-    CallPolicy,
     Check,
     Compare,
     Egress,
@@ -250,7 +251,7 @@ def _routes(service: Section) -> Iterator[Route]:
         route = Route(
             path=prefix or "/",
             hosts=tuple(_hosts(section)),
-            policy=CallPolicy(timeout=section.duration("timeout", most=3600), retry=read_retry(section)),
+            policy=replace(ROUTE_POLICY, timeout=section.duration("timeout", most=3600), retry=read_retry(section)),
         )
         if prefix is not None:
             yield route

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from atoll.kit.policy import Breaker, Bulkhead, Retry
+from atoll.kit.policy import Breaker, Bulkhead, Retry, RetryBudget
 from atoll.values.judging import JudgePolicy
 from atoll.values.protocols import Protocol
 
@@ -55,6 +55,10 @@ class Resources:
     pids: int = 512
 
 
+USUAL_RETRY = Retry(budget=RetryBudget(ratio=0.5))
+"""What one of three instances takes with it may be tried again, and an outage at most doubles the load."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallPolicy:
     """
@@ -67,7 +71,7 @@ class CallPolicy:
     timeout: float = 10.0
     per_try: float | None = None
     idle: float = 300.0
-    retry: Retry = Retry()
+    retry: Retry = USUAL_RETRY
     bulkhead: Bulkhead = Bulkhead()
     breaker: Breaker = Breaker()
 
@@ -90,13 +94,17 @@ class Egress:
     policy: CallPolicy = CallPolicy()
 
 
+ROUTE_POLICY = CallPolicy(timeout=30.0, breaker=Breaker(mode="shadow"))
+"""Refuses nobody for what a service answered to others: strangers could shut it by asking for what fails."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """Requests from outside whose path begins with `path` (whole segments) on one of `hosts` (empty: any)."""
 
     path: str
     hosts: tuple[str, ...] = ()
-    policy: CallPolicy = CallPolicy(timeout=30.0)
+    policy: CallPolicy = ROUTE_POLICY
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class Workload:
     protocol: Protocol = Protocol.AUTO
     serial: int = 0  # how many instances this service has ever had
     failures: tuple[Failure, ...] = ()
-    restarts: int = 0  # how many of its instances had to be replaced because they failed
+    failed_runs: tuple[tuple[int, int], ...] = ()  # by release that serves or is to serve, how many were replaced
     split: Split | None = None
     flags: bool = False  # whether it may ask for feature flags
     shadow: Shadow | None = None

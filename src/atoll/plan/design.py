@@ -8,6 +8,7 @@ between two steps finds the same step to take when it is back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -82,6 +83,7 @@ def design(
     book: _Book | None = None
     workloads: dict[str, Workload] = {}
     head = (system.name, system.gateway, counting)
+    farewell = "the service was removed" if system.services else "the system goes down"  # a file has one at least
     changed = (parent.system, parent.gateway, parent.counting) != head
     for name in _names(system, parent):
         service, before = system.services.get(name), parent.workloads.get(name)
@@ -91,7 +93,7 @@ def design(
             workloads[name] = before
             continue
         book = book or _Book(parent.cursor, _taken(parent, observed))
-        turn = _Turn(service, pin, seen, readiness, observed, host, book)
+        turn = _Turn(service, pin, seen, readiness, observed, host, book, farewell)
         after = turn.workload(before)
         if after is None:
             changed = True
@@ -136,6 +138,7 @@ class _Turn:
     observed: Observed
     host: Host
     book: _Book
+    farewell: str
     last_serial: int = 0
     failures: list[Failure] = field(default_factory=list)
 
@@ -154,7 +157,7 @@ class _Turn:
                 crashes = crashes_after(instance, seen, self.observed.at)
                 why = self.observed.failed.get(instance.name) or _ending(after, seen)
                 self.failures.append(Failure(instance.recipe.release, crashes, why))
-        restarts = (before.restarts if before is not None else 0) + len(self.failures) - remembered
+        failed_runs = self._failed_runs(before, self.failures[remembered:])
         self.failures.sort(key=lambda f: -f.crashes)
         instances = self._settle_counts(present)
         if self.service is None:
@@ -173,7 +176,7 @@ class _Turn:
             health=self.service.health,
             protocol=self.service.protocol,
             serial=self.last_serial,
-            restarts=restarts,
+            failed_runs=failed_runs,
             split=self._split(before, instances),
             flags=bool(self.service.flags),
             shadow=self._shadow(),
@@ -186,6 +189,12 @@ class _Turn:
         if before == draft and (before.basis is not None) == settled and not settled:
             return before
         return replace(draft, basis=(self.service, self.pin, self.seen, self.readiness)) if settled else draft
+
+    def _failed_runs(self, before: Workload | None, new: Iterable[Failure]) -> tuple[tuple[int, int], ...]:
+        """How many instances failed and had to be replaced: a release that is given up takes its crashes with it."""
+        counts = Counter(dict(before.failed_runs) if before is not None else {})
+        counts.update(failure.release for failure in new)
+        return tuple((release, counts[release]) for release in sorted(self._releases()) if counts[release])
 
     # --- one instance, one step ---------------------------------------------------------------------------------
 
@@ -372,7 +381,7 @@ class _Turn:
             return None
         why = "it is no longer wanted"
         if self.service is None:
-            why = "the service was removed"
+            why = self.farewell
         elif self.pin.newest is not None and instance.recipe.release != self.pin.newest.release:
             why = f"release {self.pin.newest.release} replaces it"
         return self._to(instance, Stage.DRAIN if instance.served else Stage.STOP, why)

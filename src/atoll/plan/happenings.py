@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from atoll.plan.blueprint import Blueprint, Instance, Stage
-from atoll.plan.observed import Exit, Observed, Phase, Seen, describe
+from atoll.plan.observed import Exit, Observed, Phase, Seen, describe, describe_killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,9 @@ def _instance(service: str, old: Seen | None, new: Seen, stage: Stage | None, *,
         yield Happening("info", "started", service, new.name, f"runs as process {new.pid}")
     if new.altered and (old is None or old.altered != new.altered):
         yield Happening("warning", "drift", service, new.name, new.altered)
+    lost = new.killed - (old.killed if old is not None else 0)
+    if lost > 0 and (old is not None or known):
+        yield Happening("warning", "memory", service, new.name, f"{describe_killed(lost)}; it runs on without")
     if new.phase is Phase.EXITED and (old is None or old.phase is not Phase.EXITED):
         yield _exited(service, new, stage)
 
@@ -67,8 +70,11 @@ def _vanished(
 def _mesh(before: Observed, after: Observed) -> Iterator[Happening]:
     if after.mesh.rejected and after.mesh.rejected != before.mesh.rejected:
         yield Happening("error", "rejected", "", "mesh", f"Envoy refused a configuration: {after.mesh.rejected}")
+    for proxy, end in after.ends.items():
+        if end != before.ends.get(proxy):
+            yield Happening("warning", "mesh", "", "mesh", end)
     if "mesh" in before.answered and "mesh" not in after.answered:
-        yield Happening("warning", "mesh", "", "mesh", "a proxy does not answer")
+        yield Happening("warning", "mesh", "", "mesh", after.away or "a proxy does not answer")
     if "mesh" in after.answered and "mesh" not in before.answered and before.at:
         yield Happening("info", "mesh", "", "mesh", "the proxies answer")
 

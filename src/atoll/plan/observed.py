@@ -48,7 +48,11 @@ def _signal_name(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One instance as its runtime reports it. `altered` says in words what somebody changed behind our back."""
+    """
+    One instance as its runtime reports it. `altered` says in words what somebody changed behind our back.
+
+    `killed` is how many of its processes were killed for want of memory, while it runs on without them.
+    """
 
     name: str
     service: str
@@ -57,6 +61,19 @@ class Seen:
     started_at: float
     exit: Exit | None = None
     altered: str = ""
+    killed: int = 0
+
+
+def describe_killed(count: int) -> str:
+    """What the kernel has taken from an instance that runs on, as a sentence; empty where it has taken nothing."""
+    if not count:
+        return ""
+    what = (
+        "a process in it ran out of memory and was"
+        if count == 1
+        else f"{count} processes in it ran out of memory and were"
+    )
+    return f"{what} killed (raise resources.memory, or use less)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,8 @@ class Observed:
     One immutable snapshot.
 
     `answered` names the sources that answered ("runtime", "probes", "mesh"): what a silent
-    source does not show may still be there, so nothing may be stopped because of it.
+    source does not show may still be there, so nothing may be stopped because of it. `away` says which proxy does not
+    answer, where that is known; `ends` how each proxy's last process ended that did so by itself.
     """
 
     at: float
@@ -101,3 +119,5 @@ class Observed:
     busy_ports: frozenset[int] = frozenset()
     failed: Mapping[str, str] = field(default_factory=dict)  # instances that could not be created or started, and why
     answered: frozenset[str] = frozenset()
+    away: str = ""
+    ends: Mapping[str, str] = field(default_factory=dict)

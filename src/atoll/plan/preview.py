@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from atoll.model.calls import callee_name
 from atoll.model.explain import settings
-from atoll.model.system import Service, System
+from atoll.model.system import CallPolicy, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import environment
@@ -25,7 +26,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field of the file, before and after; None where it was not or is no more. Values of `env` are not shown."""
+    """
+    One field of the file, before and after; None where it was not or is no more. Values of `env` are not shown.
+
+    A call that comes is one as a whole, with words for its policy, and one that goes; what is special of it follows.
+    """
 
     path: str
     before: str | None
@@ -80,7 +85,7 @@ def _differences(
 
 
 def _service(before: Service, after: Service, on: Recipe, wanted: System, digest: str | None) -> Iterator[Difference]:
-    changes = _changed(_values(before), _values(after))
+    changes = _told(before, after, _changed(_values(before), _values(after)))
     why = tuple(_release_reasons(on, after, wanted, digest))
     count = f"services.{after.name}.instances"
     scale = [c for c in changes if c.path == count]
@@ -94,6 +99,35 @@ def _service(before: Service, after: Service, on: Recipe, wanted: System, digest
         more = after.instances - before.instances
         effect = f"starts {_instances(more)}" if more > 0 else f"drains and stops {_instances(-more)}"
         yield Difference(Kind.SCALE, after.name, effect, "instances changed", tuple(scale))
+
+
+def _told(before: Service, after: Service, changes: tuple[FieldChange, ...]) -> tuple[FieldChange, ...]:
+    """The same, but of a call that comes only what differs from the usual policy, and of one that goes that it goes."""
+    old, new, usual = _callees(before), _callees(after), _values(_usual(after))
+    result: list[FieldChange] = []
+    for callee in sorted(old ^ new):
+        path = f"services.{after.name}.calls.{callee}"
+        own = [c for c in changes if c.path.startswith(f"{path}.")]
+        changes = tuple(c for c in changes if c not in own)
+        if callee in old:
+            result.append(FieldChange(path, "declared", None))
+            continue
+        differs = [c for c in own if c.after != usual.get(c.path)]
+        but = ", but for:" if differs else ""
+        see = f"usual policy (atoll explain {after.name}.calls.{callee}){but}"
+        result += (FieldChange(path, None, see), *differs)
+    return tuple(sorted((*result, *changes), key=lambda c: c.path))
+
+
+def _callees(service: Service) -> set[str]:
+    return {*map(callee_name, service.calls), *map(callee_name, service.egress)}
+
+
+def _usual(service: Service) -> Service:
+    """The same service with the policy of those who declare none for each of its calls."""
+    policy = CallPolicy()
+    calls = tuple(replace(call, policy=policy) for call in service.calls)
+    return replace(service, calls=calls, egress=tuple(replace(one, policy=policy) for one in service.egress))
 
 
 def _release_reasons(on: Recipe, service: Service, system: System, digest: str | None) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from atoll.model.system import RuntimeKind, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.values.names import FLAG_VARIABLES, FLAGS
@@ -40,8 +42,21 @@ def environment(system: System, service: Service) -> tuple[tuple[str, str], ...]
         env |= dict.fromkeys(FLAG_VARIABLES, f"http://{FLAGS}")
     if service.runtime is RuntimeKind.SANDBOX:
         env |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), PROXY)
-        env |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+        env |= dict(_around_the_proxy([call.service for call in service.calls]))
     return tuple(sorted((env | dict(service.env)).items()))
+
+
+def _around_the_proxy(callees: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """
+    Variables that keep a client from asking the proxy for a tunnel (CONNECT) to what it may call.
+
+    Only port 80 of a callee is reached directly: the outlet is there. Any other port would be the caller's own server,
+    so a client that writes one goes by the proxy and is told. C-core gRPC and grpc-js look at names without ports.
+    """
+    local = ("127.0.0.1", "localhost")
+    without = ",".join((*local, *(f"{name}:80" for name in callees)))
+    yield from dict.fromkeys(("NO_PROXY", "no_proxy"), without).items()
+    yield "no_grpc_proxy", ",".join((*local, *callees))
 
 
 def url_variable(service: str) -> str:

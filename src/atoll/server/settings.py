@@ -82,8 +82,9 @@ def _mapped() -> bool:
 
 def _real_uid() -> int:
     """The user's number outside of any user namespace that Atoll made for itself."""
-    for line in Path("/proc/self/uid_map").read_text().splitlines() if Path("/proc/self/uid_map").exists() else ():
-        inside, outside, _ = (int(field) for field in line.split())
-        if inside == 0:
-            return outside
-    return os.getuid()
+    uid, path = os.getuid(), Path("/proc/self/uid_map")
+    for line in path.read_text().splitlines() if path.exists() else ():
+        inside, outside, length = (int(field) for field in line.split())
+        if inside <= uid < inside + length:
+            return outside + uid - inside
+    return uid

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from dataclasses import replace
 
-from atoll.kit.policy import Breaker, Retry
-from atoll.model.system import Call, CallPolicy, Route
+import pytest
+
+from atoll.kit.policy import Breaker, Retry, RetryBudget
+from atoll.model.system import ROUTE_POLICY, Call, CallPolicy, Route
 from atoll.plan.blueprint import Stage
 
 
@@ -136,3 +140,36 @@ async def test_timeouts_bulkheads_and_breakers_act_per_edge(world):
     assert (opened.status, "or all are failing" in opened.body) == (503, True)
     assert (await world.call(carts, "payments", "/")).status == 200
     assert world.instances("payments")[0].stage is Stage.SERVE
+
+
+@pytest.mark.parametrize(("budget", "most"), [(0.0, 60), (0.2, 60 + 3 * 20 + 15), (1.0, 60 * 4)])
+async def test_an_outage_meets_the_budget_of_retries(world, budget, most):
+    """Sixty at once, three more tries each: a fifth of at least a hundred calls are twenty tries at a time."""
+    retry = Retry(retries=3, base=0.001, cap=0.002, budget=RetryBudget(budget))
+    world.service("payments")
+    world.service("orders", calls=(Call("payments", CallPolicy(retry=retry, breaker=Breaker(consecutive=1000))),))
+    await world.publish()
+    (orders,) = world.instances("orders")
+    failing = "/sleep/0.5/status/503"
+    answers = await asyncio.gather(*(world.call(orders, "payments", failing) for _ in range(60)))
+    assert {answer.status for answer in answers} == {503}
+    tried = json.loads((await world.call(orders, "payments", "/")).body.split("\r\n\r\n")[1])[failing]
+    assert tried <= most
+    assert tried > 60 or not budget
+
+
+async def test_strangers_cannot_shut_a_service_by_asking_for_what_fails(world):
+    world.service("shop", instances=2, routes=(Route("/"),))
+    await world.publish()
+    failed = await asyncio.gather(*(world.outside("/status/503") for _ in range(20)))
+    assert {answer.status for answer in failed} == {503}
+    assert {(await world.outside("/")).status for _ in range(20)} == {200}
+
+
+async def test_strangers_cannot_shut_the_only_instance_by_asking_for_what_is_slow(world):
+    """What times out may be the way to an instance, so it counts; but half of them stay, whatever happens."""
+    world.service("shop", routes=(Route("/", policy=replace(ROUTE_POLICY, timeout=0.2)),))
+    await world.publish()
+    late = await asyncio.gather(*(world.outside("/sleep/1") for _ in range(20)))
+    assert {answer.status for answer in late} == {504}
+    assert {(await world.outside("/")).status for _ in range(20)} == {200}

@@ -10,6 +10,7 @@ from dataclasses import replace
 from atoll.mesh import admin, ir
 from atoll.model.system import Call, Check, Health, Route
 from atoll.plan.blueprint import Stage
+from atoll.values.histograms import quantile
 
 
 async def replace_all(world, service: str) -> None:
@@ -173,12 +174,17 @@ async def test_traffic_is_counted_per_callee_from_outside_and_inside(world):
 
     async def counted() -> bool:
         found = await world.mesh.traffic()
-        return found["payments"].requests == 7 and found["payments"].p99 is not None
+        return found["payments"].requests == 7 and sum(bar.count for bar in waited(found["payments"])) == 7
 
     await world.until(counted, "Envoy has merged its histograms, which it does every five seconds", 15)
     traffic = await world.mesh.traffic()
     assert (traffic["payments"].errors, traffic["orders"].requests) == (1, 0)
-    assert 50 <= traffic["payments"].p50 <= traffic["payments"].p99
+    assert 50_000 <= quantile(waited(traffic["payments"]), 0.5) <= 1_000_000
+    assert {name.partition(" ")[0] for name in traffic["payments"].waited} == {"gateway", "mesh"}
+
+
+def waited(traffic):
+    return [bar for bars in traffic.waited.values() for bar in bars]
 
 
 async def test_calls_that_get_to_no_instance_are_counted_as_asked_and_failed(world):

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from atoll.mesh.xds.listeners import HEAD_TIMEOUT
-from atoll.model.system import Call, CallPolicy, Egress, Route
+from atoll.model.system import Call, CallPolicy, Egress, Gateway, Route, Service, System
+from atoll.plan.recipes import environment
 from atoll.values.protocols import Protocol
 
 SHORT = CallPolicy(timeout=0.3)
@@ -53,6 +54,42 @@ async def test_websockets_pass_and_outlive_the_call_timeout(world):
     assert await output(world, sys.executable, "-c", WEBSOCKET, outside) == expected
     hosts = WEBSOCKET.replace("connect(sys.argv[1])", "connect('ws://chat/', host='127.0.0.1', port=80)")
     assert await output(world, sys.executable, "-c", hosts, netns=orders.outlets[0].netns) == expected
+
+
+AS_IT_COMES = """
+import sys, asyncio, grpc, websockets, urllib.request
+with grpc.insecure_channel("echo:80") as channel:
+    print(channel.unary_unary("/test.Echo/One")(b"hello").decode(), flush=True)
+async def main():
+    async with websockets.connect("ws://chat/") as connection:
+        await connection.send("hello")
+        print(await connection.recv(), flush=True)
+asyncio.run(main())
+try:
+    urllib.request.urlopen("http://echo:8080/")
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+async def test_clients_as_they_come_reach_a_callee_though_there_is_a_proxy(world):
+    """What reads HTTP_PROXY asks it for a tunnel to a name, and may not be one to a callee; any other port is asked."""
+    world.service("echo", kind="grpc")
+    world.service("chat", kind="websocket")
+    calls = (Call("echo"), Call("chat"))
+    world.service("orders", calls=calls)
+    await world.publish()
+    services = {name: Service(name) for name in ("echo", "chat")}
+    orders = Service("orders", calls=calls)
+    variables = environment(System("shop", Gateway(), services | {"orders": orders}, ""), orders)
+    hosts = world.root / "hosts"
+    hosts.write_text("127.0.0.1 localhost echo chat orders\n")
+    place = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    client = ("env", *(f"{name}={value}" for name, value in variables), sys.executable, "-c", AS_IT_COMES)
+    said = await output(world, *place, *client, netns=world.instances("orders")[0].outlets[0].netns)
+    assert said == [
+        f"{world.instances('echo')[0].name}: hello", f"{world.instances('chat')[0].name}: hello", "403",
+    ]  # fmt: skip
 
 
 async def test_server_sent_events_outlive_the_call_timeout(world):

@@ -67,6 +67,10 @@ async def test_a_proxy_that_dies_comes_back_with_the_last_good_configuration(wor
 
     await world.until(serves, "the gateway serves again")
     assert world.mesh._processes[ir.GATEWAY].pid != old
+    end = world.mesh.ends()[ir.GATEWAY]  # by what signal, where its new parent was slow or the kernel is new
+    assert end.startswith(f"the gateway proxy (process {old}) has ended")
+    assert end.endswith("; another one is started")
+    assert ir.MESH not in world.mesh.ends()
 
 
 async def test_traffic_goes_on_without_a_control_plane_and_a_new_one_adopts_the_proxies(world):

@@ -83,13 +83,15 @@ def test_events_for_people_and_for_programs(atoll, control_plane, scene):
     events = [
         wire.Event(0, 0.0, "error", "crashed", "web", "web-r1-1", "it exited [with] code 1"),
         wire.Event(0, 0.0, "info", "ready", "orders", "orders", "is ready"),
+        wire.Event(0, 0.0, "warning", "mesh", "", "mesh", "the gateway proxy does not answer"),
     ]
     control_plane.call(lambda: scene.store.append(events))
     said = atoll("events")
     assert "web-r1-1 it exited [with] code 1" in said.out
     assert "orders: is ready" in said.out
+    assert "mesh: the gateway proxy does not answer" in said.out
     assert [e.subject for e in atoll("events", "orders", "--json").each] == ["orders"]
-    assert [e.subject for e in atoll("events", "-n", "1", "--json").each] == ["orders"]
+    assert [e.subject for e in atoll("events", "-n", "1", "--json").each] == ["mesh"]
 
 
 def test_events_that_follow_are_those_of_the_service(atoll, control_plane, scene, monkeypatch):

@@ -82,6 +82,8 @@ class Mesh:
         self.seen = MeshSeen()
         self.offered = 0
         self.silent = False
+        self.away = ""
+        self.ended: dict[str, str] = {}
         self.deaf = False
         self.refusal = ""
         self.refusals: dict[str, int] = {}
@@ -114,7 +116,12 @@ class Mesh:
     async def observe(self):
         if self.silent:
             await asyncio.Event().wait()
+        if self.away:
+            raise Unavailable(self.away)
         return self.seen
+
+    def ends(self):
+        return self.ended
 
     async def calls(self, services):
         return tuple(c for c in self.counted if services)

@@ -143,6 +143,19 @@ def test_a_silent_runtime_stops_nothing_and_proxies_that_hang_are_not_waited_for
     live(story)
 
 
+def test_it_is_told_which_proxy_does_not_answer_and_how_it_ended(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.mesh.away = "the gateway proxy does not answer"
+        house.mesh.ended = {"gateway": "the gateway proxy (process 7) has ended; another one is started"}
+        await house.until(lambda: len(house.texts("mesh")) == 2)
+        assert house.texts("mesh") == [house.mesh.ended["gateway"], house.mesh.away]
+        house.mesh.away = ""
+        await house.until(lambda: house.texts("mesh")[-1] == "the proxies answer")
+
+    live(story)
+
+
 def test_a_new_control_plane_adopts_everything(live):
     async def story(house):
         await house.settle(house.ask(TWO))

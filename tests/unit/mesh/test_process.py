@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
@@ -115,6 +116,24 @@ async def test_whatever_starting_a_proxy_again_fails_of_it_is_tried_again(spec, 
     async with asyncio.timeout(20):
         await started.wait()
     assert reported == ([error] if isinstance(error, ValueError) else [])
+
+
+@pytest.mark.parametrize(("watched", "how"), [(True, " while no control plane ran"), (False, "")])
+async def test_an_end_that_nobody_asked_for_is_told(spec, sleeper, monkeypatch, watched, how):
+    child, _ = sleeper
+    record = record_of(child)
+    process = EnvoyProcess(spec, lambda: None)
+    monkeypatch.setattr(process, "_spawn", lambda **_: None)
+    child.kill()
+    child.wait()
+    if watched:
+        (spec.run_dir / "gateway.envoy.json").write_text(json.dumps([asdict(record)]))
+        process.ensure()
+    else:
+        process._record = record
+        process._watch(record.pid)
+        process._respawn.cancel()
+    assert process.end == f"the gateway proxy (process {child.pid}) has ended{how}; another one is started"
 
 
 async def test_the_memory_of_a_proxy_has_a_name_before_there_is_a_process_that_makes_it(spec, monkeypatch):

@@ -51,7 +51,7 @@ KINDS = {
         ("retries", "count", str(Retry().retries)),
         ("retries", "base", show_duration(Retry().base)),
         ("retries", "cap", show_duration(Retry().cap)),
-        ("retries", "budget", show_percent(Retry().budget.ratio)),
+        ("retries", "budget", show_percent(CallPolicy().retry.budget.ratio)),
         ("breaker", "consecutive", str(Breaker().consecutive)),
         ("breaker", "min-calls", str(Breaker().min_calls)),
         ("breaker", "window", show_duration(Breaker().window)),

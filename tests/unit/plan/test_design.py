@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from atoll.errors import Failed
 from atoll.model.system import Compare, Operation, Route, RuntimeKind
 from atoll.plan.blueprint import Shadow, Split, Stage
 from atoll.plan.decisions import Pin
-from atoll.plan.design import FIRST_PORT, PORTS, wake_at
+from atoll.plan.design import FIRST_PORT, PORTS, Host, design, wake_at
 from atoll.plan.releasing import COMPARED, Progress, State
 
 
@@ -117,8 +118,25 @@ def test_a_crash_is_replaced_at_once_and_the_next_one_later(desk):
     one.design()
     (second,) = one.instances
     assert second.crashes == 2
-    assert one.blueprint.workloads["orders"].restarts == 2
+    assert one.blueprint.workloads["orders"].failed_runs == ((1, 2),)
     assert one.now + 0.25 <= second.not_before <= one.now + 0.5
+
+
+def test_the_crashes_of_a_release_go_with_it(desk):
+    one = stable(desk(instances=1))
+    one.ended("orders-r1-1")
+    one.pin = Pin(one.recipe(1), one.recipe(2))
+    one.design()
+    for serial in (3, 4):
+        one.ended(f"orders-r2-{serial}")
+        one.design()
+    assert one.blueprint.workloads["orders"].failed_runs == ((1, 1), (2, 2))
+    given_up, promoted = Pin(one.recipe(1)), Pin(one.recipe(2))
+    for pin, left in ((given_up, ((1, 1),)), (promoted, ((2, 2),))):
+        other = copy(one)
+        other.pin = pin
+        other.design()
+        assert other.blueprint.workloads["orders"].failed_runs == left
 
 
 def test_a_good_run_pays_for_crashes_before(desk):
@@ -199,10 +217,18 @@ def test_a_removed_service_drains_and_goes(desk):
     one = stable(desk(instances=1))
     one.design(gone=True)
     assert one.stages == {"orders-r1-1": Stage.DRAIN}
+    assert one.instances[0].reason == "the system goes down"  # nothing is left of it
     assert one.blueprint.workloads["orders"].routes == ()
     one.seen = {}
     one.design(gone=True)
     assert one.blueprint.workloads == {}
+
+
+def test_a_service_that_is_removed_from_others_says_so(desk):
+    one = stable(desk(instances=1))
+    others = replace(one.system, services={"web": replace(one.service, name="web")})
+    after = design(others, {}, one.observed, one.blueprint, Host("/run/x"))
+    assert after.workloads["orders"].instances[0].reason == "the service was removed"
 
 
 def test_a_rollout_adds_the_surge_and_takes_what_the_proxies_have_replaced(desk):

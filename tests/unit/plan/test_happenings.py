@@ -70,6 +70,20 @@ def test_what_somebody_did_behind_our_back_is_drift(blueprint):
     assert told(look(RUNNING), look(answered=frozenset({"mesh"})), blueprint) == []
 
 
+def test_a_process_that_was_killed_for_its_memory_is_told_once(blueprint):
+    one, four = replace(RUNNING, killed=1), replace(RUNNING, killed=4)
+    end = "(raise resources.memory, or use less); it runs on without"
+    assert told(look(RUNNING), look(one), blueprint) == [
+        ("warning", "memory", NAME, f"a process in it ran out of memory and was killed {end}")
+    ]
+    assert told(look(one), look(one), blueprint) == []
+    assert told(look(one), look(four), blueprint) == [
+        ("warning", "memory", NAME, f"3 processes in it ran out of memory and were killed {end}")
+    ]
+    assert told(Observed(0.0), look(four), blueprint) == []  # an earlier control plane has told it
+    assert [kind for _, kind, *_ in told(look(four), look(ENDED), blueprint)] == ["crashed"]
+
+
 def test_the_proxies_refuse_fall_silent_and_answer(blueprint):
     refused = replace(BEFORE, mesh=MeshSeen(rejected="no such cluster"))
     assert told(BEFORE, refused, blueprint) == [
@@ -79,6 +93,17 @@ def test_the_proxies_refuse_fall_silent_and_answer(blueprint):
     silent = replace(BEFORE, answered=frozenset({"runtime", "probes"}))
     assert told(BEFORE, silent, blueprint) == [("warning", "mesh", "mesh", "a proxy does not answer")]
     assert told(silent, BEFORE, blueprint) == [("info", "mesh", "mesh", "the proxies answer")]
+    named = replace(silent, away="the gateway proxy does not answer")
+    assert told(BEFORE, named, blueprint) == [("warning", "mesh", "mesh", "the gateway proxy does not answer")]
+    assert told(named, silent, blueprint) == []
+
+
+def test_how_a_proxy_ended_is_told_once(blueprint):
+    first, second = (f"the gateway proxy (process {pid}) has ended; another one is started" for pid in (7, 8))
+    dead = replace(BEFORE, ends={"gateway": first})
+    assert told(BEFORE, dead, blueprint) == [("warning", "mesh", "mesh", first)]
+    assert told(dead, dead, blueprint) == []
+    assert told(dead, replace(BEFORE, ends={"gateway": second}), blueprint) == [("warning", "mesh", "mesh", second)]
 
 
 def test_a_design_tells_who_gets_traffic_and_who_loses_it(desk):

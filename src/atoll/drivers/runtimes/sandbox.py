@@ -15,6 +15,7 @@ from atoll.drivers.host.commands import PATH
 from atoll.drivers.host.records import Record
 from atoll.drivers.host.spawn import in_memory, spawn
 from atoll.drivers.host.supervisor import Launch, Launched, Supervisor, process
+from atoll.drivers.host.syscalls import make_read_only
 from atoll.errors import Failed, Unavailable
 from atoll.model.system import RuntimeKind
 from atoll.plan.blueprint import Instance
@@ -65,6 +66,10 @@ class Sandboxes:
     def launch(self, launch: Launch) -> Launched:
         """Run it; returns once the program itself is being executed."""
         name = launch.instance.name
+        if self._rootless:
+            # bubblewrap stays as the first process inside, as the user whom the file belongs to: by /proc/1/exe the
+            # program could make it anybody's.
+            make_read_only(bubblewrap.bwrap())
         told, tell = os.pipe()
         with ExitStack() as stack:
             stack.callback(os.close, told)
@@ -76,6 +81,7 @@ class Sandboxes:
                     env={"PATH": PATH, proc.INSTANCE: launch.marker},
                     log=launch.log,
                     entrances=launch.group.entrances,
+                    largest_file=bubblewrap.LARGEST_FILE,
                     descriptors=(tell, *descriptors),
                 )
             keeper = _keeper(told)

@@ -62,7 +62,7 @@ def variants(routes: Sequence[Route]) -> Iterator[tuple[Route, int]]:
     numbers: dict[object, int] = {}
     for route in routes:
         policy = route.policy
-        shape = (policy.bulkhead, policy.breaker, policy.retry.budget)
+        shape = (policy.bulkhead, policy.retry.budget)
         yield route, numbers.setdefault(shape, len(numbers))
 
 

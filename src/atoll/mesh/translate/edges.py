@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 
-from atoll.kit.policy import Retry
+from atoll.kit.policy import Breaker, Retry
 from atoll.mesh import ir
 from atoll.mesh.translate import names, shadows
 from atoll.model.system import CallPolicy, Egress, Health, Operation
@@ -13,6 +14,8 @@ from atoll.plan.blueprint import Shadow, Split, Workload
 from atoll.values.protocols import Protocol
 
 CONNECT_TIMEOUT = 1.0
+IN_FLIGHT = 100
+"""A retry budget is a share of so many requests at least: one lost instance takes more than any share of a few."""
 FLAGS_POLICY = CallPolicy(timeout=5.0, idle=60.0)
 """How the control plane is asked for flags. It says something on every stream more often than it may be idle."""
 EGRESS_CONNECT_TIMEOUT = 5.0
@@ -118,7 +121,7 @@ def _cluster(edge: Edge, policy: CallPolicy, to: Callee, source_netns: str | Non
         target=ir.Assigned(edge.target),
         connect_timeout=CONNECT_TIMEOUT,
         limits=_limits(policy),
-        breaker=policy.breaker if policy.breaker.mode == "enforce" else None,
+        breaker=_breaker(policy.breaker),
         check=ir.HealthCheck(ready.path, edge.callee, ready.interval, ready.timeout, ready.failures),
         source_netns=source_netns,
         protocol=to.protocol,
@@ -149,12 +152,18 @@ def _retry(policy: CallPolicy) -> Retry | None:
     return policy.retry if policy.retry.retries > 0 else None
 
 
+def _breaker(breaker: Breaker) -> Breaker | ir.Unreachable:
+    if breaker.mode == "enforce":
+        return breaker
+    return ir.Unreachable(breaker.consecutive or Breaker.consecutive, breaker.open)
+
+
 def _limits(policy: CallPolicy) -> ir.Limits:
     """
     The bulkhead and the retry budget.
 
-    Envoy bounds retries by how many are under way, not by how many were made. When one of two instances dies, up to
-    half of all calls in flight are tried again in the same moment, and the promise is that nobody notices: so many may.
+    Envoy bounds the retries that are under way, among the requests that are. When one of n instances dies with all that
+    it was doing, that is 1/(n - 1) of what is left: half where there were three.
     """
-    bulkhead, budget = policy.bulkhead, policy.retry.budget
-    return ir.Limits(bulkhead.limit, bulkhead.queue, budget.ratio, max(budget.floor, (bulkhead.limit + 1) // 2))
+    bulkhead, ratio = policy.bulkhead, policy.retry.budget.ratio
+    return ir.Limits(bulkhead.limit, bulkhead.queue, ratio, ceil(ratio * IN_FLIGHT))

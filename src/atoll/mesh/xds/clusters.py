@@ -75,8 +75,11 @@ def cluster(item: ir.Cluster) -> Cluster:
     result.common_lb_config.healthy_panic_threshold.CopyFrom(Percent(value=0.0))
     result.common_lb_config.update_merge_window.CopyFrom(seconds(MERGE_WINDOW))
     _aim(result, item.target)
-    if item.breaker is not None:
-        result.outlier_detection.CopyFrom(_outlier_detection(item.breaker))
+    match item.breaker:
+        case Breaker():
+            result.outlier_detection.CopyFrom(_outlier_detection(item.breaker))
+        case ir.Unreachable():
+            result.outlier_detection.CopyFrom(_unreachable(item.breaker))
     if item.check is not None:
         result.health_checks.append(_health_check(item.check))
     if item.source_netns is not None:
@@ -170,6 +173,25 @@ def _outlier_detection(breaker: Breaker) -> OutlierDetection:
         result.failure_percentage_request_volume.value = breaker.min_calls
         result.enforcing_failure_percentage.value = 100
     return result
+
+
+def _unreachable(limit: ir.Unreachable) -> OutlierDetection:
+    """Envoy tells what happened to the connection from what was answered only where it is asked to."""
+    return OutlierDetection(
+        interval=seconds(min(EVERY_SECOND, limit.open)),
+        base_ejection_time=seconds(limit.open),
+        max_ejection_time=seconds(limit.open),
+        max_ejection_percent=count(round(limit.share * 100)),
+        split_external_local_origin_errors=True,
+        consecutive_local_origin_failure=count(limit.consecutive),
+        enforcing_consecutive_local_origin_failure=count(100),
+        enforcing_local_origin_success_rate=count(0),
+        enforcing_consecutive_5xx=count(0),
+        enforcing_success_rate=count(0),
+        enforcing_consecutive_gateway_failure=count(0),
+        enforcing_failure_percentage=count(0),
+        successful_active_health_check_uneject_host=BoolValue(value=False),
+    )
 
 
 def _health_check(check: ir.HealthCheck) -> HealthCheck:

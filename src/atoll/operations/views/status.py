@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from atoll import wire
 from atoll.model.system import Service
 from atoll.operations.snapshot import Snapshot
-from atoll.plan.blueprint import Instance, Stage
+from atoll.plan.blueprint import Instance, Stage, Workload
 from atoll.plan.decisions import Pin
-from atoll.plan.observed import Phase, Seen, describe
+from atoll.plan.observed import Phase, Seen, describe, describe_killed
 
 WAITS = {
     Stage.START: "starting",
@@ -54,7 +54,7 @@ def _service(snapshot: Snapshot, name: str, service: Service | None) -> wire.Ser
         ready=ready,
         release=pin.stable.release if pin.stable is not None else None,
         target=pin.target.release if pin.target is not None else None,
-        restarts=workload.restarts if workload is not None else 0,
+        restarts=_restarts(workload, pin) if workload is not None else 0,
         why="; ".join(_why(snapshot, name, wanted, ready, pin, instances)),
         cpu=_sum(load.cpu for load in loads),
         memory=_total(load.memory for load in loads),
@@ -66,10 +66,16 @@ def _service(snapshot: Snapshot, name: str, service: Service | None) -> wire.Ser
     )
 
 
+def _restarts(workload: Workload, pin: Pin) -> int:
+    """Those of the release that serves; of the one that begins where none has served yet."""
+    recipe = pin.stable or pin.target
+    return dict(workload.failed_runs).get(recipe.release, 0) if recipe is not None else 0
+
+
 def _why(
     snapshot: Snapshot, name: str, wanted: int, ready: int, pin: Pin, instances: list[wire.InstanceView]
 ) -> Iterator[str]:
-    """Why it is not as wanted; nothing where it is."""
+    """Why it is not as wanted, and what has happened to instances that run on; nothing where it is and nothing has."""
     if name in snapshot.building:
         yield f"building: {snapshot.building[name]}" if snapshot.building[name] else "building"
     if pin.newest is None and wanted:
@@ -82,6 +88,7 @@ def _why(
         yield f"release {pin.target.release} is rolling out{of}"
     if ready != wanted or pin.target is not None:
         yield from dict.fromkeys(i.reason for i in instances if i.reason and i.state != "ready")
+    yield from (f"{i.name}: {i.reason}" for i in instances if i.reason and i.state == "ready")
     if not wanted and instances:
         yield "is leaving"
 
@@ -90,11 +97,12 @@ def _instance(snapshot: Snapshot, instance: Instance) -> wire.InstanceView:
     seen = snapshot.observed.instances.get(instance.recipe.service, {}).get(instance.name)
     load = snapshot.loads.get(instance.name)
     state, reason = _state(snapshot, instance, seen)
+    killed = describe_killed(seen.killed) if seen is not None else ""
     return wire.InstanceView(
         name=instance.name,
         release=instance.recipe.release,
         state=state,
-        reason=reason,
+        reason="; ".join(filter(None, (reason, killed))),
         pid=seen.pid if seen is not None else 0,
         address=f"{instance.address.ip}:{instance.address.port}",
         started_at=seen.started_at if seen is not None else 0.0,

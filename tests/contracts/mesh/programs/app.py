@@ -1,12 +1,15 @@
-"""A service for tests: `app.py http|websocket|grpc NAME HOST PORT`. Says who it is and what it was sent."""
+"""A service for tests: `app.py http|websocket|grpc NAME HOST PORT`. Says who it is, what it was sent, and how often."""
 
 import asyncio
+import collections
 import contextlib
+import json
 import sys
 
 import grpc.aio
 import websockets
 
+ASKED: collections.Counter[str] = collections.Counter()
 KIND, NAME, HOST, PORT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 
 
@@ -24,10 +27,11 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             status = 200
             if path.startswith("/sleep/"):
                 await asyncio.sleep(float(path.split("/")[2]))
-            if path.startswith("/status/"):
-                status = int(path.split("/")[2])
+            if "/status/" in path:
+                status = int(path.split("/status/")[1])
             said = "x-atoll-flag: new=on\r\n" if path.startswith("/flag") else ""
-            body = (NAME + "\n" + head).encode()
+            ASKED[path] += 1
+            body = (NAME + "\n" + head + json.dumps(ASKED)).encode()
             fields = f"content-length: {len(body)}\r\nx-from: {NAME}\r\n{said}"
             writer.write(f"HTTP/1.1 {status} Any\r\n{fields}\r\n".encode() + body)
             await writer.drain()

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from pathlib import Path
 
-from atoll.drivers.host.bubblewrap import FIRST_USER, USERS, Box, arguments, drop, etc, service_user
+import pytest
+
+from atoll.drivers.host.bubblewrap import FEW_USERS, USERS, Box, _users, arguments, drop, etc, service_user
 
 
 def box(**changes):
@@ -16,15 +17,34 @@ def options(**changes):
     return " ".join(arguments(box(**changes), {"/etc/hosts": 7}))
 
 
-@given(st.from_regex(r"[a-z][a-z0-9-]{0,39}", fullmatch=True))
-def test_a_service_has_one_user_between_the_ranges_of_systemd(service):
-    user = service_user(service)
-    assert 60578 <= FIRST_USER <= user < FIRST_USER + USERS <= 61184
-    assert user == service_user(service)
+@pytest.fixture
+def users(monkeypatch):
+    """Answers as if this were a namespace with that map."""
+
+    def mapped(text):
+        monkeypatch.setattr(Path, "read_text", lambda _: text)
+        _users.cache_clear()
+        return _users()
+
+    yield mapped
+    monkeypatch.undo()
+    _users.cache_clear()
 
 
-def test_services_are_spread():
-    assert len({service_user(f"service-{number}") for number in range(100)}) > 80
+def test_users_are_between_the_ranges_that_others_give_out(users):
+    assert users("         0          0 4294967295\n") == USERS
+    assert USERS.start >= 1879048192  # above systemd's containers
+    assert USERS[-1] <= 2**31 - 1  # below what is signed
+    for narrow in ("0 0 65536\n", "0 1000 1\n1 100000 65536\n", "", "what"):
+        assert users(narrow) == FEW_USERS
+    assert FEW_USERS.start >= 60578
+    assert FEW_USERS[-1] < 61184
+
+
+def test_no_two_of_a_thousand_services_are_one_user(users):
+    users("0 0 4294967295\n")
+    assert len({service_user(f"service-{number}") for number in range(1000)}) == 1000
+    assert service_user("orders") == service_user("orders")
 
 
 def test_nothing_is_bound_writable():

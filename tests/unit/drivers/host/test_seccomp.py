@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.drivers.host.seccomp import DENIED, FAMILIES, MACHINES, TERMINAL, program
+from atoll.drivers.host.seccomp import DENIED, FAMILIES, MACHINES, PERSONALITIES, TERMINAL, program
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 DENY = ERRNO | errno.EPERM
@@ -56,7 +56,7 @@ def test_all_that_is_listed_is_denied(machine):
 @given(number=st.integers(0, 600), argument=st.integers(0, 2**64 - 1))
 def test_all_else_is_allowed(number, argument):
     for name, known in MACHINES.items():
-        looked_at = {known.clone, known.clone3, known.socket, known.ioctl}
+        looked_at = {known.clone, known.clone3, known.socket, known.ioctl, known.personality, known.fallocate}
         listed = {numbers[known.column] for numbers in DENIED.values()}
         if number not in looked_at | listed:
             assert verdict(name, number, argument, argument) == ALLOW
@@ -90,6 +90,16 @@ def test_sockets_of_listed_families_only(family):
     for machine, known in MACHINES.items():
         wanted = ALLOW if family in FAMILIES else ERRNO | errno.EAFNOSUPPORT
         assert verdict(machine, known.socket, family) == wanted
+
+
+@given(persona=st.integers(0, 2**32 - 1) | st.sampled_from([*PERSONALITIES, 0x0400000, 0x0040000, 0x400008]))
+def test_no_personality_that_weakens_memory(persona):
+    for machine, known in MACHINES.items():
+        assert verdict(machine, known.personality, persona) == (ALLOW if persona in PERSONALITIES else DENY)
+
+
+def test_room_on_a_disk_is_taken_by_writing_only(machine):
+    assert verdict(machine, MACHINES[machine].fallocate, 1, 1, 0, 2**31) == ERRNO | errno.EOPNOTSUPP
 
 
 @given(request=st.integers(0, 2**32 - 1) | st.sampled_from(TERMINAL))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from atoll import wire
@@ -109,6 +111,15 @@ def test_one_that_served_and_fails_its_check_is_unready_and_not_starting(scene, 
     assert of().why.count("no answer") == 1
 
 
+def test_one_that_lost_a_process_and_serves_says_so(scene, of):
+    scene.steady()
+    seen = scene.seen["orders"]
+    seen["orders-r1-2"] = replace(seen["orders-r1-2"], killed=2)
+    lost = "2 processes in it ran out of memory and were killed (raise resources.memory, or use less)"
+    assert [(i.state, i.reason) for i in of().instances] == [("ready", ""), ("ready", lost)]
+    assert of().why == f"orders-r1-2: {lost}"
+
+
 @pytest.mark.parametrize(
     ("stage", "word"), [(Stage.SERVE, "ready"), (Stage.DRAIN, "draining"), (Stage.STOP, "stopping")]
 )
@@ -123,6 +134,15 @@ def test_restarts_are_the_design_s_count_and_not_how_many_there_have_been(scene,
     del scene.system.services["orders"]
     view = of()
     assert (view.wanted, view.restarts, view.why) == (0, 0, "is leaving")
+
+
+def test_restarts_are_those_of_the_release_that_serves(scene, of):
+    scene.steady()
+    scene.failed_runs["orders"] = ((1, 3), (2, 40))
+    scene.pins["orders"] = Pin(scene.recipe("orders", 1), scene.recipe("orders", 2))
+    assert of().restarts == 3
+    scene.pins["orders"] = Pin(None, scene.recipe("orders", 2))
+    assert of().restarts == 40
 
 
 def test_services_come_in_the_order_of_the_file_and_those_that_leave_last(scene):

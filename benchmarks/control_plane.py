@@ -19,7 +19,7 @@ from benchmarks.running import System, running, until
 from benchmarks.watching import NamedLoad
 
 from atoll import wire
-from atoll.cli.control import start
+from atoll.cli.control import plain_processes, start
 from atoll.client import Client
 from atoll.drivers.host.proc import INSTANCE, marked
 from atoll.model.load import load as load_file
@@ -81,7 +81,7 @@ def interrupted(
     system.kill_control_plane()
     killed, before = time.time(), alive(system)
     began = time.monotonic()
-    client, process = start(system.file, load_file(system.file))
+    client, process = start(system.file, processes=plain_processes(load_file(system.file)))
     children.append(process)
     with client:
         view = settle(system, change)

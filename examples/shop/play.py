@@ -49,7 +49,7 @@ def play(atoll: str, version: str, rate: float) -> int:
     if not _is_played(atoll):
         print("orders runs three times from now on; an order is known to the instance that took it, and to no other")
         prepare("healthy", release="")
-        _atoll(atoll, "apply")
+        _atoll(atoll, "apply", "--yes")
     compared = version == WHAT_IT_ANSWERS
     prepare(version, COMPARED if compared else JUDGED)
     url = json.loads(_atoll(atoll, "status", "--json", quiet=True))["gateway"]
@@ -96,7 +96,7 @@ def _atoll(atoll: str, *arguments: str, quiet: bool = False) -> str:
 def end(atoll: str) -> int:
     """The shop as it was."""
     FILE.unlink(missing_ok=True)
-    _atoll(atoll, "apply")
+    _atoll(atoll, "apply", "--yes")
     shutil.rmtree(SOURCE.parent, ignore_errors=True)
     return 0
 

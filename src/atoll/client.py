@@ -6,8 +6,12 @@ Public. Synchronous; every method raises a branch of `atoll.errors.AtollError`.
 
 from __future__ import annotations
 
+import socket as sockets
+import struct
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,11 +24,20 @@ from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
 
 T = TypeVar("T")
 
-__all__ = ["Client", "NoAnswer"]
+__all__ = ["Client", "NoAnswer", "Unresponsive"]
 
 _KINDS: dict[str, type[AtollError]] = {"Refused": Refused, "Conflict": Conflict, "Unavailable": Unavailable}
 _OVER = frozenset({"done", "failed"})
 _PATIENCE = 30.0
+_AT_ONCE = 10.0
+"""Seconds for a question that is answered from memory: whoever does not answer by then hangs."""
+_SILENCE = 3.0
+"""Seconds without an answer after which whoever asked is told."""
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Unresponsive(Unavailable):
+    """A control plane is there and does not answer in time: it hangs, was stopped, or has too much to do."""
 
 
 class NoAnswer(Unavailable):
@@ -32,9 +45,16 @@ class NoAnswer(Unavailable):
 
 
 class Client:
-    """A connection to one control plane. Use it as a context manager."""
+    """
+    A connection to one control plane. Use it as a context manager.
 
-    def __init__(self, socket: Path) -> None:
+    *unanswered* is called, in a thread of its own, with the number of the control plane's process (as far as it is
+    known) when a question has waited for some seconds.
+    """
+
+    def __init__(self, socket: Path, *, unanswered: Callable[[int | None], None] | None = None) -> None:
+        self._socket = socket
+        self._unanswered = unanswered
         # Nothing is encrypted on a unix socket: to read certificates for it would take a tenth of a second.
         transport = httpx.HTTPTransport(uds=str(socket), verify=False)
         self._http = httpx.Client(transport=transport, base_url="http://atoll", timeout=_PATIENCE)
@@ -48,7 +68,7 @@ class Client:
         self._http.close()
 
     def identity(self) -> wire.Identity:
-        """Which control plane answers. Raises `errors.Unavailable` where none does."""
+        """Which control plane answers. Raises `errors.Unavailable` where none does, `Unresponsive` if it hangs."""
         return self._get("/v1/identity", wire.Identity)
 
     def status(self) -> wire.StatusView:
@@ -125,7 +145,8 @@ class Client:
 
     def change(self, number: int) -> wire.ChangeView:
         """Where a change stands."""
-        return self._get(f"/v1/changes/{number}", wire.ChangeView)
+        # Whoever follows a change has time: to give up on it tells nothing of the change.
+        return self._answer(wire.ChangeView, "GET", f"/v1/changes/{number}")
 
     def wait(self, number: int, *, pause: float = 0.05) -> Iterator[wire.ChangeView]:
         """The change, again and again until it is over."""
@@ -157,7 +178,8 @@ class Client:
         return self._stream("/v1/logs", wire.LogLine, service=service, tail=tail, follow=1 if follow else None)
 
     def _get(self, path: str, kind: type[T], **query: str | int | None) -> T:
-        return self._answer(kind, "GET", path, params={k: v for k, v in query.items() if v is not None})
+        params = {k: v for k, v in query.items() if v is not None}
+        return self._answer(kind, "GET", path, params=params, timeout=_AT_ONCE)
 
     def _post(self, path: str, kind: type[T], content: object = None, **query: str) -> T:
         body = wire.encode(content) if content is not None else None
@@ -165,9 +187,10 @@ class Client:
 
     def _answer(self, kind: type[T], method: str, path: str, **options: object) -> T:
         try:
-            response = self._http.request(method, path, **options)  # type: ignore[arg-type]  # options are ours
+            with self._watched():
+                response = self._http.request(method, path, **options)  # type: ignore[arg-type]  # options are ours
         except httpx.HTTPError as error:
-            raise _unanswered(error, asked=method == "POST") from error
+            raise self._unavailable(error, asked=method == "POST") from error
         if response.is_error:
             raise _refusal(response.content)
         return _decoded(response.content, kind)
@@ -181,10 +204,51 @@ class Client:
                     raise _refusal(response.read())
                 for line in _lines(response.iter_bytes()):
                     yield _decoded(line, kind)
-        except httpx.RemoteProtocolError:
-            return
         except httpx.HTTPError as error:
-            raise _unanswered(error) from error
+            # What follows ends with the control plane; anything else was cut off.
+            if "follow" in params and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+                return
+            raise self._unavailable(error) from error
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tell whoever asked when it takes long, and go on waiting: an order must not be given twice."""
+        if self._unanswered is None:
+            yield
+            return
+        tell = self._unanswered
+        timer = threading.Timer(_SILENCE, lambda: tell(_listener(self._socket)))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _unavailable(self, error: httpx.HTTPError, *, asked: bool = False) -> Unavailable:
+        if not isinstance(error, httpx.TimeoutException):
+            return _unanswered(error, asked=asked)
+        pid = _listener(self._socket)
+        process = f" (process {pid})" if pid is not None else ""
+        replace = f"`kill -9 {pid}` and `atoll up` replace it while the services go on; " if pid is not None else ""
+        return Unresponsive(
+            f"the control plane{process} does not answer: it hangs, was stopped, or has too much to do"
+            + ("; whether it has taken the request is not known" if asked else ""),
+            hint=f"{replace}`atoll down --force` ends everything",
+        )
+
+
+def _listener(socket: Path) -> int | None:
+    """Whose socket that is: the kernel knows it, also of a process that was stopped. None where nobody listens."""
+    with sockets.socket(sockets.AF_UNIX) as asking:
+        asking.settimeout(_SILENCE)
+        try:
+            asking.connect(str(socket))
+            found = asking.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _CREDENTIALS.size)
+        except OSError:
+            return None
+    pid: int = _CREDENTIALS.unpack(found)[0]
+    return pid or None
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -207,7 +271,7 @@ def _decoded(data: bytes, kind: type[T]) -> T:
 
 def _unanswered(error: httpx.HTTPError, *, asked: bool = False) -> NoAnswer:
     """Of what was *asked* for and got as far as the control plane, nobody knows here whether it was written down."""
-    if asked and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+    if asked and not isinstance(error, httpx.ConnectError):
         return NoAnswer(
             f"the control plane did not answer to the end ({error}): whether it has taken the request is not known",
             hint="`atoll up` starts it where it has ended; `atoll events` shows what it has taken",

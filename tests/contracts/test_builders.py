@@ -90,7 +90,7 @@ def ran(argv: list[str], env: dict[str, str] | None = None, cwd: str | None = No
 
 
 async def built(tmp_path: Path, source: Path, run: str | None = None) -> Artifact:
-    return await builder(tmp_path / "artifacts").build(source, run, progress=ignore)
+    return await builder(tmp_path / "artifacts", tmp_path / "logs").build(source, run, progress=ignore)
 
 
 async def test_plain_python_runs_in_an_environment_of_its_own(tmp_path: Path, source: Path) -> None:
@@ -233,7 +233,7 @@ said = []
 
 def build():
     try:
-        asyncio.run(builder(disk / "artifacts").build(source, "x", progress=str))
+        asyncio.run(builder(disk / "artifacts", disk / "logs").build(source, "x", progress=str))
         said.append(["built", ""])
     except Failed as error:
         said.append([error.message, error.hint])

@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -356,13 +358,44 @@ def test_what_a_proxy_rejects_fails_the_apply_in_its_words_and_changes_nothing(s
     system.run("up", "--detach")
     with Load(system.port, "/hello") as load:
         system.write(WEB.format(instances=2) + HOT.replace("hot", "poison"))
-        failed = system.run("apply", ok=False)
+        failed = system.run("apply", "--yes", ok=False)
         assert failed.returncode == 1
         assert "the one before is back: gateway: cluster @gateway->poison: Invalid duration" in failed.stderr
         assert system.get("/poison/hello")[0] == 200  # the route is not there: it is the other service's
         assert [s["name"] for s in system.status()["services"]] == ["web"]
         system.write(WEB.format(instances=3))
-        system.run("apply")
+        system.run("apply", "--yes")
         load.wait(50)
     assert len(system.instances("web")) == 3
     assert load.failed == []
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_a_control_plane_that_is_killed_while_it_builds_is_started_again_beside_what_it_left(system):
+    building = system.directory / "building"
+    app = system.directory / "app"
+    app.mkdir()
+    (app / "server.js").write_text("require('http').createServer((_, a) => a.end()).listen(process.env.PORT)")
+    manifest = {"name": "app", "main": "server.js", "scripts": {"build": f"echo $$ > {building}; exec sleep 600"}}
+    (app / "package.json").write_text(json.dumps(manifest))
+    system.write("  web:\n    source: app\n    routes: [/]\n    release: {drain: 0s, grace: 1s}\n")
+    up = subprocess.Popen(
+        [str(ATOLL), "up", "--detach"], cwd=system.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        orphan = int(until(lambda: building.exists() and building.read_text(), seconds=60, what="the build"))
+        system.kill_control_plane()
+        up.wait(30)
+        assert Path(f"/proc/{orphan}").exists()
+        assert not [fd for fd in Path(f"/proc/{orphan}/fd").iterdir() if fd.readlink() == system.places.lock]
+        manifest["scripts"] = {}
+        (app / "package.json").write_text(json.dumps(manifest))
+        # The change on its way is taken up again, and builds what the source is now.
+        system.run("up", "--detach")
+        assert system.get("/")[0] == 200
+    finally:
+        with suppress(ProcessLookupError, UnboundLocalError):
+            os.kill(orphan, signal.SIGKILL)
+        up.kill()
+        up.wait()
+    system.run("down")

@@ -101,7 +101,7 @@ def test_what_fails_with_all_of_the_traffic_is_taken_back_while_it_bakes(system)
     break_it(system, 1.0)
     with Load(system.port, "/hello", clients=4, pause=0.04) as load:
         load.wait(100)
-        system.run("apply")
+        system.run("apply", "--yes")
         until(lambda: not system.status("web")["target"], seconds=60, what="the end of the release")
         (view,) = [r for r in system.json("releases", "web") if r["number"] == 2]
         assert view["state"] == "rolled-back"

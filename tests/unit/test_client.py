@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket as sockets
 import socket as stdlib_socket
 import ssl
 import threading
@@ -12,8 +14,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
+from atoll import client as clients
 from atoll import wire
-from atoll.client import Client, NoAnswer
+from atoll.client import Client, NoAnswer, Unresponsive
 from atoll.errors import AtollError, Conflict, Failed, Refused, Unavailable
 from atoll.server.api.app import app
 
@@ -164,6 +167,49 @@ def test_nobody_answers(socket):
         assert "atoll up" in raised.value.hint
         with pytest.raises(Unavailable):
             next(client.follow())
+
+
+@pytest.fixture
+def hanging(socket, monkeypatch):
+    """Somebody takes connections at the socket, as the kernel does for a stopped process, and answers nothing."""
+    monkeypatch.setattr(clients, "_SILENCE", 0.1)
+    monkeypatch.setattr(clients, "_AT_ONCE", 0.3)
+    with sockets.socket(sockets.AF_UNIX) as listener:
+        listener.bind(str(socket))
+        listener.listen()
+        yield socket
+
+
+def test_one_that_hangs_is_named_while_the_answer_is_waited_for_and_given_up(hanging):
+    told, heard = [], threading.Event()
+
+    def tell(pid):
+        told.append(pid)
+        heard.set()
+
+    with Client(hanging, unanswered=tell) as client, pytest.raises(Unresponsive) as raised:
+        client.status()
+    assert heard.wait(10)
+    assert told == [os.getpid()]
+    assert f"the control plane (process {os.getpid()}) does not answer" in raised.value.message
+    assert "taken the request" not in raised.value.message
+    assert f"`kill -9 {os.getpid()}` and `atoll up` replace it" in raised.value.hint
+    assert "`atoll down --force`" in raised.value.hint
+
+
+def test_of_a_request_that_is_not_answered_nobody_knows_whether_it_was_taken(hanging):
+    with Client(hanging) as client, pytest.raises(Unresponsive, match="whether it has taken the request is not known"):
+        client._answer(wire.Receipt, "POST", "/v1/down", timeout=0.3)
+
+
+def test_one_that_answers_is_not_said_to_hang(server, socket, monkeypatch):
+    monkeypatch.setattr(clients, "_SILENCE", 60.0)
+    told = []
+    before = threading.active_count()
+    with Client(socket, unanswered=told.append) as client:
+        client.identity()
+    assert told == []
+    assert threading.active_count() <= before + 1  # the one that would have told is told to end
 
 
 @pytest.mark.parametrize("heard", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"])

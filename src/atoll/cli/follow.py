@@ -16,6 +16,25 @@ from atoll.client import Client, NoAnswer
 from atoll.errors import AtollError, Failed
 
 
+def finish(file: Path, caller: Client, change: wire.ChangeView, *, json_: bool) -> None:
+    """
+    Follow *change* to its end and print how it ended, with *json_* as the whole change and nothing else.
+
+    Raises `errors.Failed` with the reason where it failed; with *json_* the change is printed before that, too.
+    """
+    try:
+        last = follow_change(file, caller, change, quiet=json_)
+    except Failed:
+        if json_:
+            as_json(caller.change(change.number))
+        raise
+    except KeyboardInterrupt:
+        words = f"change {change.number} ({change.kind}) goes on without this command"
+        err.print(f"{words}: `atoll status` shows how far it is, `atoll events --follow` what happens", soft_wrap=True)
+        raise
+    report(last, json_=json_)
+
+
 def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet: bool = False) -> wire.ChangeView:
     """
     Show what happens until *change* is over, and return it.
@@ -29,12 +48,13 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
         after = newest[-1].number if newest else 0
         # Made here and not in the thread: what is over at once ends the process, and a thread that is then inside of
         # the TLS library, to make a client, takes it down with a segmentation fault.
-        threading.Thread(target=_tell, args=(client(file), after, stop), daemon=True).start()
+        threading.Thread(target=_tell, args=(client(file), change.number, after, stop), daemon=True).start()
     try:
         last = _drawn(caller, change, quiet=quiet)
     except NoAnswer as error:
         raise _left(change) from error
-    stop.set()
+    finally:
+        stop.set()
     if last.state == "failed":
         raise Failed(f"change {last.number} ({last.kind}) failed:\n{last.reason}")
     return last
@@ -109,9 +129,11 @@ def _draw(progress: Progress, bars: dict[str, TaskID], status: wire.StatusView, 
         progress.update(bars[service.name], completed=there, total=max(1, service.wanted), words=service.why[:70])
 
 
-def _tell(caller: Client, after: int, stop: threading.Event) -> None:
+def _tell(caller: Client, change: int, after: int, stop: threading.Event) -> None:
     with suppress(AtollError), caller:
         for event in caller.follow(after=after):
             if stop.is_set():
                 return
-            err.print(event_line(event), soft_wrap=True)
+            # That the change itself failed is told by the error that ends the command: its reason may be long.
+            if not (event.kind == "change" and event.level == "error" and event.text.startswith(f"change {change} ")):
+                err.print(event_line(event), soft_wrap=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -12,8 +16,14 @@ from rich.markup import escape
 from rich.text import Text
 
 from atoll import wire
+from atoll.cli.control import await_next
 from atoll.cli.places import client, file_option, json_option, system_file
-from atoll.cli.screen import as_json, event_line, out, reasons, status_table
+from atoll.cli.screen import as_json, err, event_line, out, reasons, status_table
+from atoll.client import Client
+
+LOOK = 1.0
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Sequences that steer a terminal (ECMA-48: CSI, OSC, any other), and control characters; tabs stay."""
 
 
 @click.command()
@@ -28,11 +38,35 @@ def status(file: Path | None, *, json_: bool, watch: bool) -> None:
         return
     if not watch:
         out.print(_screen(caller.status()))
-        return
-    with Live(_screen(caller.status()), console=out, screen=out.is_terminal, refresh_per_second=4) as live:
+    elif out.is_terminal:
+        _keep_drawn(caller)
+    else:
+        _print_changes(caller)
+
+
+def _keep_drawn(caller: Client) -> None:
+    with Live(_screen(caller.status()), console=out, screen=True, refresh_per_second=4) as live:
         while True:
-            time.sleep(1)
+            time.sleep(LOOK)
             live.update(_screen(caller.status()))
+
+
+def _print_changes(caller: Client) -> None:
+    """Into a pipe: the screen again whenever it tells something else, figures aside."""
+    before: object = None
+    while True:
+        view = caller.status()
+        told = _told(view)
+        if told != before:
+            out.print(_screen(view))
+            sys.stdout.flush()
+        before = told
+        time.sleep(LOOK)
+
+
+def _told(view: wire.StatusView) -> object:
+    services = tuple((s.name, s.ready, s.wanted, s.release, s.target, s.restarts) for s in view.services)
+    return view.converged, view.change, view.problems, view.notes, services
 
 
 def _screen(view: wire.StatusView) -> Group:
@@ -59,11 +93,42 @@ def _screen(view: wire.StatusView) -> Group:
 @click.option("-n", "--tail", default=100, show_default=True, help="Lines of each instance to begin with.")
 def logs(file: Path | None, service: str | None, tail: int, *, json_: bool, follow: bool) -> None:
     """What instances wrote."""
-    for line in client(system_file(file)).logs(service, tail=tail, follow=follow):
+    path = system_file(file)
+    caller = client(path)
+    if not follow:
+        _write(caller.logs(service, tail=tail), json_=json_)
+        return
+    caller.identity()  # a stream of nothing looks like one that hangs
+    _write(caller.logs(service, tail=tail, follow=True), json_=json_)
+    for other in _others(path, "lines written meanwhile are not shown"):
+        _write(other.logs(service, tail=0, follow=True), json_=json_)
+
+
+def _write(lines: Iterable[wire.LogLine], *, json_: bool) -> None:
+    for line in lines:
         if json_:
             as_json(line)
         else:
-            out.print(f"[dim]{line.instance}[/dim] {escape(line.text)}", soft_wrap=True)
+            # Whoever wrote it must not steer the terminal; what goes into a file or a pipe stays as it was written.
+            text = ESCAPES.sub("", line.text) if out.is_terminal else line.text
+            out.print(f"[dim]{line.instance}[/dim] {escape(text)}", soft_wrap=True)
+
+
+def _others(path: Path, left_out: str = "") -> Iterator[Client]:
+    """
+    One control plane after the other, each when the one before has ended; until the system is taken down.
+
+    Raises `errors.Unavailable` where none comes.
+    """
+    while True:
+        err.print("[yellow]the control plane has ended; waiting for another one[/yellow]")
+        caller = await_next(path)
+        if caller is None:
+            err.print("[yellow]the system was taken down[/yellow]")
+            return
+        words = f"; {left_out}" if left_out else ""
+        err.print(f"[yellow]there is one again, process {caller.identity().pid}{words}[/yellow]", soft_wrap=True)
+        yield caller
 
 
 @click.command()
@@ -74,13 +139,15 @@ def logs(file: Path | None, service: str | None, tail: int, *, json_: bool, foll
 @click.option("-n", "--limit", default=50, show_default=True, help="How many to begin with.")
 def events(file: Path | None, service: str | None, limit: int, *, json_: bool, follow: bool) -> None:
     """What happened, and why."""
-    caller = client(system_file(file))
+    path = system_file(file)
+    caller = client(path)
     last = 0
     for event in caller.events(limit=limit, service=service):
         last = event.number
         _show(event, json_=json_)
-    if follow:
-        for event in caller.follow(after=last):
+    for one in chain((caller,), _others(path)) if follow else ():
+        for event in one.follow(after=last):
+            last = event.number
             if service in {None, event.service}:
                 _show(event, json_=json_)
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from atoll.cli import compare, flags, look, make, releases, start, steer
+from atoll.cli import compare, down, flags, look, make, releases, start, steer, up
 from atoll.cli.screen import complain, fit
 from atoll.errors import AtollError
 
@@ -23,10 +23,10 @@ for command in (
     start.doctor,
     start.schema,
     start.explain,
-    make.up,
+    up.up,
     make.plan,
     make.apply,
-    make.down,
+    down.down,
     look.status,
     look.logs,
     look.events,

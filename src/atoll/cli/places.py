@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from atoll.client import Client
+from atoll.cli.screen import say_unanswered
+from atoll.client import Client, Unresponsive
 from atoll.errors import Refused, Unavailable
 from atoll.model.load import load
 from atoll.model.system import System
@@ -36,6 +37,8 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def system_file(file: Path | None) -> Path:
     """The system file: the one named, or the nearest one from here upwards. Raises `errors.Refused` without one."""
     if file is not None:
+        if file.is_dir():
+            raise Refused(f"{file} is a directory", hint=f"name the file in it: --file {file / FILE}")
         if not file.is_file():
             raise Refused(f"there is no file {file}", hint="name another with --file, or write one with `atoll init`")
         return file.resolve()
@@ -44,6 +47,21 @@ def system_file(file: Path | None) -> Path:
         if (directory / FILE).is_file():
             return directory / FILE
     raise Refused(f"there is no {FILE} in {here} or above it", hint="write one with `atoll init`")
+
+
+def ended_file(file: Path | None) -> Path:
+    """
+    The system file, as `system_file` finds it, for who only ends the system: also one that is gone, by its state.
+
+    It is the nearest of both: a system further up is another one.
+    """
+    here = Path.cwd()
+    for one in (file.absolute(),) if file is not None else (d / FILE for d in (here, *here.parents)):
+        if not one.exists() and places(one).lock.exists():
+            return one
+        if one.is_file():
+            break
+    return system_file(file)
 
 
 def places(file: Path) -> Settings:
@@ -67,17 +85,23 @@ def client(file: Path) -> Client:
     where = places(file)
     if not where.socket.exists():
         raise Unavailable(f"no control plane runs for {file}", hint="start it with `atoll up`")
-    return Client(where.socket)
+    return Client(where.socket, unanswered=say_unanswered)
 
 
 def running(file: Path) -> Client | None:
-    """A client where a control plane answers, else None."""
+    """
+    A client where a control plane answers, else None.
+
+    Raises `errors.Unresponsive` where one is there and does not answer: to start another one would not help.
+    """
     where = places(file)
     if not where.socket.exists():
         return None
-    found = Client(where.socket)
+    found = Client(where.socket, unanswered=say_unanswered)
     try:
         found.identity()
+    except Unresponsive:
+        raise
     except Unavailable:
         return None
     return found

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from atoll import wire
-from atoll.cli.follow import follow_change, report
+from atoll.cli.follow import finish
 from atoll.cli.places import client, file_option, json_option, request, system_file
 from atoll.cli.screen import as_json, listing, on_a_line, out, show_table
 from atoll.cli.watch import watch
@@ -31,7 +31,7 @@ def deploy(file: Path | None, services: tuple[str, ...], *, json_: bool) -> None
     caller = client(path)
     receipt = caller.deploy(request(path, services=services))
     if receipt.change is not None:
-        report(follow_change(path, caller, receipt.change, quiet=json_), json_=json_)
+        finish(path, caller, receipt.change, json_=json_)
     for one in caller.progress() if not json_ else ():
         if one.service in services and one.state == State.DARK:
             out.print(
@@ -97,4 +97,4 @@ def rollback(file: Path | None, service: str, *, json_: bool) -> None:
     caller = client(path)
     receipt = caller.rollback(service)
     if receipt.change is not None:
-        report(follow_change(path, caller, receipt.change, quiet=json_), json_=json_)
+        finish(path, caller, receipt.change, json_=json_)

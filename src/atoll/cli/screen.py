@@ -43,9 +43,16 @@ def complain(error: AtollError) -> None:
         err.print(f"  [bold]→[/bold] {escape(error.hint)}", soft_wrap=True)
 
 
+def say_unanswered(pid: int | None) -> None:
+    """Say that a question to the control plane waits for its answer: silence would look like work."""
+    process = f" (process {pid})" if pid is not None else ""
+    err.print(f"[yellow]the control plane{process} does not answer; waiting for it[/yellow]", soft_wrap=True)
+
+
 def as_json(value: object) -> None:
-    """Print a view as JSON."""
+    """Print a view as JSON, at once: whoever reads what follows would wait for a full buffer else."""
     sys.stdout.write(wire.encode(value).decode() + "\n")
+    sys.stdout.flush()
 
 
 def show_plan(plan: wire.PlanView) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from atoll.cli.places import FILE, file_option, json_option, system, system_file
+from atoll.cli.places import FILE, file_option, json_option, places, system, system_file
 from atoll.cli.screen import as_json, out
 from atoll.errors import Refused
 from atoll.importers.detect import propose
 from atoll.model.explain import explain as explain_system
 from atoll.model.schema import schema as file_schema
-from atoll.server.examination import examine
+from atoll.server.examination import Finding, examine
+from atoll.server.lock import holder
 
 
 @click.command()
@@ -26,12 +28,12 @@ def init(directory: Path, *, print_: bool) -> None:
     """Write a first atoll.yaml for DIRECTORY, from its Procfile, its compose.yaml, or its sources."""
     target = directory / FILE
     if target.exists() and not print_:
-        raise Refused(f"there is a {target} already", hint="look at it, or see what would be written with --print")
+        raise Refused(f"there is {target} already", hint="look at it, or see what would be written with --print")
     proposal = propose(directory.resolve())
     if print_:
         sys.stdout.write(proposal.text)
     else:
-        target.write_text(proposal.text, encoding="utf-8")
+        _write(target, proposal.text)
         out.print(f"[green]wrote[/green] {target}")
     for note in proposal.notes:
         click.echo(f"! {note}", err=True)
@@ -39,11 +41,21 @@ def init(directory: Path, *, print_: bool) -> None:
         out.print("next: `atoll plan` shows what it would do, `atoll up` does it")
 
 
+def _write(target: Path, text: str) -> None:
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Refused(
+            f"{target} cannot be written: {error.strerror}",
+            hint="make its directory writable for you, or see what would be written with --print",
+        ) from error
+
+
 @click.command()
 @json_option
 def doctor(*, json_: bool) -> None:
     """Can this machine keep every promise? One fact a line; each that fails with the command that mends it."""
-    findings = examine()
+    findings = (*examine(), *_gateway())
     if json_:
         as_json(findings)
     for finding in () if json_ else findings:
@@ -52,6 +64,24 @@ def doctor(*, json_: bool) -> None:
         if not finding.ok and finding.mend:
             out.print(f"    → {escape(finding.mend)}", soft_wrap=True)
     sys.exit(0 if all(f.ok for f in findings) else 1)
+
+
+def _gateway() -> tuple[Finding, ...]:
+    """Whether the port of the file that is here is free; nothing to say without a file, or where its system runs."""
+    try:
+        path = system_file(None)
+        gateway = system(path).gateway
+    except Refused:
+        return ()
+    if holder(places(path).lock) is not None:
+        return ()
+    name, where = "gateway.listen", f"{gateway.host}:{gateway.listen}"
+    try:
+        with socket.create_server((gateway.host, gateway.listen)):
+            return (Finding(name, ok=True, fact=f"{where} is free"),)
+    except OSError as error:
+        mend = f"choose another port in {path.name}, or end what holds it"
+        return (Finding(name, ok=False, fact=f"{where} cannot be listened on: {error.strerror}", mend=mend),)
 
 
 @click.command()

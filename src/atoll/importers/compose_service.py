@@ -90,7 +90,7 @@ def _kept(margin: Margin, directory: Path, name: str, source: str, service: limi
         resources=tuple(limits.resources(margin, name, service, most)),
         health=tuple(limits.health(margin, name, inside(service, "healthcheck"))),
         release=() if grace is None else (("grace", show_duration(grace)),),
-        remarks=remarks,
+        remarks=(*remarks, *image.remarks),
     )
     return Read(
         draft=draft,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from atoll.errors import Refused
 from atoll.importers import compose, procfile, sources
-from atoll.importers.proposal import Found, Proposal, written
+from atoll.importers.proposal import Draft, Found, Proposal, written
+
+_SECRET = re.compile(r"SECRET|PASSW|TOKEN|CREDENTIAL|(?:API|ACCESS|PRIVATE|SIGNING|ENCRYPTION)_?KEY", re.IGNORECASE)
+_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY")
 
 
 def propose(directory: Path) -> Proposal:
@@ -41,8 +45,16 @@ def _found(directory: Path) -> Found:
 
 
 def _with(found: Found, notes: tuple[str, ...]) -> Found:
+    found = replace(found, services=tuple(_with_secrets(service) for service in found.services))
     remarks = tuple(f"{service.name}: {remark}" for service in found.services for remark in service.remarks)
     return replace(found, notes=tuple(dict.fromkeys((*notes, *found.notes, *remarks))))
+
+
+def _with_secrets(service: Draft) -> Draft:
+    """There is no place for secrets yet, so that they are written where everybody who has the file reads them."""
+    names = [name for name, value in service.env if value and (_SECRET.search(name) or _PASSWORD.search(value))]
+    remarks = tuple(f"{name} looks like a secret, and stands in this file in clear" for name in names)
+    return replace(service, remarks=(*service.remarks, *remarks))
 
 
 def _nothing(directory: Path, notes: tuple[str, ...]) -> Refused:

@@ -1,4 +1,4 @@
-"""What a Dockerfile says about starting: the commands of a stage and the ports it names."""
+"""What a Dockerfile says about starting: the commands of a stage, the ports it names, and what is not done here."""
 
 from __future__ import annotations
 
@@ -9,18 +9,39 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 SHELL = ("/bin/sh", "-c")
-_INSTRUCTION = re.compile(r"\s*(FROM|CMD|ENTRYPOINT|EXPOSE)\s+(.*)", re.IGNORECASE)
+_INSTRUCTION = re.compile(r"\s*(FROM|CMD|ENTRYPOINT|EXPOSE|RUN|ENV)\s+(.*)", re.IGNORECASE)
 _STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
+_BUILT = re.compile(
+    r"(?:--\S+\s+)*(?:pip3?|python3? -m pip|uv|npm|python3? -m venv)"
+    r"(?:\s+(?:install|sync|pip|ci|run build|\S*venv)\b[^&|;]*)?"
+)
+"""A command that a builder of ours stands in for."""
+_VARIABLE = re.compile(r"(?:^|\s)([A-Za-z_]\w*)(?==)|^([A-Za-z_]\w*)\s")
+_LONGEST = 100
 _PORT = re.compile(r"(?<!\S)(\d+)(?:/tcp)?(?!\S)")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The arguments of `ENTRYPOINT` and of `CMD` (a shell form as Docker runs it), and what `EXPOSE` names."""
+    """
+    The arguments of `ENTRYPOINT` and of `CMD` (a shell form as Docker runs it), and what `EXPOSE` names.
+
+    `runs` and `variables` are what does not carry over: commands that no builder of ours stands in for, names of `ENV`.
+    """
 
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person has to see to, a sentence each."""
+        runs = tuple(f"its Dockerfile's `RUN {_short(run)}` does not carry over" for run in self.runs)
+        names = ", ".join(dict.fromkeys(self.variables))
+        env = (f"its Dockerfile's `ENV` of {names} does not carry over: write what it needs under `env:`",)
+        return (*runs, *(env if names else ()))
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -51,6 +72,10 @@ def start_of(text: str, target: str | None = None) -> Start:
             start = replace(start, entrypoint=_arguments(rest))
         elif word == "EXPOSE":
             start = replace(start, ports=(*start.ports, *_PORT.findall(rest)))
+        elif word == "ENV":
+            start = replace(start, variables=(*start.variables, *(a or b for a, b in _VARIABLE.findall(rest))))
+        elif word == "RUN" and not _BUILT.fullmatch(rest):
+            start = replace(start, runs=(*start.runs, rest))
     stages[name] = start
     return stages.get(target.lower(), start) if target else start
 
@@ -71,6 +96,11 @@ def command_line(arguments: tuple[str, ...], ports: Iterable[str]) -> str:
         else:
             words.append(_put_port(word, ports) if quoted == word else quoted)
     return " ".join(words)
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
 
 def _put_port(text: str, ports: Iterable[str]) -> str:

@@ -29,12 +29,17 @@ ENTRANCES = ("web", "www", "frontend", "storefront", "ui", "site", "portal", "ap
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A directory that a builder recognises; `starts` says whether it also says how to start, `run` what to add."""
+    """
+    A directory that a builder recognises; `starts` says whether it also says how to start, `run` what to add.
+
+    `remarks` are what does not carry over of its Dockerfile.
+    """
 
     path: Path
     language: str
     starts: bool
     run: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def source_at(directory: Path) -> Source | None:
@@ -44,8 +49,9 @@ def source_at(directory: Path) -> Source | None:
     if language is None and not procfile:
         return None
     starts = procfile or (_node_starts(directory) if language == NODE else _python_starts(directory))
-    run = None if starts else dockerfile_run(directory)
-    return Source(directory, language or "a Procfile", starts or run is not None, run)
+    image = start_of(text_or_nothing(directory / "Dockerfile"))
+    run = None if starts else command_line(image.arguments, image.ports) or None
+    return Source(directory, language or "a Procfile", starts or run is not None, run, image.remarks)
 
 
 def _language(directory: Path) -> str | None:
@@ -55,12 +61,6 @@ def _language(directory: Path) -> str | None:
     if (directory / "package.json").is_file():
         return NODE
     return PYTHON if any(path.is_file() for path in directory.glob("*.py")) else None
-
-
-def dockerfile_run(directory: Path) -> str | None:
-    """The command that a Dockerfile starts, the port that it exposes replaced by `$PORT`; None without one."""
-    start = start_of(text_or_nothing(directory / "Dockerfile"))
-    return command_line(start.arguments, start.ports) or None
 
 
 def find(directory: Path) -> Found | None:
@@ -85,7 +85,7 @@ def _single(directory: Path, root: Source, below: list[Source]) -> Found:
         others = ", ".join(_relative(directory, s.path) for s in below)
         notes.append(f"the directory itself was taken as the one service; these could be services, too: {others}")
     remarks = () if root.starts else ("nothing in its source says how to start it: add `run:`",)
-    draft = Draft(name, ".", run=root.run, routes=("/",), remarks=remarks)
+    draft = Draft(name, ".", run=root.run, routes=("/",), remarks=(*remarks, *root.remarks))
     return Found(name, f"the sources ({root.language})", (draft,), notes=tuple(notes))
 
 
@@ -101,6 +101,7 @@ def _several(directory: Path, started: list[Source], others: list[Source]) -> Fo
             run=source.run,
             routes=("/",) if name == front else (),
             calls=calls_of(source.path, name, tuple(named)),
+            remarks=source.remarks,
         )
         for name, source in named.items()
     )

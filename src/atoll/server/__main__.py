@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from atoll.errors import AtollError
+from atoll.errors import AtollError, Unavailable
 from atoll.server.ground import enter_fabric, sweep
 from atoll.server.lock import hold
 from atoll.server.settings import Settings, settings
@@ -26,13 +26,13 @@ def main() -> int:  # noqa: RET503 - it ends in exec
         if arguments.sweep:
             sys.stdout.write(sweep(places))
             return 0
-        hold(places.lock)
+        lock = hold(places.lock)
         _directories(places)
         command, fabric = ([], None) if arguments.processes else enter_fabric(places)
     except AtollError as error:
         sys.stderr.write(f"{error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
         return error.exit_code
-    inside = [sys.executable, "-m", "atoll.server.inside", "--state", str(places.state)]
+    inside = [sys.executable, "-m", "atoll.server.inside", "--state", str(places.state), "--lock", str(lock)]
     if fabric is not None:
         inside += ["--fabric", fabric.netns, *(["--rootless"] if fabric.rootless else [])]
     command = [*command, *inside]
@@ -41,11 +41,24 @@ def main() -> int:  # noqa: RET503 - it ends in exec
 
 
 def _directories(places: Settings) -> None:
-    for directory in (places.state, places.logs, places.artifacts, places.run):
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        for directory in (places.state, places.logs, places.artifacts, places.run):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _close(places.state)
+    except OSError as error:
+        raise Unavailable(
+            f"{error.filename} cannot be made: {error.strerror}", hint="make it possible for you"
+        ) from error
     owner = places.run.stat().st_uid
     if owner != os.geteuid():
         raise AtollError(f"{places.run} belongs to user {owner}: somebody else made it", hint="remove it")
+
+
+def _close(directory: Path) -> None:
+    """It holds environments in clear: closed to everybody else, also where an earlier version left it open."""
+    found = directory.stat()
+    if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        directory.chmod(0o700)
 
 
 def _arguments() -> argparse.Namespace:

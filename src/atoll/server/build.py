@@ -120,7 +120,7 @@ def _parts(places: Settings, fabric: Fabric | None, store: Store) -> Parts:
     runtime = _runtime(places, fabric)
     return Parts(
         store=store,
-        builder=builder(places.artifacts),
+        builder=builder(places.artifacts, places.logs),
         runtimes={RuntimeKind.PROCESS if fabric is None else RuntimeKind.SANDBOX: runtime},
         mesh=EnvoyMesh(
             run_dir=places.run,

@@ -12,12 +12,15 @@ import uvloop
 from atoll.errors import AtollError
 from atoll.server.build import control_plane
 from atoll.server.ground import Fabric, leave_fabric
+from atoll.server.lock import keep
 from atoll.server.settings import settings
 
 
 def main() -> int:
     """Run until told to end; the exit code says how it ended."""
     arguments = _arguments()
+    if arguments.lock is not None:
+        keep(arguments.lock)
     places = settings(arguments.state)
     fabric = Fabric(arguments.fabric, rootless=arguments.rootless) if arguments.fabric else None
     try:
@@ -34,6 +37,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="atoll.server.inside")
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--lock", type=int, help="the descriptor of the lock that is held")
     parser.add_argument("--fabric")
     parser.add_argument("--rootless", action="store_true")
     return parser.parse_args()

@@ -12,7 +12,7 @@ from atoll.errors import Conflict, Unavailable
 
 def hold(path: Path) -> int:
     """
-    Take the lock and return its descriptor, which passes through exec.
+    Take the lock and return its descriptor, which passes through exec: `keep` it there.
 
     Raises `errors.Conflict` naming the holder, `errors.Unavailable` where the directory cannot be written.
     """
@@ -33,8 +33,33 @@ def hold(path: Path) -> int:
             f"another control plane holds {path.parent}: {holder}",
             hint="talk to that one (`atoll status`), or end it with `atoll down`",
         ) from None
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()}, user {os.getuid()}, since {since}\n".encode(), 0)
+    _sign(path, descriptor)
     os.set_inheritable(descriptor, True)
     return descriptor
+
+
+def keep(descriptor: int) -> None:
+    """After exec: pass the lock on to nobody, for what a dead control plane has started would hold it."""
+    os.set_inheritable(descriptor, False)
+
+
+def holder(path: Path) -> int | None:
+    """The process number of the control plane that holds the lock, as far as it lives. Looks and takes nothing."""
+    try:
+        pid = int(path.read_text().split()[1].rstrip(","))
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except (OSError, ValueError, IndexError):
+        return None
+    # The number may be somebody else's by now.
+    ours = str(path.parent) in arguments and any(word.startswith("atoll.server") for word in arguments)
+    return pid if ours else None
+
+
+def _sign(path: Path, descriptor: int) -> None:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}, user {os.getuid()}, since {since}\n".encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise Unavailable(f"{path} cannot be written: {error.strerror}", hint="make room on the disk") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path)
         database = sqlite3.connect(path, isolation_level=None)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
@@ -38,6 +40,21 @@ def connect(path: Path) -> sqlite3.Connection:
             hint="make it writable, or name another with --state",
         ) from error
     return database
+
+
+def make_private(path: Path) -> None:
+    """
+    Make the database file at *path*, or what is there of it, readable for its owner alone.
+
+    It holds the environment of the services in clear. SQLite gives the files beside it, which it makes, its own mode.
+    """
+    files = (path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm")))
+    with suppress(OSError):  # whoever opens it says why that cannot be done
+        if not path.exists():
+            path.touch(mode=0o600)
+        for one in files:
+            if one.is_file():
+                one.chmod(0o600)
 
 
 def _advice(error: sqlite3.DatabaseError) -> str:

@@ -15,7 +15,7 @@ from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.releasing import EXPOSED, OVER, TRANSITIONS, Progress, Signal, State, step
 from atoll.store.comparisons import Comparisons
-from atoll.store.database import connect
+from atoll.store.database import connect, make_private
 from atoll.store.flags import FlagStore
 from atoll.store.packing import Packing
 from atoll.store.transitions import Transition, record
@@ -75,6 +75,7 @@ class Store:
     def backup(self) -> None:
         """Keep a whole copy beside the file, replaced in one step."""
         copy = self._path.with_suffix(".db.backup.new")
+        make_private(copy)
         with sqlite3.connect(copy) as target:
             self._db.backup(target)
         target.close()

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
+
+from atoll.cli import follow
 
 
 @pytest.fixture
 def file(here):
     return here / "atoll.yaml"
+
+
+class Terminal(io.StringIO):
+    """What somebody types."""
+
+    def isatty(self):
+        return True
 
 
 def change(file, old: str, new: str) -> None:
@@ -63,9 +75,43 @@ def test_apply_does_what_it_shows_and_says_how_it_ended(atoll, control_plane, sc
 
 
 def test_apply_for_programs_prints_one_value(atoll, control_plane, scene):
-    assert atoll("apply", "--json").json.state == "done"
+    assert atoll("apply", "--yes", "--json").json.state == "done"
     control_plane.call(scene.serve_now)
     assert atoll("apply", "--json").json.differences == []
+
+
+def test_apply_that_fails_prints_its_change_for_programs_all_the_same(atoll, control_plane, scene):
+    scene.outcome = ("failed", "orders: no [such] tool")
+    said = atoll("apply", "--yes", "--json")
+    assert said.code == 1
+    assert (said.json.state, said.json.reason) == ("failed", "orders: no [such] tool")
+    assert "change 1 (apply) failed:\norders: no [such] tool" in said.err
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_apply_asks_for_a_yes_where_nobody_can_say_it(atoll, control_plane, scene, more):
+    said = atoll("apply", *more)
+    assert said.code == 2
+    assert "nothing was changed" in said.err
+    assert "→ say --yes, or --index INDEX" in said.err
+    assert control_plane.call(scene.store.last_change) is None
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 130)])
+def test_apply_in_a_terminal_asks(atoll, control_plane, scene, monkeypatch, answer, code):
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+    assert atoll("apply").code == code
+    assert (control_plane.call(scene.store.last_change) is None) == (code != 0)
+
+
+def test_ctrl_c_leaves_the_change_on_its_way_and_says_so(atoll, control_plane, scene, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(follow, "follow_change", interrupted)
+    said = atoll("apply", "--yes")
+    assert said.code == 130
+    assert "change 1 (apply) goes on without this command: `atoll status` shows how far it is" in said.err
 
 
 def test_apply_of_what_is_already_there_asks_for_nothing(atoll, control_plane, scene):
@@ -118,8 +164,3 @@ def test_a_warning_is_shown_with_the_plan(atoll, file):
     assert said.code == 1
     for warning in said.json.warnings:
         assert f"! {warning}" in shown
-
-
-def test_down_where_nothing_runs(atoll):
-    said = atoll("down")
-    assert (said.code, said.out) == (0, "nothing runs here\n")

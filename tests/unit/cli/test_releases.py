@@ -37,6 +37,16 @@ def test_deploy_that_fails_says_why_and_its_exit_code_tells(atoll, control_plane
     assert "done" not in said.out
 
 
+@pytest.mark.parametrize("command", [["deploy", "web"], ["rollback", "web"]])
+def test_for_programs_the_change_that_failed_is_printed_too(atoll, control_plane, scene, command):
+    control_plane.call(lambda: scene.serve_now(1, 2))
+    scene.outcome = ("failed", "web: it exited with code 1")
+    said = atoll(*command, "--json")
+    assert said.code == 1
+    assert (said.json.kind, said.json.state, said.json.reason) == (command[0], "failed", "web: it exited with code 1")
+    assert "web: it exited with code 1" in said.err
+
+
 def test_deploy_says_that_its_change_is_kept_where_the_control_plane_ends(atoll, control_plane, scene):
     control_plane.call(scene.serve_now)
     scene.outcome = None  # nobody moves it on

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +16,7 @@ def test_init_does_not_write_over_a_file(atoll, here):
     before = (here / "atoll.yaml").read_text()
     said = atoll("init")
     assert said.code == 2
-    assert "there is a atoll.yaml already" in said.err.replace("an atoll.yaml", "a atoll.yaml")
+    assert "there is atoll.yaml already" in said.err
     assert "--print" in said.err
     assert (here / "atoll.yaml").read_text() == before
 
@@ -27,11 +30,64 @@ def test_init_writes_a_file_that_loads(atoll, here):
     assert "web" in load(here / "atoll.yaml").services
 
 
+def test_init_where_nothing_can_be_written_says_so(atoll, here, monkeypatch):
+    (here / "atoll.yaml").unlink()
+    (here / "Procfile").write_text("web: python -m http.server $PORT\n")
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_text", read_only)
+    said = atoll("init")
+    assert said.code == 2
+    assert "atoll.yaml cannot be written: Read-only file system" in said.err
+    assert "--print" in said.err
+
+
 def test_init_with_print_writes_nothing(atoll, here):
     (here / "atoll.yaml").unlink()
     (here / "Procfile").write_text("web: python -m http.server $PORT\n")
     assert "services:" in atoll("init", "--print").out
     assert not (here / "atoll.yaml").exists()
+
+
+@pytest.fixture
+def healthy(monkeypatch):
+    monkeypatch.setattr(start, "examine", lambda: (Finding("sandboxes", ok=True, fact="bwrap works"),))
+
+
+def listening_at(here, port):
+    text = (here / "atoll.yaml").read_text()
+    (here / "atoll.yaml").write_text(text.replace("system: shop\n", f"system: shop\ngateway: {{listen: {port}}}\n"))
+
+
+def test_doctor_looks_whether_the_port_of_the_file_is_free(atoll, here, healthy):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        listening_at(here, port)
+        said = atoll("doctor")
+        assert said.code == 1
+        assert f"gateway.listen: 127.0.0.1:{port} cannot be listened on: Address already in use" in said.out
+        assert "→ choose another port in atoll.yaml, or end what holds it" in said.out
+    said = atoll("doctor")
+    assert (said.code, f"127.0.0.1:{port} is free" in said.out) == (0, True)
+
+
+def test_doctor_does_not_take_the_system_itself_for_a_stranger(atoll, here, healthy, monkeypatch):
+    monkeypatch.setattr(start, "holder", lambda _: 4242)
+    with socket.create_server(("127.0.0.1", 0)) as gateway:
+        listening_at(here, gateway.getsockname()[1])
+        assert atoll("doctor").code == 0
+
+
+@pytest.mark.parametrize("text", [None, "services: [what was being writ"])
+def test_doctor_is_about_the_machine_also_without_a_file(atoll, here, healthy, text):
+    (here / "atoll.yaml").unlink()
+    if text is not None:
+        (here / "atoll.yaml").write_text(text)
+    said = atoll("doctor", "--json")
+    assert said.code == 0
+    assert [one.name for one in said.items] == ["sandboxes"]
 
 
 def test_the_schema_is_one(atoll):
@@ -53,7 +109,8 @@ def test_explain_of_what_is_not_there(atoll):
 
 
 @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
-def test_doctor_tells_by_its_exit_code(atoll, monkeypatch, ok, code):
+def test_doctor_tells_by_its_exit_code(atoll, here, monkeypatch, ok, code):
+    (here / "atoll.yaml").unlink()  # whether the port in it is free here is another question
     monkeypatch.setattr(start, "examine", lambda: (Finding("sandboxes", ok, "bwrap [x] works", "apt-get install it"),))
     said = atoll("doctor")
     assert said.code == code

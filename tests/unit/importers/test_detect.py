@@ -83,3 +83,31 @@ def test_directories_in_the_place_of_files_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(Refused, match="nothing in"):
         propose(tmp_path)
+
+
+def test_what_looks_like_a_secret_is_said_to_stand_in_clear(tmp_path: Path) -> None:
+    case = """-- compose.yaml --
+services:
+  web:
+    build: .
+    environment:
+      DJANGO_SECRET_KEY: abc
+      STRIPE_API_KEY: sk_live
+      DATABASE_URL: postgres://shop:hunter2@db.example.com/shop
+      EMPTY_TOKEN: ""
+      MONKEY: see
+      CACHE: redis://cache.example.com:6379
+-- main.py --
+"""
+    proposal = propose(unpack(case, tmp_path / "shop"))
+    said = [note for note in proposal.notes if "looks like a secret" in note]
+    names = ("DJANGO_SECRET_KEY", "STRIPE_API_KEY", "DATABASE_URL")
+    assert said == [f"web: {name} looks like a secret, and stands in this file in clear" for name in names]
+    assert "# DATABASE_URL looks like a secret" in proposal.text
+
+
+def test_what_does_not_carry_over_of_a_dockerfile_is_said_for_sources_too(tmp_path: Path) -> None:
+    case = "-- main.py --\n-- Dockerfile --\nFROM a\nRUN apt-get install -y ffmpeg\nENV LANG=C\nCMD python main.py\n"
+    proposal = propose(unpack(case, tmp_path / "shop"))
+    assert "shop: its Dockerfile's `RUN apt-get install -y ffmpeg` does not carry over" in proposal.notes
+    assert any("`ENV` of LANG does not carry over" in note for note in proposal.notes)

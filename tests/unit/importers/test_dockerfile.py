@@ -34,3 +34,26 @@ def test_a_stage_inherits_and_a_target_counts() -> None:
     assert line(text, "two") == "e one"
     assert line(text) == "three"
     assert line(text, "unknown") == "three"
+
+
+@pytest.mark.parametrize(
+    ("text", "remarks"),
+    [
+        (
+            "FROM a\nRUN apt-get update && \\\n    apt-get install -y ffmpeg",
+            ["RUN apt-get update && apt-get install -y ffmpeg`"],
+        ),
+        ("FROM a\nRUN pip install -r requirements.txt", []),
+        ("FROM a\nRUN pip install x && apt-get install y", ["RUN pip install x && apt-get install y`"]),
+        ("FROM a\nRUN npm ci --omit=dev\nRUN --mount=type=cache,target=/x uv sync\nRUN npm run build", []),
+        ("FROM a\nRUN python manage.py collectstatic", ["RUN python manage.py collectstatic`"]),
+        ("FROM a\nENV A=1 B='x y'\nENV C some words\nENV A=2", ["`ENV` of A, B, C does"]),
+        ("FROM a AS one\nRUN first\nFROM b\nENV X=1", ["`ENV` of X does"]),
+        ("FROM a AS one\nRUN first\nFROM one\nRUN second", ["RUN first`", "RUN second`"]),
+        ("FROM a\nRUN " + "x" * 300, ["RUN " + "x" * 100 + "...`"]),
+    ],
+)
+def test_what_does_not_carry_over_is_said(text: str, remarks: list[str]) -> None:
+    said = start_of(text).remarks
+    assert len(said) == len(remarks)
+    assert all(part in whole for part, whole in zip(remarks, said, strict=True))

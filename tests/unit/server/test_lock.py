@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import Conflict, Unavailable
-from atoll.server.lock import hold
+from atoll.server.lock import hold, holder, keep
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def test_the_first_gets_it_and_the_second_hears_who_has_it(path):
 
 def test_a_refusal_leaves_nothing_open_and_the_holder_named(path):
     held = hold(path)
+    gc.collect()  # what other tests left open is closed now, not while this one counts
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         with pytest.raises(Conflict):
@@ -71,3 +73,35 @@ def test_a_directory_that_cannot_be_written_says_so(tmp_path):
     with pytest.raises(Unavailable, match="cannot be written") as refused:
         hold(tmp_path / "state" / "lock")
     assert refused.value.hint
+
+
+def test_what_is_started_after_exec_does_not_hold_it(path):
+    held = hold(path)
+    keep(held)
+    orphan = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        os.close(held)
+        os.close(hold(path))
+    finally:
+        orphan.kill()
+        orphan.wait()
+
+
+def test_its_holder_is_who_wrote_it_as_far_as_that_still_runs_for_it(path):
+    assert holder(path) is None
+    path.parent.mkdir()
+    # As a control plane's command line looks; what the program does is of no matter.
+    program = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "atoll.server.inside"]
+    with subprocess.Popen([*program, "--state", str(path.parent)], stdin=-1, stdout=-1) as one:
+        path.write_text(f"process {one.pid}, user 0, since 2026-11-27 12:00:00\n")
+        one.stdout.readline()
+        assert holder(path) == one.pid
+        one.communicate()
+    assert holder(path) is None
+
+
+@pytest.mark.parametrize("words", ["", "process", "process nobody, user 0", f"process {os.getpid()}, user 0"])
+def test_a_number_that_belongs_to_somebody_else_by_now_holds_nothing(path, words):
+    path.parent.mkdir()
+    path.write_text(words)
+    assert holder(path) is None

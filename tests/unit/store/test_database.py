@@ -19,6 +19,26 @@ def test_it_is_made_where_there_is_none_and_private(path):
     database.close()
 
 
+def modes(path):
+    return {one.name: one.stat().st_mode & 0o777 for one in path.parent.iterdir()}
+
+
+def test_nobody_else_may_read_it_or_what_lies_beside_it(path):
+    database = connect(path)
+    assert modes(path) == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+    database.close()
+
+
+def test_one_that_others_could_read_is_closed_to_them(path):
+    first = connect(path)
+    for one in path.parent.iterdir():
+        one.chmod(0o644)
+    second = connect(path)
+    assert modes(path) == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+    first.close()
+    second.close()
+
+
 def test_opening_it_again_changes_nothing(path):
     connect(path).close()
     before = path.read_bytes()

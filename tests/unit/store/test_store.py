@@ -207,6 +207,7 @@ def test_a_backup_is_a_whole_store(store, path):
     store.backup()
     store.backup()
     copy = path.with_suffix(".db.backup")
+    assert copy.stat().st_mode & 0o777 == 0o600
     assert not path.with_suffix(".db.backup.new").exists()
     again = Store(copy)
     assert again.events()[0].text == "kept"

@@ -34,6 +34,7 @@ PLAIN = BuildRecipe(
     path=tuple(BASE_PATH.split(":")),
     looked_for=("pyproject.toml", "requirements.txt", "*.py", "package.json"),
 )
+FAILURES_KEPT = 20
 P = ParamSpec("P")
 
 
@@ -50,8 +51,9 @@ class _Order:
 class LocalBuilder:
     """Builds on this machine into a content-addressed directory. Meets `ports.Builder`."""
 
-    def __init__(self, artifacts: Path) -> None:
+    def __init__(self, artifacts: Path, logs: Path) -> None:
         self._artifacts = artifacts
+        self._logs = logs
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._places = asyncio.Semaphore(os.cpu_count() or 1)
         self._building: set[str] = set()
@@ -117,12 +119,23 @@ class LocalBuilder:
                 )
             artifact = self._describe(order.digest, order.recipe)
             await _in_thread(_finish, beside, artifact, self._artifacts / order.digest)
-        except BaseException:
-            await _in_thread(_delete, beside)
+        except BaseException as error:
+            await _in_thread(self._give_up, order.digest, beside, error)
             raise
         finally:
             self._building -= mine
         return artifact
+
+    def _give_up(self, name: str, beside: Path, error: BaseException) -> None:
+        """Leave nothing of the build but, where a tool failed, everything that it said; the error names the file."""
+        said, kept = beside / "build.log", self._logs / f"build-{name[:12]}.txt"
+        if isinstance(error, Failed) and said.is_file():
+            with suppress(OSError):  # what is shown of it is better than nothing
+                self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+                shutil.move(said, kept)
+                error.message += f"\nall that it said is in {kept}"
+                _prune(self._logs)
+        _delete(beside)
 
     def _describe(self, name: str, recipe: BuildRecipe) -> Artifact:
         assert recipe.command is not None  # noqa: S101 - _recipe refuses a source without one
@@ -136,9 +149,9 @@ class LocalBuilder:
         )
 
 
-def builder(artifacts: Path) -> LocalBuilder:
-    """A builder that keeps its artifacts in that directory."""
-    return LocalBuilder(artifacts)
+def builder(artifacts: Path, logs: Path) -> LocalBuilder:
+    """A builder that keeps its artifacts in one directory, and in the other what failed builds have said."""
+    return LocalBuilder(artifacts, logs)
 
 
 def _order(source: Path, run: str | None) -> _Order:
@@ -196,6 +209,11 @@ def _seal(directory: Path) -> None:
             if not stat.S_ISLNK(mode):
                 path.chmod(0o555 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o444)
     directory.chmod(0o755)
+
+
+def _prune(logs: Path) -> None:
+    for old in sorted(logs.glob("build-*.txt"), key=lambda path: path.stat().st_mtime_ns)[:-FAILURES_KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def _delete(path: Path) -> None:

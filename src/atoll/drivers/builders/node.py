@@ -11,7 +11,8 @@ from atoll.errors import Refused, Unavailable
 VERSION = "node-2"
 ENTRY_FILES = ("server.js", "index.js", "main.js", "app.js")
 LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
-_QUIET = ("--no-audit", "--no-fund", "--no-update-notifier")
+_QUIET = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
+"""No word that is no reason: of what fails only the first and the last lines are shown."""
 
 
 def detect(source: Path) -> BuildRecipe | None:

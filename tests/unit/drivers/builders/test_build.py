@@ -24,7 +24,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def builds(tmp_path: Path) -> LocalBuilder:
-    return builder(tmp_path / "artifacts")
+    return builder(tmp_path / "artifacts", tmp_path / "logs")
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
@@ -48,7 +48,7 @@ async def test_a_build_is_found_again_and_sealed(builds: LocalBuilder, source: P
     assert made.digest == builds.digest(source, "./run.sh")
     assert Path(made.path).stat().st_mode & 0o777 == 0o555
     assert (Path(made.path) / "run.sh").stat().st_mode & 0o777 == 0o555
-    again = await builder(tmp_path / "artifacts").build(source, "./run.sh", progress=ignore)
+    again = await builder(tmp_path / "artifacts", tmp_path / "logs").build(source, "./run.sh", progress=ignore)
     assert again.cached
     assert again.path == made.path
     assert (await builds.build(source, "./other.sh", progress=ignore)).digest != made.digest
@@ -156,14 +156,14 @@ async def test_artifacts_may_be_moved_and_damaged_ones_are_built_anew(
 ) -> None:
     made = await builds.build(source, "x", progress=ignore)
     moved = (tmp_path / "artifacts").rename(tmp_path / "moved")
-    found = builder(moved).find(made.digest)
+    found = builder(moved, tmp_path / "logs").find(made.digest)
     assert found is not None
     assert found.path == str(moved / made.digest / "app")
     assert builds.find(made.digest) is None
     (moved / made.digest / "artifact.json").chmod(0o644)
     (moved / made.digest / "artifact.json").write_text("{")
-    assert builder(moved).find(made.digest) is None
-    assert not (await builder(moved).build(source, "x", progress=ignore)).cached
+    assert builder(moved, tmp_path / "logs").find(made.digest) is None
+    assert not (await builder(moved, tmp_path / "logs").build(source, "x", progress=ignore)).cached
 
 
 async def test_an_artifact_whose_interpreter_is_gone_is_not_found(
@@ -181,7 +181,7 @@ async def test_an_artifact_whose_interpreter_is_gone_is_not_found(
 async def test_a_directory_that_cannot_be_written_fails_with_the_reason(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Failed, match="could not be built"):
-        await builder(tmp_path / "file").build(source, "x", progress=ignore)
+        await builder(tmp_path / "file", tmp_path / "logs").build(source, "x", progress=ignore)
 
 
 async def test_what_a_build_makes_is_readable_whatever_the_umask(builds: LocalBuilder, source: Path) -> None:
@@ -192,3 +192,29 @@ async def test_what_a_build_makes_is_readable_whatever_the_umask(builds: LocalBu
         os.umask(old)
     assert Path(made.path).parent.stat().st_mode & 0o777 == 0o755
     assert Path(made.path).stat().st_mode & 0o777 == 0o555
+
+
+async def test_all_that_a_failed_build_said_is_kept_and_named(
+    builds: LocalBuilder, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, "seq 1000; exit 1")
+    with pytest.raises(Failed) as caught:
+        await builds.build(source, "./run.sh", progress=ignore)
+    kept = tmp_path / "logs" / f"build-{builds.digest(source, './run.sh')[:12]}.txt"
+    assert caught.value.message.endswith(f"\nall that it said is in {kept}")
+    assert kept.read_text().split() == [str(n) for n in range(1, 1001)]
+    assert left(tmp_path) == []
+
+
+async def test_only_the_newest_failures_are_kept(
+    builds: LocalBuilder, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "FAILURES_KEPT", 2)
+    script(monkeypatch, "echo no; exit 1")
+    said = []
+    for number in range(4):
+        (source / "more").write_text(str(number))
+        with pytest.raises(Failed) as caught:
+            await builds.build(source, "./run.sh", progress=ignore)
+        said.append(Path(caught.value.message.rpartition(" ")[2]))
+    assert [path.exists() for path in said] == [False, False, True, True]

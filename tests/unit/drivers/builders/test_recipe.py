@@ -166,9 +166,9 @@ def test_a_source_needs_node_only_where_it_is_one(tmp_path: Path, monkeypatch: p
     (tmp_path / "package.json").write_text("{}")
     (tmp_path / "script.py").write_text("")
     with pytest.raises(Unavailable, match="node is not installed"):
-        builder(tmp_path / "artifacts").digest(tmp_path, "x")
+        builder(tmp_path / "artifacts", tmp_path / "logs").digest(tmp_path, "x")
     (tmp_path / "requirements.txt").write_text("")
-    assert builder(tmp_path / "artifacts").digest(tmp_path, "x")
+    assert builder(tmp_path / "artifacts", tmp_path / "logs").digest(tmp_path, "x")
 
 
 def test_a_source_that_nobody_can_start_is_refused_with_what_was_looked_for(tmp_path: Path) -> None:
@@ -178,6 +178,6 @@ def test_a_source_that_nobody_can_start_is_refused_with_what_was_looked_for(tmp_
     for name, looked in (("x.txt", "package.json"), ("lib.py", "main.py")):
         (source / name).write_text("")
         with pytest.raises(Refused, match="says how to start it") as caught:
-            builder(tmp_path / "artifacts").digest(source, None)
+            builder(tmp_path / "artifacts", tmp_path / "logs").digest(source, None)
         assert looked in caught.value.message
         assert "run:" in caught.value.hint

@@ -32,13 +32,22 @@ async def test_an_endless_line_is_cut(tmp_path: Path) -> None:
     assert [len(line) for line in await run(tmp_path, "head -c 300000 /dev/zero | tr '\\0' x")] == [tools.LONGEST_LINE]
 
 
-async def test_a_failing_tool_shows_its_last_lines(tmp_path: Path) -> None:
+async def test_a_failing_tool_shows_its_first_and_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(Failed) as caught:
         await run(tmp_path, "for i in $(seq 100); do echo line $i; done; exit 7")
     assert "sh -c" in caught.value.message
     assert "code 7" in caught.value.message
     assert "line 100" in caught.value.message
-    assert "line 80\n" not in caught.value.message
+    shown = caught.value.message.splitlines()[1:]
+    kept = [f"line {n}" for n in (*range(1, 16), *range(81, 101))]
+    assert shown == [*kept[:15], "... 65 lines ...", *kept[15:]]
+
+
+@pytest.mark.parametrize("lines", [1, 15, 16, 35])
+async def test_what_is_short_is_shown_whole(tmp_path: Path, lines: int) -> None:
+    with pytest.raises(Failed) as caught:
+        await run(tmp_path, f"for i in $(seq {lines}); do echo line $i; done; exit 7")
+    assert caught.value.message.splitlines()[1:] == [f"line {n}" for n in range(1, lines + 1)]
 
 
 async def test_a_tool_that_is_missing_fails(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Down: end everything, in order or by force."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from atoll.cli.control import start_for_the_end
+from atoll.cli.follow import follow_change
+from atoll.cli.places import ended_file, file_option, places, running
+from atoll.cli.screen import complain, err, out
+from atoll.client import Client
+from atoll.errors import Unavailable
+from atoll.server.lock import holder
+
+PATIENCE = 30.0
+
+
+@click.command()
+@file_option
+@click.option("--force", is_flag=True, help="End everything without a control plane, also where the state is damaged.")
+def down(file: Path | None, *, force: bool) -> None:
+    """Drain and stop everything, the control plane last. The state stays: `atoll up` brings it back."""
+    path = ended_file(file)
+    if force:
+        _end_by_force(path)
+        return
+    caller = running(path)
+    if caller is None and not places(path).run.exists():
+        out.print("nothing runs here")
+        return
+    try:
+        # Where the control plane died and left its instances, it takes one to end them properly.
+        take_down(path, caller or start_for_the_end(path))
+    except KeyboardInterrupt:
+        err.print(
+            "everything is still being ended; `atoll down` waits for it, and ends the control plane too", soft_wrap=True
+        )
+        raise
+
+
+def take_down(path: Path, caller: Client) -> None:
+    """
+    End everything and wait until nothing is left.
+
+    Raises `errors.Failed` with the reason where something does not end.
+    """
+    pid = caller.identity().pid
+    receipt = caller.down()
+    if receipt.change is not None:
+        follow_change(path, caller, receipt.change)
+    caller.end()
+    deadline = time.monotonic() + PATIENCE
+    while places(path).run.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if places(path).run.exists():
+        raise Unavailable(f"the control plane (process {pid}) does not end", hint="atoll down --force")
+    out.print("[green]down[/green]: nothing of it runs any more")
+
+
+def _end_by_force(path: Path) -> None:
+    where = places(path)
+    pid = holder(where.lock)  # not from the control plane itself: it may hang
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    command = [sys.executable, "-m", "atoll.server", "--state", str(where.state), "--sweep"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        complain(Unavailable(done.stderr.strip() or "could not end everything"))
+        sys.exit(1)
+    shutil.rmtree(where.run, ignore_errors=True)
+    out.print(done.stdout.strip() or "nothing ran here")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from atoll.cli import control, down
+from atoll.server import settings
+
+
+@pytest.fixture
+def places(here):
+    return settings.settings(here / ".atoll")
+
+
+def test_down_where_nothing_runs(atoll):
+    said = atoll("down")
+    assert (said.code, said.out) == (0, "nothing runs here\n")
+
+
+@pytest.mark.parametrize("sandboxes", [True, False])
+def test_what_a_dead_control_plane_left_is_ended_by_one_of_its_kind_whatever_the_file_says(
+    atoll, here, places, monkeypatch, sandboxes
+):
+    begun, ended = [], []
+    monkeypatch.setattr(control, "start", lambda _, *, processes: begun.append(processes) or ("caller", None))
+    monkeypatch.setattr(down, "take_down", lambda _, caller: ended.append(caller))
+    places.run.mkdir(parents=True)
+    if sandboxes:
+        (places.run / "anchor.json").touch()
+    (here / "atoll.yaml").write_text("services: [what was being writ")
+    assert atoll("down").code == 0
+    assert begun == [not sandboxes]
+    assert ended == ["caller"]
+
+
+@pytest.mark.parametrize("more", [[], ["--file", "atoll.yaml"]])
+def test_a_system_whose_file_is_gone_is_taken_down_from_its_directory(atoll, here, places, monkeypatch, more):
+    ended = []
+    monkeypatch.setattr(down, "start_for_the_end", lambda path: path)
+    monkeypatch.setattr(down, "take_down", lambda _, path: ended.append(path))
+    places.run.mkdir(parents=True)
+    places.state.mkdir()
+    places.lock.touch()
+    (here.parent / "atoll.yaml").write_text("system: another")
+    (here / "atoll.yaml").unlink()
+    assert atoll("down", *more).code == 0
+    assert ended == [here / "atoll.yaml"]
+
+
+def test_where_there_never_was_a_system_there_is_none_to_take_down(atoll, here):
+    (here / "atoll.yaml").unlink()
+    said = atoll("down")
+    assert said.code == 2
+    assert "there is no atoll.yaml in" in said.err
+
+
+def test_ctrl_c_says_that_the_end_goes_on(atoll, control_plane, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(down, "follow_change", interrupted)
+    said = atoll("down")
+    assert said.code == 130
+    assert "everything is still being ended; `atoll down` waits for it" in said.err
+
+
+def test_force_ends_a_control_plane_that_hangs_without_asking_it(atoll, places):
+    places.state.mkdir()
+    # As a control plane's command line looks; it does not answer.
+    program = [sys.executable, "-c", "print(flush=True)\nwhile True: pass", "atoll.server.inside"]
+    hanging = subprocess.Popen([*program, "--state", str(places.state)], stdout=subprocess.PIPE)
+    try:
+        hanging.stdout.readline()
+        os.kill(hanging.pid, signal.SIGSTOP)
+        places.lock.write_text(f"process {hanging.pid}, user 0, since 2026-11-27 12:00:00\n")
+        assert atoll("down", "--force").code == 0
+        assert hanging.wait(20) == -signal.SIGKILL
+    finally:
+        hanging.kill()
+        hanging.wait()

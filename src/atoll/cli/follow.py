@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from atoll import wire
@@ -32,7 +33,11 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
     last = change
     with _progress(hidden=quiet or not err.is_terminal) as progress:
         bars: dict[str, TaskID] = {}
+        told = ""
         for last in caller.wait(change.number):
+            if not quiet and last.state == "queued" and last.reason != told:
+                told = last.reason
+                err.print(f"[dim]change {last.number} ({last.kind}) {escape(told)}[/dim]", soft_wrap=True)
             if not quiet and err.is_terminal:
                 _draw(progress, bars, caller.status(), last)
     stop.set()
@@ -87,7 +92,8 @@ def _draw(progress: Progress, bars: dict[str, TaskID], status: wire.StatusView, 
             bars[service.name] = progress.add_task(service.name, total=max(1, service.wanted), words="")
         release = service.target if service.target is not None else service.release
         there = sum(i.state == "ready" and i.release == release for i in service.instances)
-        progress.update(bars[service.name], completed=there, total=max(1, service.wanted), words=service.why[:70])
+        words = change.reason if change.state == "queued" else service.why
+        progress.update(bars[service.name], completed=there, total=max(1, service.wanted), words=words[:70])
 
 
 def _tell(caller: Client, after: int, stop: threading.Event) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from atoll import wire
-from atoll.engine.changing import Changing
+from atoll.engine.changing import Changing, everything
 from atoll.engine.comparing import Comparing
 from atoll.engine.executing import Executor
 from atoll.engine.flag_releasing import FlagReleasing
@@ -60,7 +60,7 @@ class Engine:
         self._executor = Executor(parts, self._pending.append, self.poke)
         self.changing = Changing(parts, self._pending.append, self.poke)
         self.comparing = Comparing(parts, self._pending.append)
-        self.releasing = Releasing(parts, self._pending.append, self.changing.fail_changes, self.comparing.verdict)
+        self.releasing = Releasing(parts, self._pending.append, self.comparing.verdict)
         self.flag_releasing = FlagReleasing(parts, self._pending.append, self.poke)
 
     def poke(self) -> None:
@@ -127,8 +127,7 @@ class Engine:
 
     def converged(self) -> bool:
         """Whether the whole system is as wanted."""
-        system = self.changing.system
-        names = tuple({*(system.services if system else ()), *self.blueprint.workloads, *self.observed.instances})
+        names = everything(self.changing.system, self.observed, self.blueprint)
         return not self.parts.store.open_changes() and self.changing.settled(names, self.observed, self.blueprint)
 
     async def _rest(self) -> None:

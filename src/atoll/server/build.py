@@ -34,7 +34,7 @@ from atoll.engine.parts import Parts
 from atoll.errors import Unavailable
 from atoll.mesh.envoy import EnvoyMesh
 from atoll.model.system import RuntimeKind, System
-from atoll.operations.changes import Desk
+from atoll.operations.changes import Desk, standing
 from atoll.operations.flags import FlagDesk
 from atoll.operations.snapshot import Snapshot
 from atoll.plan.blueprint import Blueprint
@@ -160,7 +160,7 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
             blueprint=engine.blueprint,
             observed=engine.observed,
             converged=engine.converged(),
-            change=last.view() if last is not None else None,
+            change=standing(store, last) if last is not None else None,
             rates=meter.rates(),
             loads=meter.loads(),
             building=dict(engine.changing.progress),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from urllib.parse import quote
 
 from atoll.errors import Unavailable
 
@@ -40,6 +42,23 @@ def connect(path: Path) -> sqlite3.Connection:
     return database
 
 
+def connect_to_look(path: Path) -> sqlite3.Connection:
+    """
+    The database at *path*, to be read and never written; for those who ask while no control plane runs.
+
+    Raises `errors.Unavailable` where there is none, or where another version wrote it.
+    """
+    try:
+        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+        at, known = database.execute("PRAGMA user_version").fetchone()[0], len(_scripts())
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"the state in {path} cannot be read: {error}", hint=_advice(error)) from error
+    if at != known:
+        database.close()
+        raise Unavailable(f"the state in {path} is of another version (schema {at}, this one knows {known})")
+    return database
+
+
 def _advice(error: sqlite3.DatabaseError) -> str:
     text = str(error)
     if "readonly" in text or "unable to open" in text:
@@ -49,11 +68,13 @@ def _advice(error: sqlite3.DatabaseError) -> str:
     return _HINT
 
 
+def _scripts() -> list[Traversable]:
+    migrations = resources.files("atoll.store").joinpath("migrations")
+    return sorted((f for f in migrations.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+
+
 def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    scripts = sorted(
-        (f for f in resources.files("atoll.store").joinpath("migrations").iterdir() if f.name.endswith(".sql")),
-        key=lambda f: f.name,
-    )
+    scripts = _scripts()
     at = database.execute("PRAGMA user_version").fetchone()[0]
     if at > len(scripts):
         raise Unavailable(

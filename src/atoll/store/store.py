@@ -45,6 +45,11 @@ class Change:
         return wire.ChangeView(self.number, self.kind, self.services, self.state, self.reason, self.at, self.releases)
 
 
+def may_be_cancelled(change: Change, service: str) -> bool:
+    """Whether a change has not taken effect yet, and would give *service* another release."""
+    return change.state in {"queued", "building"} and change.kind != "down" and service in change.services
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     system: str
@@ -134,6 +139,18 @@ class Store:
         """A change goes on to another state."""
         self._db.execute("UPDATE changes SET state = ?, reason = ? WHERE number = ?", (state, reason, number))
 
+    def cancel(self, changes: Iterable[Change], reason: str) -> None:
+        """These changes have failed for this reason, all or none; what one had failed of already stays in front."""
+        ends = [("\n".join(filter(None, (one.reason, reason))), one.number) for one in changes]
+        with self._transaction() as db:
+            db.executemany("UPDATE changes SET state = 'failed', reason = ? WHERE number = ?", ends)
+
+    def _blame(self, db: sqlite3.Connection, service: str, release: int, words: str) -> None:
+        for change in self.open_changes() if words else ():
+            if change.releases.get(service) == release:
+                joined = "\n".join(filter(None, (change.reason, words)))
+                db.execute("UPDATE changes SET reason = ? WHERE number = ?", (joined, change.number))
+
     def take_effect(
         self,
         change: Change,
@@ -147,10 +164,12 @@ class Store:
         Make *system* the wanted one and *recipes* new releases of their services, all or nothing.
 
         *begin* says how the release of a pin reaches users where that is not instance by instance. Returns the pins of
-        the services that got a release.
+        the services that got a release. Raises `errors.Conflict` where the change is over: somebody has cancelled it.
         """
         pins: dict[str, Pin] = {}
         with self._transaction() as db:
+            if db.execute("SELECT state FROM changes WHERE number = ?", (change.number,)).fetchone()[0] not in OPEN:
+                raise Conflict(f"change {change.number} is over: it takes no effect")
             before = db.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
             db.execute(
                 "INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change.number, wire.encode(system))
@@ -163,7 +182,13 @@ class Store:
                 self._keep_progress(db, recipe.service, pin.progress)
                 target = pin.target
                 numbers[recipe.service] = target.release if target is not None else 0
-            db.executemany("DELETE FROM pins WHERE service = ?", [(name,) for name in removed])
+            gone = [(name,) for name in removed]
+            db.executemany("DELETE FROM pins WHERE service = ?", gone)
+            db.executemany(
+                "UPDATE releases SET state = 'rolled-back', note = 'the service was taken away before it was through'"
+                " WHERE service = ? AND state = 'rolling'",
+                gone,
+            )
             db.execute(
                 "UPDATE changes SET state = 'rolling', before = ?, releases = ? WHERE number = ?",
                 (before, wire.encode(numbers), change.number),
@@ -262,11 +287,12 @@ class Store:
         """What the judge has seen so far of a release that stays where it is."""
         self._keep_progress(self._db, service, progress)
 
-    def transit(self, step: Transition, before: Progress, after: Progress, at: float) -> Pin:
+    def transit(self, step: Transition, before: Progress, after: Progress, at: float, words: str = "") -> Pin:
         """
         One transition of one release, all or nothing, with the signal that asked for it where a person did.
 
-        Raises `errors.Conflict` where the release is not where *before* says.
+        *words*, if any, say why the changes that asked for the release have failed. Raises `errors.Conflict` where it
+        is not where *before* says.
         """
         service, release = step.service, before.release
         with self._transaction() as db:
@@ -279,6 +305,7 @@ class Store:
                 self._promote(db, service, release, step.reason)
             elif after.state in OVER:
                 self._abort(db, service, release, step.reason, str(after.state))
+            self._blame(db, service, release, words)
         return self.pin(service)
 
     def transitions(self, service: str | None = None, limit: int = 100) -> tuple[wire.TransitionView, ...]:
@@ -313,10 +340,11 @@ class Store:
         ).fetchone()
         return self._packing.recipe(row[0]) if row else None
 
-    def promote(self, service: str, release: int, note: str = "") -> Pin:
-        """The target has become what serves."""
+    def promote(self, service: str, release: int, note: str = "", words: str = "") -> Pin:
+        """The target has become what serves; *words*, if any, say why the changes that asked for it have failed."""
         with self._transaction() as db:
             self._promote(db, service, release, note)
+            self._blame(db, service, release, words)
         return Pin(self.recipe(service, release), None)
 
     def _promote(self, db: sqlite3.Connection, service: str, release: int, note: str) -> None:
@@ -326,10 +354,16 @@ class Store:
             "UPDATE releases SET state = 'serving', note = ? WHERE service = ? AND number = ?", (note, service, release)
         )
 
-    def abort(self, service: str, release: int, note: str) -> Pin:
-        """The target is given up; what was stable stays."""
+    def abort(self, service: str, release: int, note: str, words: str = "", asked: int = 0) -> Pin:
+        """
+        The target is given up; what was stable stays, where there was anything.
+
+        *words*, if any, say why the changes that asked for it have failed; *asked* is the request that this answers.
+        """
         with self._transaction() as db:
-            self._abort(db, service, release, note, "failed")
+            self._abort(db, service, release, note, "rolled-back" if asked else "failed")
+            self._blame(db, service, release, words)
+            db.execute("DELETE FROM signals WHERE number = ?", (asked,))
         return self.pin(service)
 
     def _abort(self, db: sqlite3.Connection, service: str, release: int, note: str, state: str) -> None:

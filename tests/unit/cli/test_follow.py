@@ -45,3 +45,10 @@ def test_the_client_of_the_thread_is_made_before_it(monkeypatch):
     over = replace(begun, state="done")
     assert follow.follow_change(Path("atoll.yaml"), Caller(begun, over), begun) == over
     assert makers == [threading.current_thread()]
+
+
+def test_what_a_change_waits_for_is_said_once(monkeypatch, capsys):
+    monkeypatch.setattr(follow, "client", lambda _: Caller())
+    waits = wire.ChangeView(2, "apply", (), "queued", "waits for change 1 (apply), which is rolling", 0.0, {})
+    follow.follow_change(Path("atoll.yaml"), Caller(waits, waits, replace(waits, state="done", reason="")), waits)
+    assert capsys.readouterr().err == "change 2 (apply) waits for change 1 (apply), which is rolling\n"

@@ -191,3 +191,19 @@ def test_a_service_that_is_gone_is_still_recognised(desk, scene, scene_of):
 def test_nothing_is_recognised_before_anything_was_applied(desk):
     with pytest.raises(Refused, match="nothing runs here yet"):
         desk.recognise("orders")
+
+
+def test_a_change_that_waits_says_for_which_one(desk, scene):
+    scene.serve_now()
+    first = desk.deploy(scene.request(services=("web",))).change
+    second = desk.deploy(scene.request(services=("orders",))).change
+    scene.store.move(first.number, "building")
+    assert desk.change(second.number).reason == f"waits for change {first.number} (deploy), which is building"
+    assert desk.change(first.number).reason == ""
+    scene.store.move(first.number, "done")
+    assert desk.change(second.number) == second
+
+
+def test_a_change_that_never_was_is_refused(desk):
+    with pytest.raises(Refused, match="there is no change 7"):
+        desk.change(7)

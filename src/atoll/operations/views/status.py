@@ -73,7 +73,9 @@ def _why(
     if name in snapshot.building:
         yield f"building: {snapshot.building[name]}" if snapshot.building[name] else "building"
     if pin.newest is None and wanted:
-        yield "waits for its first build"
+        # Of what was never built, or was taken away before it served.
+        again = f"there is no release of it to run: `atoll apply`, or `atoll deploy {name}`, makes one"
+        yield "waits for its first build" if name in snapshot.building else again
     if pin.progress is not None:
         share = f" at {pin.progress.shown}%" if pin.progress.shown else ""
         yield f"release {pin.progress.release} is {pin.progress.state}{share}: {pin.progress.reason or 'it begins'}"

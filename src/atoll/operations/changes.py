@@ -18,6 +18,25 @@ from atoll.store.store import Change, Store, may_be_cancelled
 from atoll.values.hashing import digest
 from atoll.values.nearest import nearest
 
+_PARTS = ("somebody asked for something else", "the file changed", "a source changed")
+"""What a plan depends on, in the order in which its index holds it."""
+_LENGTH = 6
+
+
+def _index(number: int, *parts: bytes) -> str:
+    """Names exactly one plan; each part of what it depends on has its place, so that it can be said which changed."""
+    return f"{number}-{''.join(digest(part)[:_LENGTH] for part in parts)}"
+
+
+def _outdated(seen: str, now: str) -> str:
+    """Why a plan is not what it was when it was *seen*."""
+    before, after = (index.partition("-")[2] for index in (seen, now))
+    if len(before) != len(after):
+        return f"{seen} is the index of no plan of this file"
+    places = ((i * _LENGTH, (i + 1) * _LENGTH, words) for i, words in enumerate(_PARTS))
+    changed = " and ".join(words for begin, end, words in places if before[begin:end] != after[begin:end])
+    return changed or f"it was {seen}, and is {now}"
+
 
 def standing(store: Store, change: Change) -> wire.ChangeView:
     """A change as people see it; of one that is queued also what it waits for."""
@@ -34,8 +53,8 @@ class Desk:
     """
     Where requests are handed in.
 
-    `digests` gives the artifact that each source would build to now; `refusals` says why a system cannot run on this
-    host (a taken port, no sandboxes), one sentence each; `poke` wakes the engine.
+    `digests` gives the artifact that each source would build to now, and refuses where one cannot be used; `refusals`
+    says why a system cannot run on this host (a taken port, no sandboxes), one sentence each; `poke` wakes the engine.
     """
 
     store: Store
@@ -64,7 +83,7 @@ class Desk:
         plan = await self._plan(system, request.text)
         if request.index is not None and request.index != plan.index:
             raise Conflict(
-                "the plan has changed since it was shown: somebody applied something else, or a source changed",
+                f"the plan has changed since it was shown: {_outdated(request.index, plan.index)}",
                 hint="look again with `atoll plan`, then apply",
             )
         if not plan.differences:
@@ -200,11 +219,10 @@ class Desk:
         number, current = self.store.system()
         last = self.store.last_change()
         digests = await self.digests(system)
-        index = digest(
-            f"{number} {last.number if last else 0}".encode(), text.encode(), wire.encode(dict(sorted(digests.items())))
-        )
+        asked = f"{number} {last.number if last else 0}"
+        index = _index(number, asked.encode(), text.encode(), wire.encode(dict(sorted(digests.items()))))
         differences = preview(current, system, self.store.pins(), digests)
-        return wire.PlanView(f"{number}-{index[:12]}", differences, system.warnings)
+        return wire.PlanView(index, differences, system.warnings)
 
     def _check(self, system: System) -> None:
         refusals = self.refusals(system)

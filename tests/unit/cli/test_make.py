@@ -38,6 +38,15 @@ def test_plan_exits_1_where_there_is_something_to_do(atoll, control_plane, scene
     assert atoll("plan", "--json").code == 1
 
 
+@pytest.mark.parametrize(("command", "code"), [(["plan"], 255), (["apply", "--yes"], 2)])
+def test_a_source_that_cannot_be_used_is_never_nothing_to_do(atoll, control_plane, scene, command, code):
+    control_plane.call(scene.serve_now)
+    scene.unusable = "orders: the link x leads out"
+    said = atoll(*command)
+    assert (said.code, said.out) == (code, "")
+    assert said.err == "atoll: orders: the link x leads out\n  → copy the file in, or ignore it\n"
+
+
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_plan_exits_255_on_an_error_and_shows_every_problem(atoll, file, more):
     change(file, "instances: 2", "instances: none\n    colour: red")

@@ -54,6 +54,7 @@ class Engine:
         self.problems: tuple[str, ...] = ()
         self.listeners: list[Callable[[wire.Event], None]] = []
         self._wake = asyncio.Event()
+        self._restored = 0
         self._pending: deque[Happening] = deque(maxlen=UNTOLD)
         self._probing = Probing(parts.prober, parts.clock, self.poke)
         self._observer = Observer(parts, self._probing)
@@ -104,6 +105,7 @@ class Engine:
         await self.flag_releasing.look()
         await self.comparing.look(self.blueprint)
         try:
+            self._keep()
             self.changing.step(self.observed, self.blueprint)
             self.comparing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
             self.releasing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
@@ -152,6 +154,12 @@ class Engine:
         except Exception as another:  # noqa: BLE001 - as above
             self._pending.clear()  # or what cannot be written would end every turn
             report("the journal cannot be written", another)
+
+    def _keep(self) -> None:
+        restored, self._restored = self._restored, self.parts.store.keep()
+        if restored != self._restored:
+            text = "was deleted while it was in use: it was written anew, with everything that was in it"
+            self._pending.append(Happening("error", "state", "", "state file", text))
 
     def _design(self) -> None:
         system = self.changing.system

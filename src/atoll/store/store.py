@@ -15,7 +15,7 @@ from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.releasing import EXPOSED, OVER, TRANSITIONS, Progress, Signal, State, step
 from atoll.store.comparisons import Comparisons
-from atoll.store.database import connect
+from atoll.store.database import Database
 from atoll.store.flags import FlagStore
 from atoll.store.packing import Packing
 from atoll.store.transitions import Transition, record
@@ -63,12 +63,13 @@ class Store:
     """
     One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory.
 
-    `flags` is the part of it that keeps feature flags, `comparisons` are the parallel runs.
+    `flags` is the part of it that keeps feature flags, `comparisons` are the parallel runs. With *look* it is for
+    reading what was written down last, while no control plane runs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, look: bool = False) -> None:
         self._path = path
-        self._db = connect(path)
+        self._db = Database(path, look=look)
         self._packing = Packing()
         self.flags = FlagStore(self._db, self._transaction)
         self.comparisons = Comparisons(self._db)
@@ -79,14 +80,19 @@ class Store:
 
     def backup(self) -> None:
         """Keep a whole copy beside the file, replaced in one step."""
-        copy = self._path.with_suffix(".db.backup.new")
-        with sqlite3.connect(copy) as target:
-            self._db.backup(target)
-        target.close()
-        copy.replace(self._path.with_suffix(".db.backup"))
+        self._db.copy(self._path.with_suffix(".db.backup"))
+
+    def keep(self) -> int:
+        """
+        Have the file where it belongs; how often it was deleted, and written anew from what is open here.
+
+        Raises `sqlite3.OperationalError` where it cannot be.
+        """
+        self._db.keep()
+        return self._db.restored
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[Database]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self._db
@@ -107,6 +113,7 @@ class Store:
     def request(self, kind: str, services: Iterable[str], request: bytes, at: float) -> Change:
         """Queue a change. Raises `errors.Unavailable` where it cannot be written down, for somebody waits for it."""
         try:
+            self.keep()
             with self._transaction() as db:
                 row = db.execute(
                     "INSERT INTO changes (at, kind, services, request, state)"
@@ -145,7 +152,7 @@ class Store:
         with self._transaction() as db:
             db.executemany("UPDATE changes SET state = 'failed', reason = ? WHERE number = ?", ends)
 
-    def _blame(self, db: sqlite3.Connection, service: str, release: int, words: str) -> None:
+    def _blame(self, db: Database, service: str, release: int, words: str) -> None:
         for change in self.open_changes() if words else ():
             if change.releases.get(service) == release:
                 joined = "\n".join(filter(None, (change.reason, words)))
@@ -228,7 +235,7 @@ class Store:
 
     # --- releases and pins --------------------------------------------------------------------------------------
 
-    def _taken_back(self, db: sqlite3.Connection, service: str, release: int, note: str, at: float) -> bool:
+    def _taken_back(self, db: Database, service: str, release: int, note: str, at: float) -> bool:
         progress = self.pin(service).progress
         if progress is None or progress.release != release or progress.state not in EXPOSED:
             return False
@@ -238,7 +245,7 @@ class Store:
             self._keep_progress(db, service, after)
         return True
 
-    def _release(self, db: sqlite3.Connection, recipe: Recipe, at: float) -> Pin:
+    def _release(self, db: Database, recipe: Recipe, at: float) -> Pin:
         service = recipe.service
         last = db.execute("SELECT coalesce(max(number), 0) FROM releases WHERE service = ?", (service,)).fetchone()[0]
         numbered = replace(recipe, release=last + 1)
@@ -279,7 +286,7 @@ class Store:
         decoded = wire.decode(progress, Progress) if progress else None
         return Pin(self.recipe(service, stable), self.recipe(service, target), decoded)
 
-    def _keep_progress(self, db: sqlite3.Connection, service: str, progress: Progress | None) -> None:
+    def _keep_progress(self, db: Database, service: str, progress: Progress | None) -> None:
         packed = wire.encode(progress) if progress is not None else None
         db.execute("UPDATE pins SET progress = ? WHERE service = ?", (packed, service))
 
@@ -347,7 +354,7 @@ class Store:
             self._blame(db, service, release, words)
         return Pin(self.recipe(service, release), None)
 
-    def _promote(self, db: sqlite3.Connection, service: str, release: int, note: str) -> None:
+    def _promote(self, db: Database, service: str, release: int, note: str) -> None:
         db.execute("UPDATE pins SET stable = ?, target = NULL, progress = NULL WHERE service = ?", (release, service))
         db.execute("UPDATE releases SET state = 'retired' WHERE service = ? AND state = 'serving'", (service,))
         db.execute(
@@ -366,7 +373,7 @@ class Store:
             db.execute("DELETE FROM signals WHERE number = ?", (asked,))
         return self.pin(service)
 
-    def _abort(self, db: sqlite3.Connection, service: str, release: int, note: str, state: str) -> None:
+    def _abort(self, db: Database, service: str, release: int, note: str, state: str) -> None:
         db.execute("UPDATE pins SET target = NULL, progress = NULL WHERE service = ?", (service,))
         db.execute(
             "UPDATE releases SET state = ?, note = ? WHERE service = ? AND number = ?", (state, note, service, release)

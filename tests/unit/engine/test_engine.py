@@ -404,3 +404,34 @@ def test_an_engine_that_is_cancelled_ends(live):
         house.task = asyncio.create_task(house.engine.run())
 
     live(story)
+
+
+def test_a_state_file_that_is_deleted_is_written_anew_and_that_is_told(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        for file in house.path.parent.glob("state.db*"):
+            file.unlink()
+        await house.until(lambda: house.texts("state"))
+        assert "it was written anew, with everything that was in it" in house.texts("state")[0]
+        assert await house.settle(house.ask(TWO)) == "done"
+        await house.sleep()
+        house.move_in()
+        await house.wake()
+        assert house.store.last_change().number == 2
+        assert len(house.texts("state")) <= 1
+
+    live(story)
+
+
+def test_another_file_in_the_place_of_the_state_holds_everything_and_says_so(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.path.rename(house.path.with_name("moved"))
+        house.path.write_text("somebody's")
+        await house.until(lambda: house.engine.problems)
+        assert "another file is in the place of" in house.engine.problems[0]
+        house.path.unlink()
+        await house.until(lambda: not house.engine.problems)
+        assert house.running == ["orders-r1-1"]
+
+    live(story)

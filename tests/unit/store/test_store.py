@@ -164,7 +164,7 @@ def test_a_blueprint_comes_back_and_only_what_changed_is_written(store, shop, re
     fewer = replace(shop, services={"orders": replace(shop.services["orders"], instances=1)})
     second = design(fewer, pins, seen, first, Host("/run/x"))
     writes = []
-    store._db.set_trace_callback(lambda line: writes.append(line) if "workloads VALUES" in line else None)
+    store._db._connection.set_trace_callback(lambda line: writes.append(line) if "workloads VALUES" in line else None)
     store.save(second, first)
     assert len(writes) == 1
     assert store.blueprint() == second

@@ -61,6 +61,7 @@ class Scene:
     at: float = NOW
     digests: dict[str, str] = field(default_factory=dict)
     unusable: str = ""
+    answered: frozenset[str] = frozenset({"runtime", "probes", "mesh"})
     refusals: tuple[str, ...] = ()
     happenings: list[Happening] = field(default_factory=list)
     happening: list[wire.Event] = field(default_factory=list)
@@ -128,7 +129,7 @@ class Scene:
             system=self.system,
             pins=self.pins,
             blueprint=blueprint,
-            observed=Observed(self.at, self.seen, self.readiness),
+            observed=Observed(self.at, self.seen, self.readiness, answered=self.answered),
             converged=self.converged,
             change=self.change,
             rates=self.rates,

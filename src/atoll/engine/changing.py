@@ -24,6 +24,7 @@ from atoll.model.load import loads
 from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
+from atoll.plan.diff import is_settled
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
@@ -303,7 +304,7 @@ class Changing:
                     return False
             elif (
                 workload is None
-                or workload.basis is None
+                or not is_settled(workload, observed)
                 or len(workload.instances) != self.system.services[name].instances
             ) and not self._failing(name):  # asks the store, so only where it matters
                 return False

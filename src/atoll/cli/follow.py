@@ -11,17 +11,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from atoll import wire
-from atoll.cli.places import client
+from atoll.cli.places import client, places
 from atoll.cli.screen import as_json, err, event_line, out
 from atoll.client import Client
-from atoll.errors import AtollError, Failed
+from atoll.errors import AtollError, Failed, Unavailable
 
 
 def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet: bool = False) -> wire.ChangeView:
     """
     Show what happens until *change* is over, and return it.
 
-    Raises `errors.Failed` with the reason where it failed.
+    Raises `errors.Failed` with the reason where it failed: also where it was cancelled, and the control plane that did
+    so has ended with the system before anybody could ask it.
     """
     stop = threading.Event()
     if not quiet:
@@ -34,16 +35,28 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
     with _progress(hidden=quiet or not err.is_terminal) as progress:
         bars: dict[str, TaskID] = {}
         told = ""
-        for last in caller.wait(change.number):
-            if not quiet and last.state == "queued" and last.reason != told:
-                told = last.reason
-                err.print(f"[dim]change {last.number} ({last.kind}) {escape(told)}[/dim]", soft_wrap=True)
-            if not quiet and err.is_terminal:
-                _draw(progress, bars, caller.status(), last)
+        try:
+            for last in caller.wait(change.number):
+                if not quiet and last.state == "queued" and last.reason != told:
+                    told = last.reason
+                    err.print(f"[dim]change {last.number} ({last.kind}) {escape(told)}[/dim]", soft_wrap=True)
+                if not quiet and err.is_terminal:
+                    _draw(progress, bars, caller.status(), last)
+        except Unavailable:
+            ended = _recorded(file, change.number)
+            if ended is None:
+                raise
+            last = ended
     stop.set()
     if last.state == "failed":
         raise Failed(f"change {last.number} ({last.kind}) failed:\n{last.reason}")
     return last
+
+
+def _recorded(file: Path, number: int) -> wire.ChangeView | None:
+    from atoll.server import unasked  # noqa: PLC0415 - 60 ms that no other command needs
+
+    return unasked.how_it_ended(places(file), number)
 
 
 def wait_until_ready(caller: Client, *, seconds: float = 120.0) -> None:

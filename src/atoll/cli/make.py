@@ -20,7 +20,6 @@ from atoll.cli.places import client, file_option, json_option, places, request, 
 from atoll.cli.screen import as_json, complain, err, event_line, out, show_plan
 from atoll.client import Client
 from atoll.errors import AtollError, Unavailable
-from atoll.plan.preview import preview
 
 CHANGES = 1
 
@@ -103,16 +102,18 @@ def plan(file: Path | None, *, json_: bool) -> None:
     """Show what applying the file would do. Exits 0 when nothing, 1 when something, 255 on errors."""
     path = system_file(file)
     caller = running(path)
-    if caller is not None:
-        view = caller.plan(request(path))
-    else:
-        wanted = system(path)
-        view = wire.PlanView("", preview(None, wanted, {}, {}), wanted.warnings)
+    view = caller.plan(request(path)) if caller is not None else _unasked(path)
     if json_:
         as_json(view)
     else:
         show_plan(view)
     sys.exit(CHANGES if view.differences else 0)
+
+
+def _unasked(path: Path) -> wire.PlanView:
+    from atoll.server import unasked  # noqa: PLC0415 - 60 ms that no other command needs
+
+    return unasked.plan(places(path), system(path))
 
 
 @click.command()

@@ -158,7 +158,7 @@ class Engine:
     def _keep(self) -> None:
         restored, self._restored = self._restored, self.parts.store.keep()
         if restored != self._restored:
-            text = "was deleted while it was in use: it was written anew, with everything that was in it"
+            text = "the file was deleted while it was in use: it was written anew, with everything that was in it"
             self._pending.append(Happening("error", "state", "", "state file", text))
 
     def _design(self) -> None:

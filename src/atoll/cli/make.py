@@ -17,7 +17,7 @@ from atoll import wire
 from atoll.cli.control import await_control_plane, start
 from atoll.cli.follow import follow_change, report, wait_until_ready
 from atoll.cli.places import client, file_option, json_option, places, request, running, system, system_file
-from atoll.cli.screen import as_json, complain, err, event_line, out, show_plan
+from atoll.cli.screen import as_json, complain, err, event_line, out, reasons, show_plan
 from atoll.client import Client
 from atoll.errors import AtollError, Unavailable
 
@@ -107,7 +107,15 @@ def plan(file: Path | None, *, json_: bool) -> None:
         as_json(view)
     else:
         show_plan(view)
+        _show_unready(view, caller)
     sys.exit(CHANGES if view.differences else 0)
+
+
+def _show_unready(view: wire.PlanView, caller: Client | None) -> None:
+    """Where there is nothing to apply, say what is not as it should be all the same."""
+    if not view.differences and caller is not None:
+        for reason in reasons(caller.status()):
+            out.print(f"[yellow]![/yellow] not as wanted yet: {reason}", soft_wrap=True)
 
 
 def _unasked(path: Path) -> wire.PlanView:
@@ -128,6 +136,7 @@ def apply(file: Path | None, index: str | None, *, json_: bool, yes: bool) -> No
     seen = caller.plan(request(path))
     if not json_:
         show_plan(seen)
+        _show_unready(seen, caller)
     if not seen.differences:
         if json_:
             as_json(seen)

@@ -78,6 +78,19 @@ def test_plan_exits_0_where_there_is_nothing_to_do(atoll, control_plane, scene):
     assert "Nothing to do" in said.out
 
 
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_where_there_is_nothing_to_do_it_is_said_what_is_not_ready(atoll, control_plane, scene, command):
+    control_plane.call(scene.serve_now)
+    scene.steady()
+    scene.seen["orders"].clear()
+    said = atoll(command)
+    assert said.code == 0
+    assert said.out.splitlines()[-2:] == [
+        "Nothing to do: what runs is what the file says.",
+        "! not as wanted yet: orders: it vanished, and is not replaced yet",
+    ]
+
+
 def test_plan_exits_1_where_there_is_something_to_do(atoll, control_plane, scene, file):
     control_plane.call(scene.serve_now)
     change(file, "instances: 2", "instances: 3")

@@ -93,6 +93,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[Database]:
+        self.keep()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self._db
@@ -112,20 +113,24 @@ class Store:
 
     def request(self, kind: str, services: Iterable[str], request: bytes, at: float) -> Change:
         """Queue a change. Raises `errors.Unavailable` where it cannot be written down, for somebody waits for it."""
+        with self._request() as db:
+            row = db.execute(
+                "INSERT INTO changes (at, kind, services, request, state) VALUES (?, ?, ?, ?, 'queued') RETURNING *",
+                (at, kind, wire.encode(tuple(services)), request),
+            ).fetchone()
+        return _change(row)
+
+    @contextmanager
+    def _request(self) -> Iterator[Database]:
+        """The transaction of what a person asks for, who is told where it cannot be written down."""
         try:
-            self.keep()
             with self._transaction() as db:
-                row = db.execute(
-                    "INSERT INTO changes (at, kind, services, request, state)"
-                    " VALUES (?, ?, ?, ?, 'queued') RETURNING *",
-                    (at, kind, wire.encode(tuple(services)), request),
-                ).fetchone()
+                yield db
         except sqlite3.OperationalError as error:
             raise Unavailable(
                 f"what was asked for cannot be written down ({error}): nothing was changed",
                 hint="make room and allow writing in the state directory, then ask again",
             ) from error
-        return _change(row)
 
     def change(self, number: int) -> Change | None:
         """One change."""
@@ -325,11 +330,12 @@ class Store:
         return tuple(wire.TransitionView(*row) for row in rows)
 
     def ask(self, service: str, signal: str, actor: str, reason: str, at: float) -> None:
-        """Write down what a person asks of a release."""
-        self._db.execute(
-            "INSERT INTO signals (at, service, signal, actor, reason) VALUES (?, ?, ?, ?, ?)",
-            (at, service, signal, actor, reason),
-        )
+        """Write down what a person asks of a release. Raises `errors.Unavailable` where that cannot be."""
+        with self._request() as db:
+            db.execute(
+                "INSERT INTO signals (at, service, signal, actor, reason) VALUES (?, ?, ?, ?, ?)",
+                (at, service, signal, actor, reason),
+            )
 
     def asked(self) -> tuple[Transition, ...]:
         """What was asked and not yet taken up, oldest first."""

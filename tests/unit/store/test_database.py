@@ -12,6 +12,7 @@ import pytest
 from atoll.errors import Unavailable
 from atoll.store import database as module
 from atoll.store.database import connect
+from atoll.store.flags import Author, content
 from atoll.store.store import Store
 
 
@@ -181,6 +182,11 @@ def test_another_file_in_its_place_is_not_touched(store, path):
     path.write_text("somebody's")
     with pytest.raises(Unavailable, match="another file is in the place of"):
         store.request("apply", (), b"", 1.0)
+    with pytest.raises(Unavailable, match="another file is in the place of"):
+        store.ask("orders", "abort", "ada", "why", 1.0)
+    flags, before = content({"flags": {}, "metadata": {"a": "b"}}), store.flags.current().etag
+    with pytest.raises(Unavailable, match="another file is in the place of"):
+        store.flags.write(flags, Author(1.0, "ada", "wrote", "why"), before=before)
     assert path.read_text() == "somebody's"
     path.unlink()
     assert store.keep() == 1

@@ -43,6 +43,7 @@ class Database:
         """Write all that is in it to another file, replaced in one step."""
         beside = to.with_name(f"{to.name}.new")
         beside.unlink(missing_ok=True)
+        beside.touch(mode=0o600)
         with closing(sqlite3.connect(beside)) as target:
             self._connection.backup(target)
         beside.replace(to)

@@ -145,6 +145,7 @@ def test_a_file_that_is_deleted_is_written_anew_with_everything_in_it(store, pat
     store.request("apply", (), b"", 1.0)
     delete(path, *what)
     assert store.keep() == 1
+    assert path.stat().st_mode & 0o077 == 0, "it holds environments in clear"
     assert seen_by_another(path) == 1
     store.request("apply", (), b"", 1.0)
     assert store.keep() == 1

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from starlette.applications import Starlette
 
 from atoll import wire
+from atoll.errors import Refused
 from atoll.model.load import loads
 from atoll.model.system import Gateway, System
 from atoll.operations.changes import Desk
@@ -60,6 +61,8 @@ class Scene:
     converged: bool = True
     at: float = NOW
     digests: dict[str, str] = field(default_factory=dict)
+    unusable: str = ""
+    answered: frozenset[str] = frozenset({"runtime", "probes", "mesh"})
     refusals: tuple[str, ...] = ()
     happenings: list[Happening] = field(default_factory=list)
     happening: list[wire.Event] = field(default_factory=list)
@@ -127,7 +130,7 @@ class Scene:
             system=self.system,
             pins=self.pins,
             blueprint=blueprint,
-            observed=Observed(self.at, self.seen, self.readiness),
+            observed=Observed(self.at, self.seen, self.readiness, answered=self.answered),
             converged=self.converged,
             change=self.change,
             rates=self.rates,
@@ -196,6 +199,8 @@ class Scene:
         return self.snapshot()
 
     async def _digests(self, _: System) -> dict[str, str]:
+        if self.unusable:
+            raise Refused(self.unusable, hint="copy the file in, or ignore it")
         return self.digests
 
     async def _follow(self, after: int) -> AsyncIterator[wire.Event]:

@@ -58,7 +58,11 @@ class PlanView:
 
 @dataclass(frozen=True, slots=True)
 class ChangeView:
-    """One requested change and where it stands: queued, building, rolling, done or failed."""
+    """
+    One requested change and where it stands: queued, building, rolling, done or failed.
+
+    `reason` says why it has failed, or what it waits for.
+    """
 
     number: int
     kind: str

@@ -7,10 +7,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from atoll import wire
-from atoll.cli.places import client
+from atoll.cli.places import client, places
 from atoll.cli.screen import as_json, err, event_line, out
 from atoll.client import Client, NoAnswer
 from atoll.errors import AtollError, Failed
@@ -23,15 +24,14 @@ def finish(file: Path, caller: Client, change: wire.ChangeView, *, json_: bool) 
     Raises `errors.Failed` with the reason where it failed; with *json_* the change is printed before that, too.
     """
     try:
-        last = follow_change(file, caller, change, quiet=json_)
-    except Failed:
-        if json_:
-            as_json(caller.change(change.number))
-        raise
+        last = _last(file, caller, change, quiet=json_)
     except KeyboardInterrupt:
         words = f"change {change.number} ({change.kind}) goes on without this command"
         err.print(f"{words}: `atoll status` shows how far it is, `atoll events --follow` what happens", soft_wrap=True)
         raise
+    if json_ and last.state == "failed":
+        as_json(last)
+    _insist(last)
     report(last, json_=json_)
 
 
@@ -39,9 +39,17 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
     """
     Show what happens until *change* is over, and return it.
 
-    Raises `errors.Failed` with the reason where it failed, and `client.NoAnswer` where the control plane ends before:
-    the change is written down, so the next one goes on with it.
+    Raises `errors.Failed` with the reason where it failed: also where it was cancelled, and the control plane that did
+    so has ended with the system before anybody could ask it. Raises `client.NoAnswer` where the control plane ended
+    before the change: that is written down, so the next one goes on with it.
     """
+    last = _last(file, caller, change, quiet=quiet)
+    _insist(last)
+    return last
+
+
+def _last(file: Path, caller: Client, change: wire.ChangeView, *, quiet: bool) -> wire.ChangeView:
+    """The change when it is over; until then what happens is shown."""
     stop = threading.Event()
     if not quiet:
         newest = caller.events(limit=1)
@@ -50,14 +58,14 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
         # the TLS library, to make a client, takes it down with a segmentation fault.
         threading.Thread(target=_tell, args=(client(file), change.number, after, stop), daemon=True).start()
     try:
-        last = _drawn(caller, change, quiet=quiet)
+        return _drawn(caller, change, quiet=quiet)
     except NoAnswer as error:
-        raise _left(change) from error
+        ended = _recorded(file, change.number)
+        if ended is None:
+            raise _left(change) from error
+        return ended
     finally:
         stop.set()
-    if last.state == "failed":
-        raise Failed(f"change {last.number} ({last.kind}) failed:\n{last.reason}")
-    return last
 
 
 def _drawn(caller: Client, change: wire.ChangeView, *, quiet: bool) -> wire.ChangeView:
@@ -65,10 +73,19 @@ def _drawn(caller: Client, change: wire.ChangeView, *, quiet: bool) -> wire.Chan
     last = change
     with _progress(hidden=quiet or not err.is_terminal) as progress:
         bars: dict[str, TaskID] = {}
+        told = ""
         for last in caller.wait(change.number):
+            if not quiet and last.state == "queued" and last.reason != told:
+                told = last.reason
+                err.print(f"[dim]change {last.number} ({last.kind}) {escape(told)}[/dim]", soft_wrap=True)
             if not quiet and err.is_terminal:
                 _draw(progress, bars, caller.status(), last)
     return last
+
+
+def _insist(change: wire.ChangeView) -> None:
+    if change.state == "failed":
+        raise Failed(f"change {change.number} ({change.kind}) failed:\n{change.reason}")
 
 
 def _left(change: wire.ChangeView) -> NoAnswer:
@@ -78,6 +95,12 @@ def _left(change: wire.ChangeView) -> NoAnswer:
         " was accepted and is kept: what is left of it is done as soon as a control plane runs again",
         hint=f"start it with `{again}`",
     )
+
+
+def _recorded(file: Path, number: int) -> wire.ChangeView | None:
+    from atoll.server import unasked  # noqa: PLC0415 - 60 ms that no other command needs
+
+    return unasked.how_it_ended(places(file), number)
 
 
 def wait_until_ready(caller: Client, *, seconds: float = 120.0) -> None:
@@ -126,7 +149,8 @@ def _draw(progress: Progress, bars: dict[str, TaskID], status: wire.StatusView, 
             bars[service.name] = progress.add_task(service.name, total=max(1, service.wanted), words="")
         release = service.target if service.target is not None else service.release
         there = sum(i.state == "ready" and i.release == release for i in service.instances)
-        progress.update(bars[service.name], completed=there, total=max(1, service.wanted), words=service.why[:70])
+        words = change.reason if change.state == "queued" else service.why
+        progress.update(bars[service.name], completed=there, total=max(1, service.wanted), words=words[:70])
 
 
 def _tell(caller: Client, change: int, after: int, stop: threading.Event) -> None:

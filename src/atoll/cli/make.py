@@ -9,10 +9,10 @@ import click
 
 from atoll import wire
 from atoll.cli.follow import finish
-from atoll.cli.places import client, file_option, json_option, request, running, system, system_file
-from atoll.cli.screen import as_json, show_plan
+from atoll.cli.places import client, file_option, json_option, places, request, running, system, system_file
+from atoll.cli.screen import as_json, out, reasons, show_plan
+from atoll.client import Client
 from atoll.errors import Refused
-from atoll.plan.preview import preview
 
 CHANGES = 1
 
@@ -24,16 +24,26 @@ def plan(file: Path | None, *, json_: bool) -> None:
     """Show what applying the file would do. Exits 0 when nothing, 1 when something, 255 on errors."""
     path = system_file(file)
     caller = running(path)
-    if caller is not None:
-        view = caller.plan(request(path))
-    else:
-        wanted = system(path)
-        view = wire.PlanView("", preview(None, wanted, {}, {}), wanted.warnings)
+    view = caller.plan(request(path)) if caller is not None else _unasked(path)
     if json_:
         as_json(view)
     else:
         show_plan(view)
+        _show_unready(view, caller)
     sys.exit(CHANGES if view.differences else 0)
+
+
+def _show_unready(view: wire.PlanView, caller: Client | None) -> None:
+    """Where there is nothing to apply, say what is not as it should be all the same."""
+    if not view.differences and caller is not None:
+        for reason in reasons(caller.status()):
+            out.print(f"[yellow]![/yellow] not as wanted yet: {reason}", soft_wrap=True)
+
+
+def _unasked(path: Path) -> wire.PlanView:
+    from atoll.server import unasked  # noqa: PLC0415 - 60 ms that no other command needs
+
+    return unasked.plan(places(path), system(path))
 
 
 @click.command()
@@ -50,6 +60,7 @@ def apply(file: Path | None, index: str | None, *, json_: bool, yes: bool) -> No
     seen = caller.plan(request(path))
     if not json_:
         show_plan(seen)
+        _show_unready(seen, caller)
     if not seen.differences:
         if json_:
             as_json(seen)

@@ -60,11 +60,13 @@ def show_plan(plan: wire.PlanView) -> None:
     for warning in plan.warnings:
         out.print(f"[yellow]![/yellow] {escape(warning)}", soft_wrap=True)
     if not plan.differences:
-        out.print("Nothing to do: what runs is what the file says.")
+        what = "what runs" if plan.index else "what was applied last"
+        out.print(f"Nothing to do: {what} is what the file says.")
         return
     for difference in plan.differences:
         _show_difference(difference)
-    out.print(f"[dim]plan {plan.index}[/dim]")
+    if plan.index:
+        out.print(f"[dim]plan {plan.index}[/dim]")
 
 
 def _show_difference(difference: Difference) -> None:

@@ -32,6 +32,10 @@ AFTER_FLAG = {
     "abort": "everybody gets what they got before",
 }
 SERVING = "serving"
+ROLLING = "rolling"
+COMING = frozenset({"queued", "building", ROLLING})
+"""What goes instance by instance, or has not taken effect yet."""
+ALONE = "there was none before it, so nothing of it runs now; mend it, then `atoll apply`"
 UNRELEASED = "nobody is sent to it; `atoll release` begins"
 COMPARING = (
     "its answers to copies of requests are compared first, see `atoll compare`; users follow once they are alike"
@@ -48,6 +52,9 @@ def _command(signal: str, text: str) -> click.Command:
         caller = client(system_file(file))
         asked = wire.SteerRequest(service, signal, getpass.getuser(), reason or f"asked for with atoll {signal}")
         before = caller.steer(asked)
+        if before.state in COMING:
+            _show_taken_back(caller, before, json_=json_)
+            return
         after = _moved(caller, before)
         if json_:
             as_json(after)
@@ -57,6 +64,22 @@ def _command(signal: str, text: str) -> click.Command:
         out.print(f"{service} release {before.release}: {before.state} -> {state}; {words}")
 
     return command
+
+
+def _show_taken_back(caller: Client, before: wire.ProgressView, *, json_: bool) -> None:
+    """Say what an abort does to a release that has no share of traffic of its own."""
+    if json_:
+        as_json(before)
+        return
+    if not before.release:
+        out.print(f"{before.service}: {before.reason} is cancelled; what ran before goes on")
+        return
+    deadline = time.monotonic() + PATIENCE
+    while (state := _end(caller, before)) == ROLLING and time.monotonic() < deadline:
+        time.sleep(0.02)
+    words = ALONE if before.stable is None and state != SERVING else follows(before.service, "abort", state)
+    words = "it is asked for; see `atoll status`" if state == ROLLING else words
+    out.print(f"{before.service} release {before.release}: {before.state} -> {state}; {words}")
 
 
 def _end(caller: Client, before: wire.ProgressView) -> str:
@@ -91,4 +114,6 @@ release = _command("release", "Begin to send users to the dark release of SERVIC
 promote = _command("promote", "Skip the steps left: send everybody to the new release of SERVICE (or flag:NAME).")
 hold = _command("hold", "Keep the new release of SERVICE (or flag:NAME) at the share that it has.")
 resume = _command("resume", "Let a release of SERVICE (or flag:NAME) that is on hold go on.")
-abort = _command("abort", "Send nobody to the new release of SERVICE (or flag:NAME) any more, then take it away.")
+abort = _command(
+    "abort", "Take the new release of SERVICE (or flag:NAME) away, or its build; nobody is sent to it any more."
+)

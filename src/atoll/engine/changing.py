@@ -3,13 +3,16 @@ Changes on their way: queued, building, rolling, done or failed.
 
 A change takes effect in one transaction, after everything it needs is built; a build that fails changes nothing.
 What a dead control plane left queued or building is built again, what was rolling rolls on.
+
+To take the system down, or a person's abort, cancels what is on its way. That is one transaction too: first a change
+is over by what is written down, then its build is ended and its instances go as any do that are not wanted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +24,16 @@ from atoll.model.load import loads
 from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
+from atoll.plan.diff import is_settled
+from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
 from atoll.plan.recipes import recipe, same_content
-from atoll.plan.releasing import Progress, State, begin, refuse_second
+from atoll.plan.releasing import Progress, Signal, State, begin, given_up, refuse_second
 from atoll.policies.rolling import judge
 from atoll.policies.verdict import Outcome
-from atoll.store.store import Change
+from atoll.store.store import Change, may_be_cancelled
+from atoll.store.transitions import Transition
 from atoll.unforeseen import described, report
 
 BUILDS_AT_ONCE = 2
@@ -43,20 +49,30 @@ class Changing:
         self._record = record
         self._poke = poke
         self._task: asyncio.Task[None] | None = None
+        self._preparing = 0
         self._again_at = 0.0
         self.intent, self.system = parts.store.system()
         self.pins: dict[str, Pin] = parts.store.pins()
         self.progress: dict[str, str] = {}
 
     def step(self, observed: Observed, blueprint: Blueprint) -> None:
-        """One turn: judge what rolls, finish what is finished, begin what is next."""
+        """One turn: take back what is not wanted, judge what rolls, finish what is finished, begin what is next."""
+        self._answer()
+        self._give_way()
         self._judge(observed, blueprint)
         for change in self._parts.store.open_changes():
             if change.state == "rolling":
                 self._finish(change, observed, blueprint)
             elif self._task is None and self._parts.clock() >= self._again_at:
-                self._task = asyncio.get_running_loop().create_task(self._prepare(change), name="change")
+                self._begin(change)
             return
+
+    def _begin(self, change: Change) -> None:
+        if change.kind == "down" and self.system is None:
+            self._over(change, "done", "")  # nothing was ever there: no gateway has to be opened for closing it
+            return
+        self._preparing = change.number
+        self._task = asyncio.get_running_loop().create_task(self._prepare(change), name="change")
 
     def recall(self) -> None:
         """Read what is wanted anew: something broke off, and may have been written down without being noted here."""
@@ -69,12 +85,52 @@ class Changing:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    # --- taken back ---------------------------------------------------------------------------------------------
+
+    def _give_way(self) -> None:
+        """What is on its way when the system is to be taken down is so no more: nobody waits for its end."""
+        changes = self._parts.store.open_changes()
+        last = max((one.number for one in changes if one.kind == "down"), default=0)
+        doomed = [one for one in changes if one.number < last and one.kind != "down"]
+        if doomed:
+            self._cancel(doomed, f"cancelled: the system was taken down (change {last})")
+
+    def _answer(self) -> None:
+        """Take back what people abort, where it goes instance by instance or is not even begun."""
+        for asked in self._parts.store.asked():
+            pin = self.pins.get(asked.service, Pin())
+            if asked.signal != Signal.ABORT or pin.progress is not None or flag_of(asked.service) is not None:
+                continue
+            by = f"aborted by {asked.actor}: {asked.reason}"
+            if pin.target is not None:
+                self._abort(asked, pin.target.release, by)
+            else:
+                doomed = [one for one in self._parts.store.open_changes() if may_be_cancelled(one, asked.service)]
+                self._cancel(doomed[:1], f"{asked.service}: cancelled, {by}")
+                self._parts.store.forget(asked.asked)
+                if not doomed:
+                    self._say("warning", "release", asked.service, f"abort by {asked.actor} came too late")
+
+    def _abort(self, asked: Transition, release: int, by: str) -> None:
+        text = f"release {release} was {by}"
+        words = f"{asked.service}: {text}"
+        self.pins[asked.service] = self._parts.store.abort(asked.service, release, by, words, asked.asked)
+        self._say("warning", "release", asked.service, text)
+
+    def _cancel(self, changes: Sequence[Change], reason: str) -> None:
+        self._parts.store.cancel(changes, reason)
+        for change in changes:
+            if self._task is not None and change.number == self._preparing:
+                self._task.cancel()
+            self._say("warning", "change", "", f"change {change.number} ({change.kind}) is over: {reason}")
+
     # --- from queued to rolling ---------------------------------------------------------------------------------
 
     async def _prepare(self, change: Change) -> None:
         try:
             why = await self._attempt(change)
-            if why:
+            # A build that fails of being cancelled says nothing: how its change has ended is written down already.
+            if why and self._is_open(change):
                 self._over(change, "failed", why)
         except sqlite3.OperationalError:
             self._again_at = self._parts.clock() + PATIENCE  # it is still queued; the engine says what is wrong
@@ -209,25 +265,20 @@ class Changing:
                 self._say("info", "release", name, f"release {release} has replaced everything before it")
             elif verdict.outcome is Outcome.FAILED and pin.stable is None:
                 # There is nothing older to protect: keep trying, later and later, and say so.
-                self.pins[name] = self._parts.store.promote(name, release, verdict.reason)
-                self.fail_changes(name, release, verdict.reason)
+                text = given_up(release, verdict.reason)
+                self.pins[name] = self._parts.store.promote(name, release, verdict.reason, f"{name}: {text}")
+                self._say("error", "release", name, text)
             elif verdict.outcome is Outcome.FAILED:
-                self.pins[name] = self._parts.store.abort(name, release, verdict.reason)
-                self.fail_changes(name, release, verdict.reason)
-
-    def fail_changes(self, service: str, release: int, reason: str) -> None:
-        """A release was given up: so were the changes that asked for it."""
-        text = f"release {release} was given up: {reason}"
-        self._say("error", "release", service, text)
-        for change in self._parts.store.open_changes():
-            if change.releases.get(service) == release:
-                joined = "\n".join(filter(None, (change.reason, f"{service}: {text}")))
-                self._parts.store.move(change.number, change.state, joined)
+                text = given_up(release, verdict.reason)
+                self.pins[name] = self._parts.store.abort(name, release, verdict.reason, f"{name}: {text}")
+                self._say("error", "release", name, text)
 
     def _finish(self, change: Change, observed: Observed, blueprint: Blueprint) -> None:
+        # What was asked for while the end was being asked for goes with it.
+        names = everything(self.system, observed, blueprint) if change.kind == "down" else change.services
         if observed.mesh.rejected:
             self._reject(change, observed.mesh.rejected)
-        elif self.settled(change.services, observed, blueprint):
+        elif self.settled(names, observed, blueprint):
             self._over(change, "failed" if change.reason else "done", change.reason)
 
     def _reject(self, change: Change, words: str) -> None:
@@ -253,7 +304,7 @@ class Changing:
                     return False
             elif (
                 workload is None
-                or workload.basis is None
+                or not is_settled(workload, observed)
                 or len(workload.instances) != self.system.services[name].instances
             ) and not self._failing(name):  # asks the store, so only where it matters
                 return False
@@ -262,6 +313,9 @@ class Changing:
     def _failing(self, service: str) -> bool:
         """A service whose first release was given up settles when it can; nobody waits for it."""
         return any(c.reason and service in c.releases for c in self._parts.store.open_changes() if c.state == "rolling")
+
+    def _is_open(self, change: Change) -> bool:
+        return any(one.number == change.number for one in self._parts.store.open_changes())
 
     def _over(self, change: Change, state: str, reason: str) -> None:
         self._parts.store.move(change.number, state, reason)
@@ -278,6 +332,11 @@ class Changing:
 
     def _say(self, level: str, kind: str, service: str, text: str) -> None:
         self._record(Happening(level, kind, service, service or "system", text))
+
+
+def everything(system: System | None, observed: Observed, blueprint: Blueprint) -> tuple[str, ...]:
+    """Every service that is wanted, or of which something is left."""
+    return tuple({*(system.services if system else ()), *blueprint.workloads, *observed.instances})
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from atoll import wire
-from atoll.engine.changing import Changing
+from atoll.engine.changing import Changing, everything
 from atoll.engine.comparing import Comparing
 from atoll.engine.executing import Executor
 from atoll.engine.flag_releasing import FlagReleasing
@@ -54,13 +54,14 @@ class Engine:
         self.problems: tuple[str, ...] = ()
         self.listeners: list[Callable[[wire.Event], None]] = []
         self._wake = asyncio.Event()
+        self._restored = 0
         self._pending: deque[Happening] = deque(maxlen=UNTOLD)
         self._probing = Probing(parts.prober, parts.clock, self.poke)
         self._observer = Observer(parts, self._probing)
         self._executor = Executor(parts, self._pending.append, self.poke)
         self.changing = Changing(parts, self._pending.append, self.poke)
         self.comparing = Comparing(parts, self._pending.append)
-        self.releasing = Releasing(parts, self._pending.append, self.changing.fail_changes, self.comparing.verdict)
+        self.releasing = Releasing(parts, self._pending.append, self.comparing.verdict)
         self.flag_releasing = FlagReleasing(parts, self._pending.append, self.poke)
 
     def poke(self) -> None:
@@ -104,6 +105,7 @@ class Engine:
         await self.flag_releasing.look()
         await self.comparing.look(self.blueprint)
         try:
+            self._keep()
             self.changing.step(self.observed, self.blueprint)
             self.comparing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
             self.releasing.step(self.changing.system, self.changing.pins, self.observed, self.blueprint)
@@ -127,8 +129,7 @@ class Engine:
 
     def converged(self) -> bool:
         """Whether the whole system is as wanted."""
-        system = self.changing.system
-        names = tuple({*(system.services if system else ()), *self.blueprint.workloads, *self.observed.instances})
+        names = everything(self.changing.system, self.observed, self.blueprint)
         return not self.parts.store.open_changes() and self.changing.settled(names, self.observed, self.blueprint)
 
     async def _rest(self) -> None:
@@ -153,6 +154,12 @@ class Engine:
         except Exception as another:  # noqa: BLE001 - as above
             self._pending.clear()  # or what cannot be written would end every turn
             report("the journal cannot be written", another)
+
+    def _keep(self) -> None:
+        restored, self._restored = self._restored, self.parts.store.keep()
+        if restored != self._restored:
+            text = "the file was deleted while it was in use: it was written anew, with everything that was in it"
+            self._pending.append(Happening("error", "state", "", "state file", text))
 
     def _design(self) -> None:
         system = self.changing.system

@@ -20,7 +20,21 @@ from atoll.plan.decisions import Pin
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.releasing import ALL, COMPARED, JUDGED, WHOLE, Facts, Progress, Signal, State, due, judged, sized, step
+from atoll.plan.releasing import (
+    ALL,
+    COMPARED,
+    JUDGED,
+    WHOLE,
+    Facts,
+    Progress,
+    Signal,
+    State,
+    due,
+    given_up,
+    judged,
+    sized,
+    step,
+)
 from atoll.policies import rolling
 from atoll.policies.comparing.gate import Ruling
 from atoll.policies.judge.counters import Snapshot
@@ -35,19 +49,17 @@ class Releasing:
     """
     Moves releases on. `judging` says whether one is judged now.
 
-    *failed* is told of one that never became ready; *compared* says what is known of one in the shadow.
+    *compared* says what is known of one in the shadow.
     """
 
     def __init__(
         self,
         parts: Parts,
         record: Callable[[Happening], None],
-        failed: Callable[[str, int, str], None],
         compared: Callable[[str, Progress], Ruling],
     ) -> None:
         self._parts = parts
         self._record = record
-        self._failed = failed
         self._compared = compared
         self._evidence = Evidence(parts)
         self._flows = Flows()
@@ -118,16 +130,18 @@ class Releasing:
         after = step(progress, signal, service.rollout, service.instances, now, change.reason)
         if after.state is State.FULL:
             after = replace(after, usual=self._flows.usual(service.name, progress))
-        pin = self._parts.store.transit(change, progress, after, now)
+        never = progress.state is State.STARTING and signal in {Signal.GIVE_UP, Signal.ABORT}
+        text = given_up(after.release, change.reason) if never else ""
+        pin = self._parts.store.transit(change, progress, after, now, text and f"{service.name}: {text}")
         level, words = told(change, after, f"release {after.release}")
         self._say(level, service.name, words)
+        if text:
+            self._say("error", service.name, text)
         if (progress.state, after.state) == (State.GROWING, State.CANARY):
             sizes, policy = (after.size, service.instances), judged_by(service, after)
             taken = progress.shown / ALL
             prospect = self._flows.prospect(service.name, after, policy, sizes, service.rollout.most, taken)
             self._say("info", service.name, f"release {after.release}: {prospect}")
-        if after.state is State.FAILED:
-            self._failed(service.name, after.release, change.reason)
         return pin
 
     def _look(self, progress: Progress, workload: Workload | None) -> Snapshot:

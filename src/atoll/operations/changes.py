@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll import wire
 from atoll.errors import Conflict, Refused
 from atoll.model.load import loads
 from atoll.model.system import Rollout, System
 from atoll.operations.flag_edits import definition
-from atoll.operations.views.progress import flag_progress, progress_view
+from atoll.operations.views.progress import coming, flag_progress, progress_view
 from atoll.plan.flag_release import flag_of, subject
 from atoll.plan.preview import Kind, preview
 from atoll.plan.releasing import EXPOSED, PEOPLE, Progress, Signal, refuse_second, step
-from atoll.store.store import Store
+from atoll.store.store import Change, Store, may_be_cancelled
 from atoll.values.hashing import digest
 from atoll.values.nearest import nearest
+
+_PARTS = ("somebody asked for something else", "the file changed", "a source changed")
+"""What a plan depends on, in the order in which its index holds it."""
+_LENGTH = 6
+
+
+def _index(number: int, *parts: bytes) -> str:
+    """Names exactly one plan; each part of what it depends on has its place, so that it can be said which changed."""
+    return f"{number}-{''.join(digest(part)[:_LENGTH] for part in parts)}"
+
+
+def _outdated(seen: str, now: str) -> str:
+    """Why a plan is not what it was when it was *seen*."""
+    before, after = (index.partition("-")[2] for index in (seen, now))
+    if len(before) != len(after):
+        return f"{seen} is the index of no plan of this file"
+    places = ((i * _LENGTH, (i + 1) * _LENGTH, words) for i, words in enumerate(_PARTS))
+    changed = " and ".join(words for begin, end, words in places if before[begin:end] != after[begin:end])
+    return changed or f"it was {seen}, and is {now}"
+
+
+def standing(store: Store, change: Change) -> wire.ChangeView:
+    """A change as people see it; of one that is queued also what it waits for."""
+    view = change.view()
+    before = (one for one in store.open_changes() if one.number < change.number)
+    ahead = next(before, None) if change.state == "queued" else None
+    if ahead is None:
+        return view
+    return replace(view, reason=f"waits for change {ahead.number} ({ahead.kind}), which is {ahead.state}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +53,8 @@ class Desk:
     """
     Where requests are handed in.
 
-    `digests` gives the artifact that each source would build to now; `refusals` says why a system cannot run on this
-    host (a taken port, no sandboxes), one sentence each; `poke` wakes the engine.
+    `digests` gives the artifact that each source would build to now, and refuses where one cannot be used; `refusals`
+    says why a system cannot run on this host (a taken port, no sandboxes), one sentence each; `poke` wakes the engine.
     """
 
     store: Store
@@ -54,7 +83,7 @@ class Desk:
         plan = await self._plan(system, request.text)
         if request.index is not None and request.index != plan.index:
             raise Conflict(
-                "the plan has changed since it was shown: somebody applied something else, or a source changed",
+                f"the plan has changed since it was shown: {_outdated(request.index, plan.index)}",
                 hint="look again with `atoll plan`, then apply",
             )
         if not plan.differences:
@@ -96,11 +125,15 @@ class Desk:
         """
         Ask something of a release that moves traffic in steps: release, promote, hold, resume or abort it.
 
-        Raises `errors.Refused` where that means nothing in its state, or the way back is closed.
+        One that replaces instance by instance, or whose change has not taken effect yet, can only be aborted. Raises
+        `errors.Refused` where what is asked means nothing in its state, or the way back is closed.
         """
         flag = flag_of(request.service)
         if flag is not None:
             return self._steer_flag(flag, request)
+        coming = self._coming(request.service)
+        if coming is not None:
+            return self._take_back(request, coming)
         _, current = self.store.system()
         if current is None:
             raise Refused("nothing runs here yet", hint="apply the file first: atoll apply")
@@ -117,6 +150,24 @@ class Desk:
             )
         self._ask(request, progress, rollout, total)
         return progress_view(request.service, self.store.pin(request.service), current)
+
+    def _coming(self, service: str) -> wire.ProgressView | None:
+        """A release that is on its way without a share of traffic of its own; None where there is no such."""
+        pin = self.store.pin(service)
+        waiting = (one for one in self.store.open_changes() if may_be_cancelled(one, service))
+        change = next(waiting, None) if pin.target is None else None
+        if pin.progress is not None or (pin.target is None and change is None):
+            return None
+        return coming(service, pin, change.view() if change is not None else None)
+
+    def _take_back(self, request: wire.SteerRequest, view: wire.ProgressView) -> wire.ProgressView:
+        if request.signal != Signal.ABORT:
+            what = f"release {view.release} of {view.service}" if view.release else view.reason
+            hint = f"what can be done now: atoll abort {view.service}"
+            raise Refused(f"{what} is {view.state}: {request.signal} means nothing there", hint=hint)
+        self.store.ask(request.service, request.signal, request.actor, request.reason, self.clock())
+        self.poke()
+        return view
 
     def _steer_flag(self, flag: str, request: wire.SteerRequest) -> wire.ProgressView:
         release = self.store.flags.releases.find(flag)
@@ -135,10 +186,17 @@ class Desk:
         self.poke()
 
     def down(self) -> wire.Receipt:
-        """Queue the end of everything."""
+        """Queue the end of everything. What is on its way then is cancelled, and not waited for."""
         _, current = self.store.system()
         services = tuple(current.services) if current is not None else ()
         return wire.Receipt(self._queue("down", services, b"{}"))
+
+    def change(self, number: int) -> wire.ChangeView:
+        """Where a change stands. Raises `errors.Refused` where there is none of that number."""
+        found = self.store.change(number)
+        if found is None:
+            raise Refused(f"there is no change {number}")
+        return standing(self.store, found)
 
     def recognise(self, service: str) -> None:
         """Raise `errors.Refused` with the nearest name where there never was such a service, or flag (`flag:NAME`)."""
@@ -161,11 +219,10 @@ class Desk:
         number, current = self.store.system()
         last = self.store.last_change()
         digests = await self.digests(system)
-        index = digest(
-            f"{number} {last.number if last else 0}".encode(), text.encode(), wire.encode(dict(sorted(digests.items())))
-        )
+        asked = f"{number} {last.number if last else 0}"
+        index = _index(number, asked.encode(), text.encode(), wire.encode(dict(sorted(digests.items()))))
         differences = preview(current, system, self.store.pins(), digests)
-        return wire.PlanView(f"{number}-{index[:12]}", differences, system.warnings)
+        return wire.PlanView(index, differences, system.warnings)
 
     def _check(self, system: System) -> None:
         refusals = self.refusals(system)

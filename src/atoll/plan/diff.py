@@ -23,7 +23,7 @@ def diff(blueprint: Blueprint, observed: Observed) -> tuple[Action, ...]:
     downs: list[Action] = []
     unpublished = False
     for workload in blueprint.workloads.values():
-        if _settled(workload, observed):
+        if is_settled(workload, observed):
             continue
         seen = observed.instances.get(workload.service, {})
         for instance in workload.instances:
@@ -35,10 +35,10 @@ def diff(blueprint: Blueprint, observed: Observed) -> tuple[Action, ...]:
     return (*ups, *_publish(blueprint, observed, unpublished=unpublished), *downs)
 
 
-def _settled(workload: Workload, observed: Observed) -> bool:
-    """The design has already compared this very view with what is wanted and owes nothing."""
-    basis = workload.basis
-    return isinstance(basis, tuple) and basis[2] is observed.instances.get(workload.service)
+def is_settled(workload: Workload, observed: Observed) -> bool:
+    """Whether the design has already compared this very view with what is wanted and owes nothing."""
+    basis, seen = workload.basis, observed.instances.get(workload.service)
+    return isinstance(basis, tuple) and (basis[2] is seen or not (basis[2] or seen))
 
 
 def _up(instance: Instance, seen: Seen | None, observed: Observed) -> Iterator[Action]:
@@ -82,7 +82,7 @@ def _strays(blueprint: Blueprint, observed: Observed) -> Iterator[Action]:
     """What runs or lies about without being wanted."""
     for service, seen in observed.instances.items():
         workload = blueprint.workloads.get(service)
-        if workload is not None and _settled(workload, observed):
+        if workload is not None and is_settled(workload, observed):
             continue
         wanted = {i.name for i in workload.instances} if workload is not None else set[str]()
         for name, what in seen.items():

@@ -11,7 +11,7 @@ from atoll.model.explain import settings
 from atoll.model.system import CallPolicy, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
-from atoll.plan.recipes import environment
+from atoll.plan.recipes import AROUND_PROXY, environment
 
 
 class Kind(StrEnum):
@@ -64,10 +64,11 @@ def _differences(
 ) -> Iterator[Difference]:
     before = current.services if current is not None else {}
     if current is not None and current.gateway != wanted.gateway:
+        moves = "the gateway listens elsewhere at once; open connections to the old address are drained"
         yield Difference(
             Kind.CHANGE,
             "gateway",
-            "the gateway listens elsewhere at once; open connections to the old address are drained",
+            moves if before else "the gateway opens elsewhere",  # while nothing is wanted it is closed
             "gateway changed",
             _changed({"gateway.listen": _door(current)}, {"gateway.listen": _door(wanted)}),
         )
@@ -86,7 +87,7 @@ def _differences(
 
 def _service(before: Service, after: Service, on: Recipe, wanted: System, digest: str | None) -> Iterator[Difference]:
     changes = _told(before, after, _changed(_values(before), _values(after)))
-    why = tuple(_release_reasons(on, after, wanted, digest))
+    why = tuple(_release_reasons(on, before, after, wanted, digest))
     count = f"services.{after.name}.instances"
     scale = [c for c in changes if c.path == count]
     rest = tuple(c for c in changes if c.path != count)
@@ -130,17 +131,21 @@ def _usual(service: Service) -> Service:
     return replace(service, calls=calls, egress=tuple(replace(one, policy=policy) for one in service.egress))
 
 
-def _release_reasons(on: Recipe, service: Service, system: System, digest: str | None) -> Iterator[str]:
+def _release_reasons(
+    on: Recipe, before: Service, service: Service, system: System, digest: str | None
+) -> Iterator[str]:
     if digest is not None and digest != on.artifact:
-        yield f"source changed ({on.artifact[:8]} to {digest[:8]})"
+        what = "source" if before.run == service.run else "run"  # an artifact is both
+        yield f"{what} changed ({on.artifact[:8]} to {digest[:8]})"
     if service.runtime != on.runtime:
         yield f"runtime changed ({on.runtime} to {service.runtime})"
     if service.resources != on.resources:
         yield "resources changed"
     want, have = dict(environment(system, service)), dict(on.env)
     differing = sorted(k for k in want.keys() | have.keys() if have.get(k) != want.get(k))
-    if differing:
-        yield f"environment changed ({', '.join(differing)})"
+    told = [name for name in differing if name not in AROUND_PROXY] or differing
+    if told:
+        yield f"environment changed ({', '.join(told)})"
 
 
 def _instances(count: int) -> str:

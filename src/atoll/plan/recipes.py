@@ -9,6 +9,8 @@ from atoll.plan.blueprint import Recipe
 from atoll.values.names import FLAG_VARIABLES, FLAGS
 
 PROXY = "http://127.0.0.1:80"
+AROUND_PROXY = ("NO_PROXY", "no_proxy", "no_grpc_proxy")
+"""Variables that follow from the callees, as their addresses do."""
 
 
 def recipe(system: System, service: Service, *, artifact: str, argv: tuple[str, ...]) -> Recipe:
@@ -55,8 +57,7 @@ def _around_the_proxy(callees: Sequence[str]) -> Iterator[tuple[str, str]]:
     """
     local = ("127.0.0.1", "localhost")
     without = ",".join((*local, *(f"{name}:80" for name in callees)))
-    yield from dict.fromkeys(("NO_PROXY", "no_proxy"), without).items()
-    yield "no_grpc_proxy", ",".join((*local, *callees))
+    yield from zip(AROUND_PROXY, (without, without, ",".join((*local, *callees))), strict=True)
 
 
 def url_variable(service: str) -> str:

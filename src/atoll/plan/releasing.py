@@ -264,6 +264,11 @@ def allowed(state: State) -> tuple[Signal, ...]:
     return tuple(signal for signal in PEOPLE if (state, signal) in TRANSITIONS)
 
 
+def given_up(release: int, reason: str) -> str:
+    """What is told of a release that did not come to be, and of the changes that asked for it."""
+    return f"release {release} was given up: {reason}"
+
+
 def _may_end(state: State, where: Collection[State], rollout: Rollout) -> bool:
     """What has all of the traffic and no way back goes on, whatever is wrong: only another release helps."""
     return state in where and (rollout.rollback == "safe" or state not in WHOLE)

@@ -13,10 +13,9 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 
 from starlette.applications import Starlette
 
@@ -34,12 +33,11 @@ from atoll.engine.parts import Parts
 from atoll.errors import Unavailable
 from atoll.mesh.envoy import EnvoyMesh
 from atoll.model.system import RuntimeKind, System
-from atoll.operations.changes import Desk
+from atoll.operations.changes import Desk, standing
 from atoll.operations.flags import FlagDesk
 from atoll.operations.snapshot import Snapshot
 from atoll.plan.blueprint import Blueprint
 from atoll.plan.design import Host
-from atoll.ports import Builder
 from atoll.server.api.app import app
 from atoll.server.dashboard.page import dashboard
 from atoll.server.flags.app import flags_app
@@ -48,6 +46,7 @@ from atoll.server.ground import Fabric
 from atoll.server.listening import serve, until
 from atoll.server.loglines import lines
 from atoll.server.settings import Settings
+from atoll.server.sources import digests
 from atoll.server.surface import Surface
 from atoll.store.store import Store
 from atoll.values.network import COMPARING
@@ -160,7 +159,7 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
             blueprint=engine.blueprint,
             observed=engine.observed,
             converged=engine.converged(),
-            change=last.view() if last is not None else None,
+            change=standing(store, last) if last is not None else None,
             rates=meter.rates(),
             loads=meter.loads(),
             building=dict(engine.changing.progress),
@@ -175,7 +174,7 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
         ),
         desk=Desk(
             store=store,
-            digests=lambda wanted: asyncio.to_thread(_digests, engine.parts.builder, wanted),
+            digests=lambda wanted: asyncio.to_thread(digests, engine.parts.builder, wanted),
             refusals=lambda wanted: _refusals(wanted, engine.blueprint, fabric),
             poke=engine.poke,
             clock=time.time,
@@ -193,15 +192,6 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
 def _flags(engine: Engine, ending: _Ending) -> Starlette:
     serving = Serving(engine.parts.store.flags, lambda: engine.changing.system)
     return flags_app(serving, lambda values: until(ending.asked, values))
-
-
-def _digests(builder_: Builder, system: System) -> Mapping[str, str]:
-    """What every source would build to now; a source that cannot be read is left to the build, which says why."""
-    result = {}
-    for name, service in system.services.items():
-        with contextlib.suppress(Exception):
-            result[name] = builder_.digest(Path(system.directory, service.source or "."), service.run)
-    return result
 
 
 def _refusals(system: System, running: Blueprint, fabric: Fabric | None) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import msgspec
 from atoll import wire
 from atoll.policies.comparing.oddone import Profile
 from atoll.policies.comparing.run import Row, Run, from_row, to_row
+from atoll.store.database import Database
 
 KEPT = 7 * 86400.0
 """Seconds that a run stays readable after the last that was heard of it."""
@@ -29,7 +29,7 @@ class _Noise:
 class Comparisons:
     """What the store keeps of parallel runs."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: Database) -> None:
         self._db = database
 
     def keep(self, run: Run, at: float) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from urllib.parse import quote
 
 from atoll.errors import Unavailable
 
@@ -13,6 +16,93 @@ _HINT = (
     "put back a copy of the file (the newest is beside it, with .backup at its end), or, to start anew, end what "
     "runs with `atoll down --force` and move the file away"
 )
+
+
+class Database:
+    """
+    The state file, open. Everything in the store works on it, and it outlives the file: see `keep`.
+
+    With *look* it is only read. `restored` counts how often the file had to be written anew.
+    """
+
+    def __init__(self, path: Path, *, look: bool = False) -> None:
+        self._path = path
+        self._connection = connect_to_look(path) if look else connect(path)
+        self._identity = {} if look else self._identify()
+        self.restored = 0
+
+    def execute(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._connection.execute(statement, values)
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> sqlite3.Cursor:
+        """Run one statement for each row."""
+        return self._connection.executemany(statement, rows)
+
+    def copy(self, to: Path) -> None:
+        """Write all that is in it to another file, replaced in one step."""
+        beside = to.with_name(f"{to.name}.new")
+        beside.unlink(missing_ok=True)
+        beside.touch(mode=0o600)
+        with closing(sqlite3.connect(beside)) as target:
+            self._connection.backup(target)
+        beside.replace(to)
+
+    def close(self) -> None:
+        """Write everything and let go of the file."""
+        self._connection.close()
+
+    def keep(self) -> None:
+        """
+        Have the file where it belongs: SQLite goes on with one that somebody has deleted, and all of it ends with us.
+
+        What is open is whole, so a file that is gone is written anew from it. Raises `sqlite3.OperationalError` where
+        that cannot be done, or where another file has taken the place: which of the two is right a person has to say.
+        """
+        there = {path: _identity(path) for path in self._identity}
+        if there == self._identity and all(there.values()):
+            return
+        if there[self._path] not in {None, self._identity[self._path]}:
+            raise sqlite3.OperationalError(
+                f"another file is in the place of {self._path}, and what this control plane knows is in none; move that"
+                " one away and it is written there again, or end the control plane to go on with that one"
+            )
+        try:
+            self._restore()
+        except (OSError, Unavailable) as error:
+            raise sqlite3.OperationalError(f"{self._path} was deleted and cannot be written anew: {error}") from error
+
+    def _restore(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        whole = self._path.with_suffix(".db.restored")
+        self.copy(whole)
+        for path in _companions(self._path):
+            path.unlink(missing_ok=True)  # or it would be played back into the new file
+        whole.replace(self._path)
+        # Ours, also where it cannot be opened; then all of this is done again, out of the connection that still is.
+        self._identity = dict.fromkeys(self._identity) | {self._path: _identity(self._path)}
+        before, self._connection = self._connection, connect(self._path)
+        before.close()
+        self._identity = self._identify()
+        self.restored += 1
+
+    def _identify(self) -> dict[Path, tuple[int, int] | None]:
+        """The files that are open: what was committed last may still be in the second one alone."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("COMMIT")
+        return {path: _identity(path) for path in (self._path, _companions(self._path)[0])}
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -57,6 +147,23 @@ def make_private(path: Path) -> None:
                 one.chmod(0o600)
 
 
+def connect_to_look(path: Path) -> sqlite3.Connection:
+    """
+    The database at *path*, to be read and never written; for those who ask while no control plane runs.
+
+    Raises `errors.Unavailable` where there is none, or where another version wrote it.
+    """
+    try:
+        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+        at, known = database.execute("PRAGMA user_version").fetchone()[0], len(_scripts())
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"the state in {path} cannot be read: {error}", hint=_advice(error)) from error
+    if at != known:
+        database.close()
+        raise Unavailable(f"the state in {path} is of another version (schema {at}, this one knows {known})")
+    return database
+
+
 def _advice(error: sqlite3.DatabaseError) -> str:
     text = str(error)
     if "readonly" in text or "unable to open" in text:
@@ -66,11 +173,13 @@ def _advice(error: sqlite3.DatabaseError) -> str:
     return _HINT
 
 
+def _scripts() -> list[Traversable]:
+    migrations = resources.files("atoll.store").joinpath("migrations")
+    return sorted((f for f in migrations.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+
+
 def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    scripts = sorted(
-        (f for f in resources.files("atoll.store").joinpath("migrations").iterdir() if f.name.endswith(".sql")),
-        key=lambda f: f.name,
-    )
+    scripts = _scripts()
     at = database.execute("PRAGMA user_version").fetchone()[0]
     if at > len(scripts):
         raise Unavailable(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -11,6 +10,7 @@ from atoll import wire
 from atoll.errors import Conflict
 from atoll.plan.flag_release import FlagRelease, subject
 from atoll.plan.releasing import OVER, Progress
+from atoll.store.database import Database
 from atoll.store.transitions import Transition, record
 
 _UNDER_WAY = "rolling"
@@ -21,8 +21,8 @@ class FlagReleases:
 
     def __init__(
         self,
-        database: sqlite3.Connection,
-        transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
+        database: Database,
+        transaction: Callable[[], AbstractContextManager[Database]],
         changed: Callable[[], None],
     ) -> None:
         self._db = database

@@ -12,6 +12,7 @@ from zlib import compress, decompress
 
 from atoll.errors import Conflict, Unavailable
 from atoll.kit.flags import Document, everybody
+from atoll.store.database import Database
 from atoll.store.flag_releases import FlagReleases
 from atoll.values.hashing import digest
 
@@ -90,9 +91,7 @@ class FlagStore:
     `listeners` are called after every change of what is served. `releases` are those of flags.
     """
 
-    def __init__(
-        self, database: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[sqlite3.Connection]]
-    ) -> None:
+    def __init__(self, database: Database, transaction: Callable[[], AbstractContextManager[Database]]) -> None:
         self._db = database
         self._transaction = transaction
         self.listeners: list[Callable[[], None]] = []
@@ -160,7 +159,7 @@ class FlagStore:
         for listener in self.listeners:
             listener()
 
-    def _grow(self, db: sqlite3.Connection, flags: Mapping[str, str | None], at: float) -> None:
+    def _grow(self, db: Database, flags: Mapping[str, str | None], at: float) -> None:
         before = self.ages()
         db.executemany("DELETE FROM flag_ages WHERE flag = ?", [(flag,) for flag in before if flag not in flags])
         for flag, only in flags.items():
@@ -177,7 +176,7 @@ class FlagStore:
 _SELECT = "SELECT number, at, actor, deed, reason, document FROM flag_documents"
 
 
-def _shorten(db: sqlite3.Connection, newest: int) -> None:
+def _shorten(db: Database, newest: int) -> None:
     """Let the oldest versions go, of more than so many, or of more bytes than are kept beside the newest."""
     older = "SELECT number, length(document) FROM flag_documents WHERE number < ? ORDER BY number DESC"
     kept = 0

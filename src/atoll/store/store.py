@@ -15,7 +15,7 @@ from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.releasing import EXPOSED, OVER, TRANSITIONS, Progress, Signal, State, step
 from atoll.store.comparisons import Comparisons
-from atoll.store.database import connect, make_private
+from atoll.store.database import Database
 from atoll.store.flags import FlagStore
 from atoll.store.packing import Packing
 from atoll.store.transitions import Transition, record
@@ -45,6 +45,11 @@ class Change:
         return wire.ChangeView(self.number, self.kind, self.services, self.state, self.reason, self.at, self.releases)
 
 
+def may_be_cancelled(change: Change, service: str) -> bool:
+    """Whether a change has not taken effect yet, and would give *service* another release."""
+    return change.state in {"queued", "building"} and change.kind != "down" and service in change.services
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     system: str
@@ -58,12 +63,13 @@ class Store:
     """
     One SQLite file. Not safe for several processes: the control plane holds a lock on the state directory.
 
-    `flags` is the part of it that keeps feature flags, `comparisons` are the parallel runs.
+    `flags` is the part of it that keeps feature flags, `comparisons` are the parallel runs. With *look* it is for
+    reading what was written down last, while no control plane runs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, look: bool = False) -> None:
         self._path = path
-        self._db = connect(path)
+        self._db = Database(path, look=look)
         self._packing = Packing()
         self.flags = FlagStore(self._db, self._transaction)
         self.comparisons = Comparisons(self._db)
@@ -74,15 +80,20 @@ class Store:
 
     def backup(self) -> None:
         """Keep a whole copy beside the file, replaced in one step."""
-        copy = self._path.with_suffix(".db.backup.new")
-        make_private(copy)
-        with sqlite3.connect(copy) as target:
-            self._db.backup(target)
-        target.close()
-        copy.replace(self._path.with_suffix(".db.backup"))
+        self._db.copy(self._path.with_suffix(".db.backup"))
+
+    def keep(self) -> int:
+        """
+        Have the file where it belongs; how often it was deleted, and written anew from what is open here.
+
+        Raises `sqlite3.OperationalError` where it cannot be.
+        """
+        self._db.keep()
+        return self._db.restored
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[Database]:
+        self.keep()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self._db
@@ -102,19 +113,24 @@ class Store:
 
     def request(self, kind: str, services: Iterable[str], request: bytes, at: float) -> Change:
         """Queue a change. Raises `errors.Unavailable` where it cannot be written down, for somebody waits for it."""
+        with self._request() as db:
+            row = db.execute(
+                "INSERT INTO changes (at, kind, services, request, state) VALUES (?, ?, ?, ?, 'queued') RETURNING *",
+                (at, kind, wire.encode(tuple(services)), request),
+            ).fetchone()
+        return _change(row)
+
+    @contextmanager
+    def _request(self) -> Iterator[Database]:
+        """The transaction of what a person asks for, who is told where it cannot be written down."""
         try:
             with self._transaction() as db:
-                row = db.execute(
-                    "INSERT INTO changes (at, kind, services, request, state)"
-                    " VALUES (?, ?, ?, ?, 'queued') RETURNING *",
-                    (at, kind, wire.encode(tuple(services)), request),
-                ).fetchone()
+                yield db
         except sqlite3.OperationalError as error:
             raise Unavailable(
                 f"what was asked for cannot be written down ({error}): nothing was changed",
                 hint="make room and allow writing in the state directory, then ask again",
             ) from error
-        return _change(row)
 
     def change(self, number: int) -> Change | None:
         """One change."""
@@ -135,6 +151,18 @@ class Store:
         """A change goes on to another state."""
         self._db.execute("UPDATE changes SET state = ?, reason = ? WHERE number = ?", (state, reason, number))
 
+    def cancel(self, changes: Iterable[Change], reason: str) -> None:
+        """These changes have failed for this reason, all or none; what one had failed of already stays in front."""
+        ends = [("\n".join(filter(None, (one.reason, reason))), one.number) for one in changes]
+        with self._transaction() as db:
+            db.executemany("UPDATE changes SET state = 'failed', reason = ? WHERE number = ?", ends)
+
+    def _blame(self, db: Database, service: str, release: int, words: str) -> None:
+        for change in self.open_changes() if words else ():
+            if change.releases.get(service) == release:
+                joined = "\n".join(filter(None, (change.reason, words)))
+                db.execute("UPDATE changes SET reason = ? WHERE number = ?", (joined, change.number))
+
     def take_effect(
         self,
         change: Change,
@@ -148,10 +176,12 @@ class Store:
         Make *system* the wanted one and *recipes* new releases of their services, all or nothing.
 
         *begin* says how the release of a pin reaches users where that is not instance by instance. Returns the pins of
-        the services that got a release.
+        the services that got a release. Raises `errors.Conflict` where the change is over: somebody has cancelled it.
         """
         pins: dict[str, Pin] = {}
         with self._transaction() as db:
+            if db.execute("SELECT state FROM changes WHERE number = ?", (change.number,)).fetchone()[0] not in OPEN:
+                raise Conflict(f"change {change.number} is over: it takes no effect")
             before = db.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
             db.execute(
                 "INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change.number, wire.encode(system))
@@ -164,7 +194,13 @@ class Store:
                 self._keep_progress(db, recipe.service, pin.progress)
                 target = pin.target
                 numbers[recipe.service] = target.release if target is not None else 0
-            db.executemany("DELETE FROM pins WHERE service = ?", [(name,) for name in removed])
+            gone = [(name,) for name in removed]
+            db.executemany("DELETE FROM pins WHERE service = ?", gone)
+            db.executemany(
+                "UPDATE releases SET state = 'rolled-back', note = 'the service was taken away before it was through'"
+                " WHERE service = ? AND state = 'rolling'",
+                gone,
+            )
             db.execute(
                 "UPDATE changes SET state = 'rolling', before = ?, releases = ? WHERE number = ?",
                 (before, wire.encode(numbers), change.number),
@@ -204,7 +240,7 @@ class Store:
 
     # --- releases and pins --------------------------------------------------------------------------------------
 
-    def _taken_back(self, db: sqlite3.Connection, service: str, release: int, note: str, at: float) -> bool:
+    def _taken_back(self, db: Database, service: str, release: int, note: str, at: float) -> bool:
         progress = self.pin(service).progress
         if progress is None or progress.release != release or progress.state not in EXPOSED:
             return False
@@ -214,7 +250,7 @@ class Store:
             self._keep_progress(db, service, after)
         return True
 
-    def _release(self, db: sqlite3.Connection, recipe: Recipe, at: float) -> Pin:
+    def _release(self, db: Database, recipe: Recipe, at: float) -> Pin:
         service = recipe.service
         last = db.execute("SELECT coalesce(max(number), 0) FROM releases WHERE service = ?", (service,)).fetchone()[0]
         numbered = replace(recipe, release=last + 1)
@@ -255,7 +291,7 @@ class Store:
         decoded = wire.decode(progress, Progress) if progress else None
         return Pin(self.recipe(service, stable), self.recipe(service, target), decoded)
 
-    def _keep_progress(self, db: sqlite3.Connection, service: str, progress: Progress | None) -> None:
+    def _keep_progress(self, db: Database, service: str, progress: Progress | None) -> None:
         packed = wire.encode(progress) if progress is not None else None
         db.execute("UPDATE pins SET progress = ? WHERE service = ?", (packed, service))
 
@@ -263,11 +299,12 @@ class Store:
         """What the judge has seen so far of a release that stays where it is."""
         self._keep_progress(self._db, service, progress)
 
-    def transit(self, step: Transition, before: Progress, after: Progress, at: float) -> Pin:
+    def transit(self, step: Transition, before: Progress, after: Progress, at: float, words: str = "") -> Pin:
         """
         One transition of one release, all or nothing, with the signal that asked for it where a person did.
 
-        Raises `errors.Conflict` where the release is not where *before* says.
+        *words*, if any, say why the changes that asked for the release have failed. Raises `errors.Conflict` where it
+        is not where *before* says.
         """
         service, release = step.service, before.release
         with self._transaction() as db:
@@ -280,6 +317,7 @@ class Store:
                 self._promote(db, service, release, step.reason)
             elif after.state in OVER:
                 self._abort(db, service, release, step.reason, str(after.state))
+            self._blame(db, service, release, words)
         return self.pin(service)
 
     def transitions(self, service: str | None = None, limit: int = 100) -> tuple[wire.TransitionView, ...]:
@@ -292,11 +330,12 @@ class Store:
         return tuple(wire.TransitionView(*row) for row in rows)
 
     def ask(self, service: str, signal: str, actor: str, reason: str, at: float) -> None:
-        """Write down what a person asks of a release."""
-        self._db.execute(
-            "INSERT INTO signals (at, service, signal, actor, reason) VALUES (?, ?, ?, ?, ?)",
-            (at, service, signal, actor, reason),
-        )
+        """Write down what a person asks of a release. Raises `errors.Unavailable` where that cannot be."""
+        with self._request() as db:
+            db.execute(
+                "INSERT INTO signals (at, service, signal, actor, reason) VALUES (?, ?, ?, ?, ?)",
+                (at, service, signal, actor, reason),
+            )
 
     def asked(self) -> tuple[Transition, ...]:
         """What was asked and not yet taken up, oldest first."""
@@ -314,26 +353,33 @@ class Store:
         ).fetchone()
         return self._packing.recipe(row[0]) if row else None
 
-    def promote(self, service: str, release: int, note: str = "") -> Pin:
-        """The target has become what serves."""
+    def promote(self, service: str, release: int, note: str = "", words: str = "") -> Pin:
+        """The target has become what serves; *words*, if any, say why the changes that asked for it have failed."""
         with self._transaction() as db:
             self._promote(db, service, release, note)
+            self._blame(db, service, release, words)
         return Pin(self.recipe(service, release), None)
 
-    def _promote(self, db: sqlite3.Connection, service: str, release: int, note: str) -> None:
+    def _promote(self, db: Database, service: str, release: int, note: str) -> None:
         db.execute("UPDATE pins SET stable = ?, target = NULL, progress = NULL WHERE service = ?", (release, service))
         db.execute("UPDATE releases SET state = 'retired' WHERE service = ? AND state = 'serving'", (service,))
         db.execute(
             "UPDATE releases SET state = 'serving', note = ? WHERE service = ? AND number = ?", (note, service, release)
         )
 
-    def abort(self, service: str, release: int, note: str) -> Pin:
-        """The target is given up; what was stable stays."""
+    def abort(self, service: str, release: int, note: str, words: str = "", asked: int = 0) -> Pin:
+        """
+        The target is given up; what was stable stays, where there was anything.
+
+        *words*, if any, say why the changes that asked for it have failed; *asked* is the request that this answers.
+        """
         with self._transaction() as db:
-            self._abort(db, service, release, note, "failed")
+            self._abort(db, service, release, note, "rolled-back" if asked else "failed")
+            self._blame(db, service, release, words)
+            db.execute("DELETE FROM signals WHERE number = ?", (asked,))
         return self.pin(service)
 
-    def _abort(self, db: sqlite3.Connection, service: str, release: int, note: str, state: str) -> None:
+    def _abort(self, db: Database, service: str, release: int, note: str, state: str) -> None:
         db.execute("UPDATE pins SET target = NULL, progress = NULL WHERE service = ?", (service,))
         db.execute(
             "UPDATE releases SET state = ?, note = ? WHERE service = ? AND number = ?", (state, note, service, release)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from atoll.plan.releasing import Progress
+from atoll.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Transition:
     asked: int = 0
 
 
-def record(db: sqlite3.Connection, step: Transition, before: Progress, after: Progress, at: float) -> None:
+def record(db: Database, step: Transition, before: Progress, after: Progress, at: float) -> None:
     """Write a transition down, within the caller's transaction; what asked for it is taken out."""
     if step.asked:
         db.execute("DELETE FROM signals WHERE number = ?", (step.asked,))

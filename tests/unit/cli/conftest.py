@@ -43,6 +43,7 @@ def here(scene, tmp_path, monkeypatch) -> Path:
     (directory / "atoll.yaml").write_text(scene.text)
     for name in scene.system.services:
         (directory / name).mkdir()
+        (directory / name / "main.py").write_text("print()\n")
     monkeypatch.chdir(directory)
     monkeypatch.setattr(settings, "_run_root", lambda: tmp_path / "run")
     scene.directory = directory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from atoll import wire
 from atoll.cli import follow
 from atoll.client import NoAnswer
-from atoll.errors import Unavailable
+from atoll.errors import Failed, Unavailable
+from atoll.server import settings
+from atoll.store.store import Store
 
 
 class Caller:
@@ -76,3 +79,37 @@ def test_a_control_plane_that_answers_with_an_error_has_not_ended():
     begun = wire.ChangeView(7, "apply", (), "queued", "", 0.0, {})
     with pytest.raises(Unavailable, match="the state cannot be read"):
         follow.follow_change(Path("atoll.yaml"), Unwell(), begun, quiet=True)
+
+
+def test_what_a_change_waits_for_is_said_once(monkeypatch, capsys):
+    monkeypatch.setattr(follow, "client", lambda _: Caller())
+    waits = wire.ChangeView(2, "apply", (), "queued", "waits for change 1 (apply), which is rolling", 0.0, {})
+    follow.follow_change(Path("atoll.yaml"), Caller(waits, waits, replace(waits, state="done", reason="")), waits)
+    assert capsys.readouterr().err == "change 2 (apply) waits for change 1 (apply), which is rolling\n"
+
+
+def ended_early(monkeypatch, tmp_path, state, reason):
+    """Follow a change whose control plane ends before it is asked again, having written down how that one ended."""
+    monkeypatch.setattr(follow, "client", lambda _: Caller())
+    monkeypatch.setattr(settings, "_run_root", lambda: tmp_path / "run")
+    with closing(Store(follow.places(tmp_path / "atoll.yaml").database)) as store:
+        change = store.request("deploy", ("orders",), b"{}", 1.0).view()
+        store.move(change.number, state, reason)
+
+    class Ending(Caller):
+        def wait(self, _):
+            yield change
+            raise NoAnswer("no control plane answers here")
+
+    return follow.follow_change(tmp_path / "atoll.yaml", Ending(), change)
+
+
+def test_a_change_that_was_cancelled_says_so_though_the_control_plane_has_ended_since(monkeypatch, tmp_path):
+    with pytest.raises(Failed, match="change 1 \\(deploy\\) failed:\ncancelled: the system was taken down"):
+        ended_early(monkeypatch, tmp_path, "failed", "cancelled: the system was taken down (change 2)")
+    assert ended_early(monkeypatch, tmp_path / "other", "done", "").state == "done"
+
+
+def test_a_change_that_was_not_over_when_the_control_plane_ended_is_not_known_to_be(monkeypatch, tmp_path):
+    with pytest.raises(Unavailable, match="was accepted and is kept"):
+        ended_early(monkeypatch, tmp_path, "rolling", "")

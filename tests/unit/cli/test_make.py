@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 
 import pytest
 
 from atoll.cli import follow
+from atoll.drivers.builders.build import LocalBuilder
+from atoll.model.load import load
+from atoll.server import settings
+from atoll.server.sources import digests
+from atoll.store.store import Store
 
 
 @pytest.fixture
@@ -26,10 +32,53 @@ def change(file, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def test_plan_without_a_control_plane_shows_what_a_first_start_would_do(atoll):
+@pytest.fixture
+def recorded(here, scene, file, monkeypatch):
+    """What a control plane that has died wrote down: every service runs its first release."""
+    where = settings.settings(here / ".atoll")
+    artifacts = digests(LocalBuilder(where.artifacts, where.logs), load(file))
+    made = scene.recipe
+    monkeypatch.setattr(type(scene), "recipe", lambda _, name, n: replace(made(name, n), artifact=artifacts[name]))
+    scene.store = Store(where.database)
+    scene.serve_now()
+    scene.store.close()
+    return where
+
+
+def test_plan_without_a_control_plane_shows_what_a_first_start_would_do_and_that_it_asked_nobody(atoll):
     said = atoll("plan")
     assert said.code == 1
+    assert said.out.splitlines()[0].startswith("! no control plane answers here: this is against nothing")
     assert "+ web: builds it and starts 1 instance (it is new)" in said.out
+    assert "plan " not in said.out.splitlines()[-1]
+
+
+def test_plan_without_a_control_plane_is_against_what_was_written_down(atoll, recorded, file):
+    said = atoll("plan")
+    assert said.code == 0
+    assert "no control plane answers here, and nobody has looked at what runs" in said.out
+    assert said.out.splitlines()[-1] == "Nothing to do: what was applied last is what the file says."
+    change(file, "instances: 2", "instances: 3")
+    (file.parent / "web" / "main.py").write_text("print(2)\n")
+    said = atoll("plan")
+    assert said.code == 1
+    assert [d["kind"] for d in atoll("plan", "--json").json.differences] == ["release", "scale"]
+    assert "web: new release: replaces 1 instance without a gap" in said.out
+    assert "plan " not in said.out.splitlines()[-1]
+
+
+def test_plan_without_a_control_plane_changes_nothing(atoll, recorded):
+    before = recorded.database.read_bytes()
+    atoll("plan")
+    assert recorded.database.read_bytes() == before
+    assert {path.name for path in recorded.state.iterdir()} <= {"state.db", "state.db-wal", "state.db-shm"}
+
+
+def test_plan_without_a_control_plane_says_where_a_source_cannot_be_used_or_the_state_not_be_read(atoll, recorded):
+    (recorded.state.parent / "web" / "main.py").unlink()
+    assert (atoll("plan").code, "web: nothing in" in atoll("plan").err) == (255, True)
+    recorded.database.write_bytes(b"this is no database" * 1000)
+    assert (atoll("plan").code, "cannot be read" in atoll("plan").err) == (255, True)
 
 
 def test_plan_exits_0_where_there_is_nothing_to_do(atoll, control_plane, scene):
@@ -37,6 +86,19 @@ def test_plan_exits_0_where_there_is_nothing_to_do(atoll, control_plane, scene):
     said = atoll("plan")
     assert said.code == 0
     assert "Nothing to do" in said.out
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_where_there_is_nothing_to_do_it_is_said_what_is_not_ready(atoll, control_plane, scene, command):
+    control_plane.call(scene.serve_now)
+    scene.steady()
+    scene.seen["orders"].clear()
+    said = atoll(command)
+    assert said.code == 0
+    assert said.out.splitlines()[-2:] == [
+        "Nothing to do: what runs is what the file says.",
+        "! not as wanted yet: orders: it vanished, and is not replaced yet",
+    ]
 
 
 def test_plan_exits_1_where_there_is_something_to_do(atoll, control_plane, scene, file):
@@ -48,6 +110,15 @@ def test_plan_exits_1_where_there_is_something_to_do(atoll, control_plane, scene
     assert "services.orders.instances: 2 → 3" in said.out
     assert [d["subject"] for d in atoll("plan", "--json").json.differences] == ["orders"]
     assert atoll("plan", "--json").code == 1
+
+
+@pytest.mark.parametrize(("command", "code"), [(["plan"], 255), (["apply", "--yes"], 2)])
+def test_a_source_that_cannot_be_used_is_never_nothing_to_do(atoll, control_plane, scene, command, code):
+    control_plane.call(scene.serve_now)
+    scene.unusable = "orders: the link x leads out"
+    said = atoll(*command)
+    assert (said.code, said.out) == (code, "")
+    assert said.err == "atoll: orders: the link x leads out\n  → copy the file in, or ignore it\n"
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
@@ -108,7 +179,7 @@ def test_ctrl_c_leaves_the_change_on_its_way_and_says_so(atoll, control_plane, s
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(follow, "follow_change", interrupted)
+    monkeypatch.setattr(follow, "_drawn", interrupted)
     said = atoll("apply", "--yes")
     assert said.code == 130
     assert "change 1 (apply) goes on without this command: `atoll status` shows how far it is" in said.err

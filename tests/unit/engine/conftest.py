@@ -168,6 +168,7 @@ class Builder:
     def __init__(self):
         self.broken = ""
         self.gone = False
+        self.seconds = 0.1
         self.built: list[str] = []
 
     def digest(self, source, run):
@@ -178,7 +179,7 @@ class Builder:
 
     async def build(self, source, run, *, progress):
         progress("compiling")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(self.seconds)
         if self.broken:
             raise Failed(self.broken)
         self.built.append(source.name)

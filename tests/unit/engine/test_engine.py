@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
 from itertools import pairwise
 
@@ -415,5 +416,67 @@ def test_an_engine_that_is_cancelled_ends(live):
         assert house.task.cancelled()
         await house.engine.prepare()
         house.task = asyncio.create_task(house.engine.run())
+
+    live(story)
+
+
+def test_a_state_file_that_is_deleted_is_written_anew_and_that_is_told(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        for file in house.path.parent.glob("state.db*"):
+            file.unlink()
+        await house.until(lambda: house.texts("state"))
+        assert "it was written anew, with everything that was in it" in house.texts("state")[0]
+        assert await house.settle(house.ask(TWO)) == "done"
+        await house.sleep()
+        house.move_in()
+        await house.wake()
+        assert house.store.last_change().number == 2
+        assert len(house.texts("state")) <= 1
+
+    live(story)
+
+
+def test_another_file_in_the_place_of_the_state_holds_everything_and_says_so(live):
+    async def story(house):
+        await house.settle(house.ask(ONE))
+        house.path.rename(house.path.with_name("moved"))
+        house.path.write_text("somebody's")
+        await house.until(lambda: house.engine.problems)
+        assert "another file is in the place of" in house.engine.problems[0]
+        house.path.unlink()
+        await house.until(lambda: not house.engine.problems)
+        assert house.running == ["orders-r1-1"]
+
+    live(story)
+
+
+def test_one_that_ends_while_the_state_cannot_be_written_is_not_replaced_and_nothing_is_said_to_be_as_wanted(live):
+    """Nothing is done before it is written down: what acts without that cannot be taken up by the next one."""
+
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        save = house.store.save
+
+        def full(*_):
+            raise sqlite3.OperationalError("database or disk is full")
+
+        house.store.save = full
+        house.runtime.end("orders-r1-1", signal=9)
+        await house.until(lambda: house.engine.problems)
+        await asyncio.sleep(10)
+        assert not house.engine.converged()
+        assert house.running == ["orders-r1-2"]
+        house.store.save = save
+        await house.until(house.engine.converged)
+        assert len(house.running) == 2
+
+    live(story)
+
+
+def test_a_service_that_is_to_have_no_instance_is_as_wanted_with_none(live):
+    async def story(house):
+        assert await house.settle(house.ask("{orders: {source: orders, instances: 0}}")) == "done"
+        assert house.running == []
 
     live(story)

@@ -78,9 +78,9 @@ class Watched:
         """Be there when a transition is written."""
         transit = self.house.store.transit
 
-        def transiting(change, before, after, at):
+        def transiting(change, before, after, at, words=""):
             self.is_true(after)
-            return transit(change, before, after, at)
+            return transit(change, before, after, at, words)
 
         self.house.store.transit = transiting
 

@@ -45,6 +45,7 @@ async def test_a_source_that_changed_since_is_a_conflict(desk, scene):
     scene.digests = {"orders": "b" * 64}
     with pytest.raises(Conflict) as refused:
         await desk.apply(scene.request(index=plan.index))
+    assert refused.value.message == "the plan has changed since it was shown: a source changed"
     assert "atoll plan" in refused.value.hint
     assert scene.store.open_changes() == ()
     assert scene.pokes == 0
@@ -53,14 +54,31 @@ async def test_a_source_that_changed_since_is_a_conflict(desk, scene):
 async def test_what_somebody_else_queued_since_is_a_conflict(desk, scene):
     plan = await desk.plan(scene.request())
     await desk.apply(scene.request())
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=r"shown: somebody asked for something else$"):
         await desk.apply(scene.request(index=plan.index))
 
 
 async def test_another_text_is_a_conflict(desk, scene):
     plan = await desk.plan(scene.request())
-    with pytest.raises(Conflict):
+    scene.digests = {"orders": "b" * 64}
+    with pytest.raises(Conflict, match=r"shown: the file changed and a source changed$"):
         await desk.apply(scene.request(scene.text.replace("instances: 2", "instances: 3"), index=plan.index))
+
+
+@pytest.mark.parametrize(("index", "words"), [("0-0000", "the index of no plan"), ("9-", "it was 9-")])
+async def test_what_never_was_an_index_is_a_conflict(desk, scene, index, words):
+    now = (await desk.plan(scene.request())).index
+    with pytest.raises(Conflict, match=words):
+        await desk.apply(scene.request(index=index if words[1] == "h" else index + now.partition("-")[2]))
+
+
+async def test_a_source_that_cannot_be_used_is_refused_before_anything_is_asked_for(desk, scene):
+    scene.serve_now()
+    scene.unusable = "orders: the link x leads out"
+    for ask in (desk.plan, desk.apply):
+        with pytest.raises(Refused, match="orders: the link x leads out"):
+            await ask(scene.request())
+    assert scene.store.open_changes() == ()
 
 
 async def test_applying_what_already_is_queues_nothing(desk, scene):
@@ -191,3 +209,19 @@ def test_a_service_that_is_gone_is_still_recognised(desk, scene, scene_of):
 def test_nothing_is_recognised_before_anything_was_applied(desk):
     with pytest.raises(Refused, match="nothing runs here yet"):
         desk.recognise("orders")
+
+
+def test_a_change_that_waits_says_for_which_one(desk, scene):
+    scene.serve_now()
+    first = desk.deploy(scene.request(services=("web",))).change
+    second = desk.deploy(scene.request(services=("orders",))).change
+    scene.store.move(first.number, "building")
+    assert desk.change(second.number).reason == f"waits for change {first.number} (deploy), which is building"
+    assert desk.change(first.number).reason == ""
+    scene.store.move(first.number, "done")
+    assert desk.change(second.number) == second
+
+
+def test_a_change_that_never_was_is_refused(desk):
+    with pytest.raises(Refused, match="there is no change 7"):
+        desk.change(7)

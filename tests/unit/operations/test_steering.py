@@ -183,3 +183,44 @@ def test_what_is_in_the_shadow_may_be_released_held_and_taken_back_but_not_promo
     assert steer(scene, "orders", "resume").allowed == ("release", "resume", "abort")
     with pytest.raises(Refused, match="knows no 'compare'"):
         steer(scene, "orders", "compare")
+
+
+def rolling(scene, service, *, first=False):
+    change = scene.store.request("deploy", (service,), b"{}", scene.at)
+    scene.store.take_effect(change, scene.system, [scene.recipe(service, 2)], [service] if first else (), scene.at)
+    return change.number
+
+
+def test_what_replaces_instance_by_instance_can_be_aborted_and_nothing_else(shop):
+    rolling(shop, "orders")
+    with pytest.raises(Refused, match="release 2 of orders is rolling: hold means nothing there") as refused:
+        steer(shop, "orders", "hold")
+    assert refused.value.hint == "what can be done now: atoll abort orders"
+    view = steer(shop, "orders", "abort")
+    assert (view.release, view.stable, view.state, view.allowed) == (2, 1, "rolling", ("abort",))
+    (asked,) = shop.store.asked()
+    assert (asked.service, asked.signal, asked.actor) == ("orders", "abort", "ada")
+    assert shop.pokes == 1
+
+
+@pytest.mark.parametrize("state", ["queued", "building"])
+def test_what_has_not_taken_effect_can_be_aborted(shop, state):
+    number = shop.store.request("apply", ("orders",), b"{}", shop.at).number
+    shop.store.move(number, state)
+    with pytest.raises(Refused, match=rf"change {number} \(apply\) is {state}: promote means nothing there"):
+        steer(shop, "orders", "promote")
+    view = steer(shop, "orders", "abort")
+    assert (view.release, view.stable, view.state, view.reason) == (0, 1, state, f"change {number} (apply)")
+
+
+def test_the_first_build_of_all_can_be_aborted(scene_of):
+    scene = scene_of(CANARY)
+    scene.desk()
+    scene.store.request("apply", ("orders",), b"{}", scene.at)
+    assert steer(scene, "orders", "abort").state == "queued"
+
+
+def test_the_end_of_the_system_cannot_be_aborted(shop):
+    shop.store.request("down", ("orders",), b"{}", shop.at)
+    with pytest.raises(Refused, match="no release of orders is on its way"):
+        steer(shop, "orders", "abort")

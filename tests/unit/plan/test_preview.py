@@ -177,3 +177,14 @@ def test_the_gateway_moves():
     found = difference(system(ORDERS, CATALOG, gateway=Gateway(listen=9000)))
     assert (found.kind, found.subject) == (Kind.CHANGE, "gateway")
     assert found.changes == (FieldChange("gateway.listen", "127.0.0.1:8080", "127.0.0.1:9000"),)
+
+
+def test_another_command_restarts_and_is_not_called_another_source():
+    found = difference(system(replace(ORDERS, run="other"), CATALOG), SAME | {"orders": "b" * 64})
+    assert (found.kind, found.why) == (Kind.RELEASE, "run changed (aaaaaaaa to bbbbbbbb)")
+
+
+def test_a_gateway_that_is_closed_has_no_connections_to_drain():
+    down = replace(NOW, services={})
+    found = preview(down, replace(down, gateway=Gateway(listen=9000)), {}, {})
+    assert [d.effect for d in found] == ["the gateway opens elsewhere"]

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from atoll.errors import Unavailable
+from atoll.store import database as module
 from atoll.store.database import connect
+from atoll.store.flags import Author, content
+from atoll.store.store import Store
 
 
 def test_it_is_made_where_there_is_none_and_private(path):
@@ -134,3 +139,116 @@ def test_a_read_only_file_system(path):
 def test_every_migration_has_its_number():
     names = sorted(p.name for p in Path(connect.__code__.co_filename).parent.joinpath("migrations").glob("*.sql"))
     assert names == [f"{n:04}.sql" for n in range(1, len(names) + 1)]
+
+
+def delete(path, *endings):
+    for ending in endings or ("", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink()
+
+
+def seen_by_another(path):
+    """How many changes somebody finds who opens the file now."""
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute("SELECT count(*) FROM changes").fetchone()[0]
+
+
+def test_nothing_is_written_anew_while_the_file_is_there(store, path):
+    before = path.stat().st_ino
+    for _ in range(3):
+        store.request("apply", (), b"", 1.0)
+        assert store.keep() == 0
+    assert path.stat().st_ino == before
+
+
+@pytest.mark.parametrize("what", [("",), ("-wal",), ("", "-wal", "-shm"), ("", "-shm")])
+def test_a_file_that_is_deleted_is_written_anew_with_everything_in_it(store, path, what):
+    store.request("apply", (), b"", 1.0)
+    delete(path, *what)
+    assert store.keep() == 1
+    assert path.stat().st_mode & 0o077 == 0, "it holds environments in clear"
+    assert seen_by_another(path) == 1
+    store.request("apply", (), b"", 1.0)
+    assert store.keep() == 1
+    assert seen_by_another(path) == 2
+    assert len(store.open_changes()) == 2
+
+
+def test_a_change_is_never_taken_by_a_file_that_is_gone(store, path):
+    store.request("apply", (), b"", 1.0)
+    delete(path)
+    store.request("apply", (), b"", 1.0)
+    assert seen_by_another(path) == 2
+
+
+def test_what_was_handed_out_before_goes_on_with_the_new_file(store, path):
+    flags = store.flags
+    delete(path)
+    store.keep()
+    assert flags.history() == ()
+    store.ask("orders", "abort", "ada", "why", 1.0)
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM signals").fetchone() == (1,)
+
+
+def test_the_whole_directory_may_be_gone(store, path):
+    store.request("apply", (), b"", 1.0)
+    shutil.rmtree(path.parent)
+    store.keep()
+    assert seen_by_another(path) == 1
+
+
+def test_another_file_in_its_place_is_not_touched(store, path):
+    store.request("apply", (), b"", 1.0)
+    path.rename(path.with_name("mine"))
+    path.write_text("somebody's")
+    with pytest.raises(Unavailable, match="another file is in the place of"):
+        store.request("apply", (), b"", 1.0)
+    with pytest.raises(Unavailable, match="another file is in the place of"):
+        store.ask("orders", "abort", "ada", "why", 1.0)
+    flags, before = content({"flags": {}, "metadata": {"a": "b"}}), store.flags.current().etag
+    with pytest.raises(Unavailable, match="another file is in the place of"):
+        store.flags.write(flags, Author(1.0, "ada", "wrote", "why"), before=before)
+    assert path.read_text() == "somebody's"
+    path.unlink()
+    assert store.keep() == 1
+    assert seen_by_another(path) == 1
+
+
+def test_a_file_that_cannot_be_written_anew_is_tried_again(store, path, monkeypatch):
+    store.request("apply", (), b"", 1.0)
+    delete(path)
+
+    def refuse(_):
+        raise Unavailable("no room")
+
+    monkeypatch.setattr(module, "connect", refuse)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="no room"):
+            store.request("apply", (), b"", 1.0)
+    monkeypatch.undo()
+    store.request("apply", (), b"", 1.0)
+    assert seen_by_another(path) == 2
+
+
+def test_who_only_looks_finds_what_was_written_last_and_changes_nothing(store, path):
+    store.request("apply", (), b"", 1.0)
+    with closing(Store(path, look=True)) as looking:
+        assert looking.last_change().number == 1
+        with pytest.raises(Unavailable, match="readonly"):
+            looking.request("apply", (), b"", 1.0)
+    store.close()
+    with closing(Store(path, look=True)) as looking:
+        assert looking.last_change().number == 1
+
+
+def test_who_only_looks_makes_nothing(path):
+    path.parent.mkdir()
+    with pytest.raises(Unavailable, match="cannot be read"):
+        Store(path, look=True)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_who_only_looks_does_not_take_another_version_for_this_one(store, path):
+    store._db.execute("PRAGMA user_version = 99")
+    with pytest.raises(Unavailable, match="is of another version"):
+        Store(path, look=True)

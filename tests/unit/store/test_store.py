@@ -164,7 +164,7 @@ def test_a_blueprint_comes_back_and_only_what_changed_is_written(store, shop, re
     fewer = replace(shop, services={"orders": replace(shop.services["orders"], instances=1)})
     second = design(fewer, pins, seen, first, Host("/run/x"))
     writes = []
-    store._db.set_trace_callback(lambda line: writes.append(line) if "workloads VALUES" in line else None)
+    store._db._connection.set_trace_callback(lambda line: writes.append(line) if "workloads VALUES" in line else None)
     store.save(second, first)
     assert len(writes) == 1
     assert store.blueprint() == second
@@ -291,3 +291,36 @@ def under_way(store, release):
     pin = release("v2", begin=lambda pin: Progress(pin.target.release, State.DARK))
     assert pin.progress == Progress(2, State.DARK)
     return pin.progress
+
+
+def test_changes_that_are_cancelled_keep_what_they_had_failed_of(store):
+    one, other = (store.request("apply", (), b"", 1.0) for _ in range(2))
+    store.move(one.number, "rolling", "orders: release 1 was given up")
+    store.cancel(store.open_changes(), "cancelled")
+    assert store.change(one.number).reason == "orders: release 1 was given up\ncancelled"
+    assert (store.change(other.number).state, store.change(other.number).reason) == ("failed", "cancelled")
+
+
+def test_what_is_cancelled_takes_no_effect(store, shop):
+    change = store.request("apply", (), b"", 1.0)
+    store.cancel([change], "cancelled")
+    with pytest.raises(Conflict, match="change 1 is over"):
+        store.take_effect(change, shop, [], [], 1.0)
+    assert store.system() == (0, None)
+
+
+def test_an_aborted_release_fails_the_changes_that_asked_for_it_in_the_same_breath(store, release):
+    release("v1")
+    store.ask("orders", "abort", "ada", "why", 1.0)
+    (asked,) = store.asked()
+    assert store.abort("orders", 1, "aborted by ada", "orders: aborted", asked.asked) == Pin()
+    assert store.asked() == ()
+    assert store.open_changes()[0].reason == "orders: aborted"
+    assert [(r.state, r.note) for r in store.releases("orders")] == [("rolled-back", "aborted by ada")]
+
+
+def test_a_release_that_goes_with_its_service_is_not_rolling_any_more(store, shop, release):
+    release("v1")
+    change = store.request("down", (), b"", 1.0)
+    store.take_effect(change, replace(shop, services={}), [], ["orders"], 1.0)
+    assert [r.state for r in store.releases("orders")] == ["rolled-back"]

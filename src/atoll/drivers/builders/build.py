@@ -94,7 +94,7 @@ class LocalBuilder:
 
     async def sweep(self, keep: set[str]) -> None:
         """Delete artifacts that nobody needs, and what interrupted builds left behind."""
-        await asyncio.to_thread(self._sweep, keep)
+        await _in_thread(self._sweep, keep)  # the change that follows a cancelled one may build what is rubbish here
 
     def _sweep(self, keep: set[str]) -> None:
         for path in self._artifacts.iterdir() if self._artifacts.is_dir() else ():

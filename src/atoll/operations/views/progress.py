@@ -8,7 +8,7 @@ from atoll import wire
 from atoll.model.system import System
 from atoll.plan.decisions import Pin
 from atoll.plan.flag_release import FlagRelease, subject
-from atoll.plan.releasing import JUDGED, Progress, allowed
+from atoll.plan.releasing import JUDGED, Progress, Signal, allowed
 
 
 def progress(
@@ -32,6 +32,22 @@ def progress_view(service: str, pin: Pin, system: System) -> wire.ProgressView:
     assert found is not None  # noqa: S101 - the caller has looked
     stable = pin.stable.release if pin.stable is not None else None
     return _view(service, found, stable, len(system.services[service].rollout.steps))
+
+
+def coming(service: str, pin: Pin, change: wire.ChangeView | None) -> wire.ProgressView:
+    """A release that replaces instance by instance; or *change*, which has not taken effect yet (release 0)."""
+    return wire.ProgressView(
+        service=service,
+        release=pin.target.release if pin.target is not None else 0,
+        stable=pin.stable.release if pin.stable is not None else None,
+        state=change.state if change is not None else "rolling",
+        weight=0,
+        step=0,
+        steps=0,
+        since=change.at if change is not None else 0.0,
+        reason=f"change {change.number} ({change.kind})" if change is not None else "it replaces instance by instance",
+        allowed=(Signal.ABORT,),
+    )
 
 
 def _view(name: str, found: Progress, stable: int | None, steps: int) -> wire.ProgressView:

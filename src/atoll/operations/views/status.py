@@ -79,7 +79,9 @@ def _why(
     if name in snapshot.building:
         yield f"building: {snapshot.building[name]}" if snapshot.building[name] else "building"
     if pin.newest is None and wanted:
-        yield "waits for its first build"
+        # Of what was never built, or was taken away before it served.
+        again = f"there is no release of it to run: `atoll apply`, or `atoll deploy {name}`, makes one"
+        yield "waits for its first build" if name in snapshot.building else again
     if pin.progress is not None:
         share = f" at {pin.progress.shown}%" if pin.progress.shown else ""
         yield f"release {pin.progress.release} is {pin.progress.state}{share}: {pin.progress.reason or 'it begins'}"
@@ -114,6 +116,10 @@ def _instance(snapshot: Snapshot, instance: Instance) -> wire.InstanceView:
 
 def _state(snapshot: Snapshot, instance: Instance, seen: Seen | None) -> tuple[str, str]:
     word = WAITS[instance.stage]
+    lost = _lost(seen) if instance.stage is Stage.SERVE and "runtime" in snapshot.observed.answered else ""
+    if lost:
+        # The target is older than what is seen, for a moment, or for as long as it cannot be written down anew.
+        return "ended", f"{lost}, and is not replaced yet"
     if instance.stage is not Stage.START:
         return word, instance.reason
     if seen is not None and seen.phase is Phase.EXITED and seen.exit is not None:
@@ -125,6 +131,13 @@ def _state(snapshot: Snapshot, instance: Instance, seen: Seen | None) -> tuple[s
         return word, instance.reason
     health = snapshot.observed.readiness.get(instance.recipe.service, {}).get(instance.name)
     return ("unready" if instance.served else word), (health.reason if health is not None else instance.reason)
+
+
+def _lost(seen: Seen | None) -> str:
+    """How what was running has ended; empty where it has not."""
+    if seen is None:
+        return "it vanished"
+    return describe(seen.exit) if seen.phase is Phase.EXITED and seen.exit is not None else ""
 
 
 def _sum(values: Iterator[float | None]) -> float | None:

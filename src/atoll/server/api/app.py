@@ -98,10 +98,7 @@ class _Handlers:
         return answer(self._surface.identity)
 
     async def change(self, request: Request) -> Response:
-        found = self._surface.store.change(request.path_params["number"])
-        if found is None:
-            raise Refused(f"there is no change {request.path_params['number']}")
-        return answer(found.view())
+        return answer(self._surface.desk.change(request.path_params["number"]))
 
     async def releases(self, request: Request) -> Response:
         store, name = self._surface.store, self._service(request)

@@ -160,3 +160,22 @@ def test_figures_are_sums_over_instances_and_unknown_stays_unknown(scene, of):
     assert (view.cpu, view.memory) == (0.25, 150)
     assert (view.rps, view.p50, view.p99, view.errors) == (12.5, 3.0, 40.0, 0.01)
     assert [i.cpu for i in view.instances] == [0.25, None]
+
+
+def test_what_serves_by_the_target_and_has_ended_is_not_ready(scene, of):
+    """The target cannot follow while the state cannot be written: then the two differ for long."""
+    scene.steady()
+    ended(scene, "orders-r1-1", signal=9)
+    view = of()
+    assert (view.ready, view.wanted) == (1, 2)
+    assert view.why == "it was killed by SIGKILL, and is not replaced yet"
+    assert view.instances[0].state == "ended"
+    del scene.seen["orders"]["orders-r1-1"]
+    assert (of().ready, of().why) == (1, "it vanished, and is not replaced yet")
+
+
+def test_what_cannot_be_seen_is_as_it_was_decided(scene, of):
+    scene.steady()
+    scene.seen.clear()
+    scene.answered = frozenset()
+    assert (of().ready, of().why) == (2, "")

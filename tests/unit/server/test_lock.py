@@ -100,8 +100,8 @@ def test_its_holder_is_who_wrote_it_as_far_as_that_still_runs_for_it(path):
     assert holder(path) is None
 
 
-@pytest.mark.parametrize("words", ["", "process", "process nobody, user 0", f"process {os.getpid()}, user 0"])
+@pytest.mark.parametrize("words", ["", "process", "process nobody, user 0", "process {us}, user 0"])
 def test_a_number_that_belongs_to_somebody_else_by_now_holds_nothing(path, words):
     path.parent.mkdir()
-    path.write_text(words)
+    path.write_text(words.format(us=os.getpid()))
     assert holder(path) is None

@@ -59,11 +59,17 @@ def take_down(path: Path, caller: Client) -> None:
         follow_change(path, caller, receipt.change)
     caller.end()
     deadline = time.monotonic() + PATIENCE
-    while places(path).run.exists() and time.monotonic() < deadline:
+    while not _gone(path):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the control plane (process {pid}) does not end", hint="atoll down --force")
         time.sleep(0.02)
-    if places(path).run.exists():
-        raise Unavailable(f"the control plane (process {pid}) does not end", hint="atoll down --force")
     out.print("[green]down[/green]: nothing of it runs any more")
+
+
+def _gone(path: Path) -> bool:
+    """Whether the control plane has put everything away, and itself."""
+    where = places(path)
+    return not where.run.exists() and holder(where.lock) is None
 
 
 def _end_by_force(path: Path) -> None:

@@ -33,10 +33,10 @@ def failed(outcomes):
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_release_as_good_as_stable_is_hardly_ever_aborted(half):
-    """Two times 300 releases with hiccups of single instances: at most 1.5 %. The benchmark has half an hour of it."""
-    outcomes = releases(World(), ERRORS, range(half * 300, half * 300 + 300), 900)
-    assert len(failed(outcomes)) <= 4
-    assert sum(o.passed is not None for o in outcomes) >= 240
+    """Two times 200 releases with hiccups of single instances: at most 1.5 %. The benchmark has half an hour of it."""
+    outcomes = releases(World(), ERRORS, range(half * 200, half * 200 + 200), 900)
+    assert len(failed(outcomes)) <= 3
+    assert sum(o.passed is not None for o in outcomes) >= 160
 
 
 def test_nor_is_one_that_is_judged_by_everything_under_trouble_that_is_shared():

@@ -40,7 +40,7 @@ tree = st.recursive(
 service = st.dictionaries(st.sampled_from(KEYS), tree, max_size=6).map(lambda s: {"build": ".", **s})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.sampled_from(["web", "api", "gateway", "Big_One", "x-y", ""]), service, min_size=1))
 def test_any_compose_file_is_proposed_validly_or_refused(services: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as directory:

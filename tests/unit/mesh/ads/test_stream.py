@@ -232,7 +232,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(CHANGES)
 def test_whatever_is_offered_the_proxy_ends_with_all_that_is_good(changes):
     proxy = started()

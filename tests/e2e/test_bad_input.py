@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import a_system
+from e2e.harness import until
 from e2e.load import Load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.linux, pytest.mark.timeout(120)]
@@ -260,11 +261,11 @@ def test_a_damaged_state_is_never_taken_for_a_new_one(system, how):
     system.write(WEB)
     system.run("up", "--detach")
     before = system.instances("web")[0]["pid"]
+    copy = system.places.database.with_suffix(".db.backup")
+    until(copy.exists, what="a copy of the state")
     with Load(system.port, clients=2, pause=0.02) as load:
         system.kill_control_plane()
-        for file in system.places.state.glob("state.db*"):
-            if file.suffix == ".backup":
-                shutil.copy(file, system.directory / "copy")
+        shutil.copy(copy, system.directory / "copy")
         for file in ("state.db-wal", "state.db-shm"):
             (system.places.state / file).unlink(missing_ok=True)
         system.places.database.unlink()
@@ -279,12 +280,11 @@ def test_a_damaged_state_is_never_taken_for_a_new_one(system, how):
     assert "Traceback" not in done.stderr
     assert load.failed == []
     assert Path(f"/proc/{before}").exists()
-    if (system.directory / "copy").exists():  # what the message advises: put the copy back
-        for file in system.places.state.glob("state.db*"):
-            file.unlink()
-        shutil.copy(system.directory / "copy", system.places.database)
-        system.run("up", "--detach")
-        assert system.instances("web")[0]["pid"] == before
-        assert json.loads(system.get("/")[1])["version"] == "1"
+    for file in system.places.state.glob("state.db*"):  # what the message advises: put the copy back
+        file.unlink()
+    shutil.copy(system.directory / "copy", system.places.database)
+    system.run("up", "--detach")
+    assert system.instances("web")[0]["pid"] == before
+    assert json.loads(system.get("/")[1])["version"] == "1"
     system.run("down", "--force")
     assert system.left() == []

@@ -51,6 +51,8 @@ class Changing:
         self._task: asyncio.Task[None] | None = None
         self._preparing = 0
         self._again_at = 0.0
+        self.uncopied = False
+        """Whether something was done of which there is no copy yet."""
         self.intent, self.system = parts.store.system()
         self.pins: dict[str, Pin] = parts.store.pins()
         self.progress: dict[str, str] = {}
@@ -326,9 +328,18 @@ class Changing:
             "",
             f"change {change.number} ({change.kind}) is {state}" + (f": {reason}" if reason else ""),
         )
-        if state == "done":
-            self._parts.store.backup()
+        self.uncopied = self.uncopied or state == "done"
         self._poke()
+
+    def back_up(self) -> None:
+        """Keep a copy of the state where something was done since the last one; for a moment when nobody waits."""
+        if not self.uncopied:
+            return
+        self.uncopied = False
+        try:
+            self._parts.store.backup()
+        except (OSError, sqlite3.Error) as error:
+            self._say("error", "state", "", f"no copy of the state could be kept: {error}")
 
     def _say(self, level: str, kind: str, service: str, text: str) -> None:
         self._record(Happening(level, kind, service, service or "system", text))

@@ -36,6 +36,8 @@ from atoll.unforeseen import back_off, described, report
 PERIOD = 1.0
 LOOK = 0.5
 """Seconds between two looks at a release that is judged: what fails in plain sight is out that much sooner."""
+QUIET = 0.1
+"""Seconds without news after which the state is copied, which takes as long as the disk does."""
 UNTOLD = 10_000
 """Happenings that wait for a journal that cannot be written; the oldest are lost beyond that."""
 
@@ -120,6 +122,7 @@ class Engine:
     async def close(self) -> None:
         """Stop acting. Instances and proxies go on."""
         await self.changing.close()
+        self.changing.back_up()
         await self._probing.close()
         await self._executor.close()
         await self.parts.comparer.close()
@@ -133,14 +136,18 @@ class Engine:
         return not self.parts.store.open_changes() and self.changing.settled(names, self.observed, self.blueprint)
 
     async def _rest(self) -> None:
-        """Wait until something happens or is due, a period at most."""
+        """Wait until something happens or is due, a period at most; what can wait is done when nothing has happened."""
         pause = LOOK if self.releasing.judging or self.flag_releasing.judging else PERIOD
         due = wake_at(self.blueprint, self.observed)
         if due is not None:
             pause = min(pause, max(0.0, due - self.parts.clock()))
+        if self.changing.uncopied:
+            pause = min(pause, QUIET)
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._wake.wait()
+                return
+        self.changing.back_up()
 
     def _survive(self, error: Exception) -> None:
         """Tell of a turn that broke off."""

@@ -48,6 +48,15 @@ class Database:
             self._connection.backup(target)
         beside.replace(to)
 
+    def tidy(self) -> None:
+        """
+        Write the log back into the file, at a moment when nobody waits.
+
+        SQLite does so by itself at a thousand pages, and that is in the middle of some change, for as long as the disk
+        takes. The log keeps its size and is written from its beginning again, which is quicker than to let it grow.
+        """
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
         """Write everything and let go of the file."""
         self._connection.close()

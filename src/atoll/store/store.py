@@ -81,6 +81,7 @@ class Store:
     def backup(self) -> None:
         """Keep a whole copy beside the file, replaced in one step."""
         self._db.copy(self._path.with_suffix(".db.backup"))
+        self._db.tidy()
 
     def keep(self) -> int:
         """

@@ -420,6 +420,33 @@ def test_an_engine_that_is_cancelled_ends(live):
     live(story)
 
 
+def test_a_copy_of_the_state_is_kept_when_nothing_happens_any_more(live):
+    async def story(house):
+        copy = house.path.with_suffix(".db.backup")
+        await house.settle(house.ask(ONE))
+        await house.until(copy.exists)
+        first = copy.stat().st_ino
+        await house.settle(house.ask(TWO))
+        await house.until(lambda: copy.stat().st_ino != first)
+
+    live(story)
+
+
+def test_a_copy_that_cannot_be_kept_is_told_and_stops_nothing(live, monkeypatch):
+    async def story(house):
+        def full():
+            raise OSError("No space left on device")
+
+        monkeypatch.setattr(house.store, "backup", full)
+        assert await house.settle(house.ask(ONE)) == "done"
+        await house.until(
+            lambda: house.texts("state") == ["no copy of the state could be kept: No space left on device"]
+        )
+        assert await house.settle(house.ask(TWO)) == "done"
+
+    live(story)
+
+
 def test_a_state_file_that_is_deleted_is_written_anew_and_that_is_told(live):
     async def story(house):
         await house.settle(house.ask(ONE))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -212,6 +213,15 @@ def test_a_backup_is_a_whole_store(store, path):
     again = Store(copy)
     assert again.events()[0].text == "kept"
     again.close()
+
+
+def test_a_backup_writes_the_log_back_so_that_no_change_has_to(store, path, tmp_path):
+    store.append([event("kept")])
+    store.backup()
+    alone = tmp_path / "alone.db"
+    alone.write_bytes(path.read_bytes())  # without the log
+    with closing(Store(alone)) as again:
+        assert again.events()[0].text == "kept"
 
 
 def test_events_are_numbered_filtered_and_read_on(store):

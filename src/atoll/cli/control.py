@@ -20,8 +20,6 @@ PATIENCE = 30.0
 STARTING = 120.0
 """Seconds for one that lives but does not answer: where Python compiles everything first, on a slow machine."""
 LAST_LINES = 12
-ANCHOR = "anchor.json"
-"""What is in the run directory of a system with sandboxes."""
 ROOM = 1024 * 1024
 """Bytes: with less on its disk a control plane can keep neither a state nor its last words."""
 
@@ -71,10 +69,12 @@ def start_for_the_end(file: Path) -> Client:
 
     It is of the kind of that other one. The file is not asked: it may be broken by now.
     """
+    from atoll.server.ground import has_fabric  # noqa: PLC0415 - imports that no other command needs
+
     where = places(file)
     if holder(where.lock) is not None:
         return await_control_plane(file)
-    client, _ = start(file, processes=not (where.run / ANCHOR).exists())
+    client, _ = start(file, processes=not has_fabric(where))
     return client
 
 
@@ -99,17 +99,21 @@ def await_next(file: Path) -> Client | None:
 
     Raises `errors.Unavailable` where none comes in time.
     """
-    where = places(file)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         client = running(file)
         if client is not None:
             return client
-        # Whoever was told to end takes the run directory away last.
-        if not where.run.exists() and holder(where.lock) is None:
+        if is_gone(file):
             return None
         time.sleep(0.05)
     raise Unavailable("no control plane is there any more; what runs goes on", hint="start it with `atoll up --detach`")
+
+
+def is_gone(file: Path) -> bool:
+    """Whether the system was taken down: the run directory, which goes last, and the control plane itself are gone."""
+    where = places(file)
+    return not where.run.exists() and holder(where.lock) is None
 
 
 def plain_processes(system: System) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from atoll.cli.control import start_for_the_end
+from atoll.cli.control import is_gone, start_for_the_end
 from atoll.cli.follow import follow_change
 from atoll.cli.places import ended_file, file_option, places, running
 from atoll.cli.screen import complain, err, out
@@ -59,17 +59,11 @@ def take_down(path: Path, caller: Client) -> None:
         follow_change(path, caller, receipt.change)
     caller.end()
     deadline = time.monotonic() + PATIENCE
-    while not _gone(path):
+    while not is_gone(path):
         if time.monotonic() > deadline:
             raise Unavailable(f"the control plane (process {pid}) does not end", hint="atoll down --force")
         time.sleep(0.02)
     out.print("[green]down[/green]: nothing of it runs any more")
-
-
-def _gone(path: Path) -> bool:
-    """Whether the control plane has put everything away, and itself."""
-    where = places(path)
-    return not where.run.exists() and holder(where.lock) is None
 
 
 def _end_by_force(path: Path) -> None:

@@ -52,8 +52,7 @@ def _last(file: Path, caller: Client, change: wire.ChangeView, *, quiet: bool) -
     """The change when it is over; until then what happens is shown."""
     stop = threading.Event()
     if not quiet:
-        newest = caller.events(limit=1)
-        after = newest[-1].number if newest else 0
+        after = newest_event(caller)
         # Made here and not in the thread: what is over at once ends the process, and a thread that is then inside of
         # the TLS library, to make a client, takes it down with a segmentation fault.
         threading.Thread(target=_tell, args=(client(file), change.number, after, stop), daemon=True).start()
@@ -101,6 +100,12 @@ def _recorded(file: Path, number: int) -> wire.ChangeView | None:
     from atoll.server import unasked  # noqa: PLC0415 - 60 ms that no other command needs
 
     return unasked.how_it_ended(places(file), number)
+
+
+def newest_event(caller: Client) -> int:
+    """The number of the last event, 0 where there is none: what comes after it is news."""
+    newest = caller.events(limit=1)
+    return newest[-1].number if newest else 0
 
 
 def wait_until_ready(caller: Client, *, seconds: float = 120.0) -> None:

@@ -13,7 +13,7 @@ import click
 
 from atoll.cli.control import await_start, launch, plain_processes, start, start_for_the_end
 from atoll.cli.down import take_down
-from atoll.cli.follow import follow_change, wait_until_ready
+from atoll.cli.follow import follow_change, newest_event, wait_until_ready
 from atoll.cli.places import file_option, places, request, running, system, system_file
 from atoll.cli.screen import complain, err, event_line, out, show_plan
 from atoll.client import Client
@@ -130,8 +130,7 @@ class _Foreground:
         """Show events until the control plane ends."""
         with suppress(AtollError):
             if self._seen is None:
-                newest = caller.events(limit=1)
-                self._seen = newest[-1].number if newest else 0
+                self._seen = newest_event(caller)
             for event in caller.follow(after=self._seen):
                 self._seen = event.number
                 err.print(event_line(event), soft_wrap=True)

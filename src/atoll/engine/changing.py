@@ -265,14 +265,11 @@ class Changing:
             if verdict.outcome is Outcome.DONE:
                 self.pins[name] = self._parts.store.promote(name, release)
                 self._say("info", "release", name, f"release {release} has replaced everything before it")
-            elif verdict.outcome is Outcome.FAILED and pin.stable is None:
-                # There is nothing older to protect: keep trying, later and later, and say so.
-                text = given_up(release, verdict.reason)
-                self.pins[name] = self._parts.store.promote(name, release, verdict.reason, f"{name}: {text}")
-                self._say("error", "release", name, text)
             elif verdict.outcome is Outcome.FAILED:
+                # Where there is nothing older to protect: keep trying, later and later, and say so.
+                end = self._parts.store.promote if pin.stable is None else self._parts.store.abort
                 text = given_up(release, verdict.reason)
-                self.pins[name] = self._parts.store.abort(name, release, verdict.reason, f"{name}: {text}")
+                self.pins[name] = end(name, release, verdict.reason, f"{name}: {text}")
                 self._say("error", "release", name, text)
 
     def _finish(self, change: Change, observed: Observed, blueprint: Blueprint) -> None:

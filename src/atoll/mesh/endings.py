@@ -1,4 +1,4 @@
-"""How a process ended that is nobody's child of ours, as far as the kernel tells."""
+"""What the kernel tells of a process that is nobody's child of ours: its fields, and how it ended."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ _AFTER_NAME = 49
 """Where the exit code is in what follows the name in /proc/PID/stat: field 52."""
 
 
+def stat(pid: int) -> list[bytes]:
+    """What follows the name in /proc/PID/stat (proc(5)), from the state on; empty where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
 def ending(descriptor: int, pid: int) -> str:
     """How it ended, as the middle of a sentence; empty where nobody can know. *descriptor* is its pidfd."""
     status = _unreaped(pid)
@@ -31,8 +39,8 @@ def ending(descriptor: int, pid: int) -> str:
 
 def _unreaped(pid: int) -> int | None:
     """Of one whose parent has not asked yet."""
-    with suppress(OSError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    fields = stat(pid)
+    with suppress(IndexError):
         if fields[0] == b"Z":
             return int(fields[_AFTER_NAME])
     return None

@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
 from atoll.errors import AtollError, Failed, Unavailable
-from atoll.mesh.endings import ending
+from atoll.mesh.endings import ending, stat
 from atoll.unforeseen import report
 from atoll.values.doubling import doubling
 
@@ -321,11 +321,8 @@ async def _end_of(pid: int) -> None:
 
 def _start_time(pid: int) -> int | None:
     """Clock ticks since boot (proc(5), field 22); None when there is no such process or it is a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == b"Z" else int(fields[19])
+    fields = stat(pid)
+    return None if not fields or fields[0] == b"Z" else int(fields[19])
 
 
 def _orphan(command: list[str], log: Path, directory: Path) -> int | None:

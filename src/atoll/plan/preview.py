@@ -104,7 +104,10 @@ def _service(before: Service, after: Service, on: Recipe, wanted: System, digest
 
 def _told(before: Service, after: Service, changes: tuple[FieldChange, ...]) -> tuple[FieldChange, ...]:
     """The same, but of a call that comes only what differs from the usual policy, and of one that goes that it goes."""
-    old, new, usual = _callees(before), _callees(after), _values(_usual(after))
+    old, new = _callees(before), _callees(after)
+    if old == new:
+        return changes
+    usual = _values(_usual(after))
     result: list[FieldChange] = []
     for callee in sorted(old ^ new):
         path = f"services.{after.name}.calls.{callee}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from atoll.model.system import RuntimeKind, Service, System
 from atoll.plan.blueprint import Recipe
-from atoll.values.names import FLAG_VARIABLES, FLAGS
+from atoll.values.names import FLAG_VARIABLES, FLAGS, ITSELF
 
 PROXY = "http://127.0.0.1:80"
 AROUND_PROXY = ("NO_PROXY", "no_proxy", "no_grpc_proxy")
@@ -55,7 +55,7 @@ def _around_the_proxy(callees: Sequence[str]) -> Iterator[tuple[str, str]]:
     Only port 80 of a callee is reached directly: the outlet is there. Any other port would be the caller's own server,
     so a client that writes one goes by the proxy and is told. C-core gRPC and grpc-js look at names without ports.
     """
-    local = ("127.0.0.1", "localhost")
+    local = sorted(ITSELF)
     without = ",".join((*local, *(f"{name}:80" for name in callees)))
     yield from zip(AROUND_PROXY, (without, without, ",".join((*local, *callees))), strict=True)
 

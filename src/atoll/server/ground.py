@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.drivers.host import cgroups
-from atoll.drivers.host.fabric import ensure_anchor, enter, release
+from atoll.drivers.host.fabric import RECORD, ensure_anchor, enter, release
 from atoll.drivers.host.proc import INSTANCE, marked, pids
 from atoll.mesh.process import forget_memory
 from atoll.server.settings import Settings
@@ -31,6 +31,11 @@ class Fabric:
 
     netns: str
     rootless: bool
+
+
+def has_fabric(places: Settings) -> bool:
+    """Whether what runs there runs in sandboxes, as far as an anchor has left word of itself."""
+    return (places.run / RECORD).exists()
 
 
 def enter_fabric(places: Settings) -> tuple[list[str], Fabric]:

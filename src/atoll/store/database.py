@@ -147,11 +147,10 @@ def make_private(path: Path) -> None:
 
     It holds the environment of the services in clear. SQLite gives the files beside it, which it makes, its own mode.
     """
-    files = (path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm")))
     with suppress(OSError):  # whoever opens it says why that cannot be done
         if not path.exists():
             path.touch(mode=0o600)
-        for one in files:
+        for one in (path, *_companions(path)):
             if one.is_file():
                 one.chmod(0o600)
 

@@ -44,6 +44,14 @@ async def rolling(house, services, runs=1):
     return number
 
 
+async def being_built(house, services):
+    """Ask for something whose build does not end, and wait until it is built."""
+    house.builder.seconds = 3600
+    number = house.ask(services)
+    await house.until(lambda: house.store.change(number).state == "building")
+    return number
+
+
 async def is_down(house, number, seconds=SOON):
     await house.until(lambda: house.store.change(number).state == "done", seconds)
     assert house.runtime.beings == {}
@@ -73,9 +81,7 @@ def test_the_end_does_not_wait_for_a_first_release_that_never_gets_ready(live):
 def test_the_end_cancels_a_build_and_never_rolls_it_out(live):
     async def story(house):
         await house.settle(house.ask(ONE))
-        house.builder.seconds = 3600
-        building = house.ask(MENDED)
-        await house.until(lambda: house.store.change(building).state == "building")
+        building = await being_built(house, MENDED)
         queued, down = house.ask(TWO), house.ask("{}", "down")
         await is_down(house, down)
         assert {house.store.change(n).state for n in (building, queued)} == {"failed"}
@@ -87,9 +93,7 @@ def test_the_end_cancels_a_build_and_never_rolls_it_out(live):
 
 def test_the_end_of_what_was_never_there_opens_no_gateway(live):
     async def story(house):
-        house.builder.seconds = 3600
-        building = house.ask(ONE)
-        await house.until(lambda: house.store.change(building).state == "building")
+        await being_built(house, ONE)
         await is_down(house, house.ask("{}", "down"))
         assert house.mesh.published == []
         assert house.store.system() == (0, None)
@@ -153,9 +157,7 @@ def test_a_control_plane_that_dies_while_it_cancels_leaves_the_end_to_the_next(l
     async def story(house):
         await house.settle(house.ask(TWO))
         if building:
-            house.builder.seconds = 3600
-            number = house.ask(TWO_NEVER)
-            await house.until(lambda: house.store.change(number).state == "building")
+            number = await being_built(house, TWO_NEVER)
         else:
             number = await rolling(house, TWO_NEVER, runs=3)
         die_at(house, method, times, written=written)
@@ -232,9 +234,7 @@ def test_a_first_release_that_is_taken_back_leaves_nothing_and_a_mended_one_goes
 def test_a_person_cancels_a_build_and_what_is_queued_goes_ahead(live):
     async def story(house):
         await house.settle(house.ask(ONE))
-        house.builder.seconds = 3600
-        building = house.ask(MENDED)
-        await house.until(lambda: house.store.change(building).state == "building")
+        building = await being_built(house, MENDED)
         abort(house)
         await house.until(lambda: house.store.change(building).state == "failed", SOON)
         house.builder.seconds = 0.1

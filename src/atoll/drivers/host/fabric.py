@@ -28,6 +28,8 @@ from atoll.values.network import PREFIX_LENGTH, fabric_address, instance_address
 ANCHOR = "ATOLL_ANCHOR"
 """The variable that marks an anchor: the run directory it belongs to."""
 
+RECORD = "anchor.json"
+"""The file in the run directory of a system with sandboxes that tells of its anchor."""
 NAME = "fabric"
 """The file in `<run directory>/netns` that names the fabric."""
 
@@ -78,7 +80,7 @@ def ensure_anchor(run_dir: Path, *, rootless: bool) -> Anchor:
     mounts = proc.namespace(found[0], "mnt")
     if mounts is None:
         raise Failed("the anchor of the network fabric ended at once", hint="see `atoll doctor`")
-    write_atomically(run_dir / "anchor.json", msgspec.json.encode(_Record(*found, mounts)))
+    write_atomically(run_dir / RECORD, msgspec.json.encode(_Record(*found, mounts)))
     return Anchor(*found, str(netns))
 
 
@@ -94,7 +96,7 @@ def release(run_dir: Path) -> None:
     if found is not None:
         with suppress(ProcessLookupError):
             os.kill(found[0], signal.SIGKILL)
-    (run_dir / "anchor.json").unlink(missing_ok=True)
+    (run_dir / RECORD).unlink(missing_ok=True)
 
 
 def link(name: str, network: int, netns: str, fabric: str) -> None:
@@ -139,7 +141,7 @@ def discard(netns: str) -> None:
 
 def _recorded(run_dir: Path) -> _Record | None:
     with suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode((run_dir / "anchor.json").read_bytes(), type=_Record)
+        return msgspec.json.decode((run_dir / RECORD).read_bytes(), type=_Record)
     return None
 
 

@@ -151,19 +151,10 @@ def _outlier_detection(breaker: Breaker) -> OutlierDetection:
     A breaker per instance; when all are open, so is the callee's.
 
     In a row count the failures of an instance or the way to it (502, 503, 504, no connection, a reset, a time-out): a
-    500 is an answer. The rate counts every 5xx. Each ejection lasts as long as the first.
+    500 is an answer. The rate counts every 5xx.
     """
-    result = OutlierDetection(
-        interval=seconds(min(EVERY_SECOND, breaker.open) if breaker.rate is None else breaker.window),
-        base_ejection_time=seconds(breaker.open),
-        max_ejection_time=seconds(breaker.open),
-        max_ejection_percent=count(100),
-        enforcing_consecutive_5xx=count(0),
-        enforcing_success_rate=count(0),
-        enforcing_consecutive_gateway_failure=count(0),
-        enforcing_failure_percentage=count(0),
-        successful_active_health_check_uneject_host=BoolValue(value=False),
-    )
+    interval = min(EVERY_SECOND, breaker.open) if breaker.rate is None else breaker.window
+    result = _ejections(interval, breaker.open, share=1.0)
     if breaker.consecutive is not None:
         result.consecutive_gateway_failure.value = breaker.consecutive
         result.enforcing_consecutive_gateway_failure.value = 100
@@ -177,15 +168,21 @@ def _outlier_detection(breaker: Breaker) -> OutlierDetection:
 
 def _unreachable(limit: ir.Unreachable) -> OutlierDetection:
     """Envoy tells what happened to the connection from what was answered only where it is asked to."""
+    result = _ejections(min(EVERY_SECOND, limit.open), limit.open, limit.share)
+    result.split_external_local_origin_errors = True
+    result.consecutive_local_origin_failure.value = limit.consecutive
+    result.enforcing_consecutive_local_origin_failure.value = 100
+    result.enforcing_local_origin_success_rate.value = 0
+    return result
+
+
+def _ejections(interval: float, lasting: float, share: float) -> OutlierDetection:
+    """Ejections of at most a share of the instances, each as long as the first, for no reason yet."""
     return OutlierDetection(
-        interval=seconds(min(EVERY_SECOND, limit.open)),
-        base_ejection_time=seconds(limit.open),
-        max_ejection_time=seconds(limit.open),
-        max_ejection_percent=count(round(limit.share * 100)),
-        split_external_local_origin_errors=True,
-        consecutive_local_origin_failure=count(limit.consecutive),
-        enforcing_consecutive_local_origin_failure=count(100),
-        enforcing_local_origin_success_rate=count(0),
+        interval=seconds(interval),
+        base_ejection_time=seconds(lasting),
+        max_ejection_time=seconds(lasting),
+        max_ejection_percent=count(round(share * 100)),
         enforcing_consecutive_5xx=count(0),
         enforcing_success_rate=count(0),
         enforcing_consecutive_gateway_failure=count(0),

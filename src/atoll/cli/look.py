@@ -77,7 +77,7 @@ def _screen(view: wire.StatusView) -> Group:
     change = view.change
     if change is not None and change.state != "done":
         reason = f": {escape(change.reason)}" if change.reason else ""
-        lines.append(Text.from_markup(f"change {change.number} ({change.kind}) is {change.state}{reason}"))
+        lines.append(Text.from_markup(f"change {change.number} ({change.kind}) {change.state}{reason}"))
     lines += [Text.from_markup(f"[red]{escape(problem)}[/red]") for problem in view.problems]
     lines += [Text.from_markup(f"[yellow]![/yellow] {escape(note)}") for note in view.notes]
     if not view.services:

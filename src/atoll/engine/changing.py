@@ -51,9 +51,9 @@ class Changing:
         self._task: asyncio.Task[None] | None = None
         self._preparing = 0
         self._again_at = 0.0
-        self.uncopied = False
-        """Whether something was done of which there is no copy yet."""
         self.intent, self.system = parts.store.system()
+        self.uncopied = self.intent > 0
+        """Whether there may be something done without a copy, as where the last control plane was killed."""
         self.pins: dict[str, Pin] = parts.store.pins()
         self.progress: dict[str, str] = {}
 
@@ -323,7 +323,7 @@ class Changing:
             level,
             "change",
             "",
-            f"change {change.number} ({change.kind}) is {state}" + (f": {reason}" if reason else ""),
+            f"change {change.number} ({change.kind}) {state}" + (f": {reason}" if reason else ""),
         )
         self.uncopied = self.uncopied or state == "done"
         self._poke()

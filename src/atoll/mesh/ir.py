@@ -178,11 +178,16 @@ class VirtualHost:
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """Where requests go, by host. With `any_port` the port in the Host header does not count."""
+    """
+    Where requests go, by host. With `any_port` the port in the Host header does not count.
+
+    `hidden` are headers of answers that who asks must not see.
+    """
 
     name: str
     hosts: tuple[VirtualHost, ...]
     any_port: bool = False
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

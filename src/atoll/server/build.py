@@ -109,7 +109,7 @@ async def _refuse_lost_state(engine: Engine, places: Settings) -> None:
     records = list((places.run / "instances").glob("*.json"))
     if number == 0 and records:
         raise Unavailable(
-            f"{len(records)} instances of this system are recorded as running, but its state in {places.database} is"
+            f"instances of this system are recorded as running ({len(records)}), but its state in {places.database} is"
             " empty: the file was lost",
             hint=f"put it back (a copy may be at {places.database}.backup), or end them with `atoll down --force`",
         )

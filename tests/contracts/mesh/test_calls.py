@@ -139,9 +139,18 @@ async def test_the_gateway_believes_nothing_from_outside(world):
     assert "x-forwarded-for: " in answer.body
     for gone in ("x-atoll-caller", "x-envoy", "x_y"):
         assert gone not in answer.body
-    assert answer.headers["server"] == "atoll"
     assert not [name for name in answer.headers if name.startswith("x-envoy")]
     assert (await world.outside("/api%2fx")).status == 400
+
+
+async def test_nobody_outside_is_told_whose_software_answers(world):
+    world.service("shop", calls=(Call("orders"),), routes=(Route("/api"),))
+    world.service("orders")
+    await world.publish()
+    (shop,) = world.instances("shop")
+    assert (await world.call(shop, "orders")).headers["server"] == "old/1.0"
+    for path in ("/api", "/", "/api%2fx"):
+        assert "server" not in (await world.outside(path)).headers
 
 
 async def test_no_route_and_no_instance_from_outside(world):

@@ -51,7 +51,7 @@ def test_status_says_what_goes_on_and_what_is_wrong(atoll, control_plane, scene)
     scene.change = wire.ChangeView(3, "deploy", ("web",), "failed", "no [such] tool", 0.0, {})
     scene.problems, scene.notes = ("a [bad] problem",), ("a note",)
     said = atoll("status")
-    assert "change 3 (deploy) is failed: no [such] tool" in said.out
+    assert "change 3 (deploy) failed: no [such] tool" in said.out
     assert "a [bad] problem" in said.out
     assert "! a note" in said.out
 

@@ -22,7 +22,7 @@ def test_an_applied_file_becomes_true(live):
         assert await house.settle(house.ask(TWO)) == "done"
         assert house.running == ["orders-r1-1", "orders-r1-2"]
         assert house.texts("ready") == ["is ready and gets traffic"] * 2
-        assert house.texts("change") == ["change 1 (apply) is done"]
+        assert house.texts("change") == ["change 1 (apply) done"]
         assert [c[0] for c in house.runtime.calls] == ["create"] * 2 + ["start"] * 2
 
     live(story)
@@ -428,6 +428,21 @@ def test_a_copy_of_the_state_is_kept_when_nothing_happens_any_more(live):
         first = copy.stat().st_ino
         await house.settle(house.ask(TWO))
         await house.until(lambda: copy.stat().st_ino != first)
+
+    live(story)
+
+
+def test_a_control_plane_that_was_killed_before_it_kept_a_copy_leaves_that_to_the_next_one(live):
+    async def story(house):
+        copy = house.path.with_suffix(".db.backup")
+        await house.settle(house.ask(ONE))
+        await house.until(copy.exists)
+        copy.unlink()
+        await house.sleep()
+        assert not copy.exists()
+        house.move_in()
+        await house.wake()
+        await house.until(copy.exists)
 
     live(story)
 

@@ -14,6 +14,8 @@ from atoll.values.names import CALLER_HEADER
 
 OURS = (CALLER_HEADER, SHADOW_RUN)
 """What only we may say of a request."""
+HIDDEN = ("server",)
+"""What nobody outside needs to know of who answers: whose software it is, and how old. (To overwrite it costs more.)"""
 NO_ROUTE = "nothing is served here: no service has a route for this host and path (services.NAME.routes in atoll.yaml)"
 NO_SUCH_DOOR = "{host} is not declared by any service"
 COOKIE = "atoll-release"
@@ -31,7 +33,7 @@ def ingress(path: str) -> Iterator[tuple[str, ir.Item]]:
     """The extra hop where the gateway may not enter the fabric: the mesh has the routes and gets everything."""
     rule = edges.passing(names.INGRESS, "the mesh", INGRESS_IDLE)
     host = ir.VirtualHost("everything", ("*",), (rule,))
-    yield ir.GATEWAY, ir.RouteTable(names.GATEWAY, (host,))
+    yield ir.GATEWAY, ir.RouteTable(names.GATEWAY, (host,), hidden=HIDDEN)
     yield ir.GATEWAY, ir.Cluster(names.INGRESS, ir.Unix(path), edges.CONNECT_TIMEOUT)
     yield ir.MESH, ir.Listener(names.INGRESS, ir.Unix(path), ir.Door.INGRESS, names.INGRESS)
 
@@ -54,7 +56,7 @@ def public_table(name: str, workloads: Mapping[str, Workload]) -> ir.RouteTable:
         for host in sorted({host for route, _ in rules for host in route.hosts})
     ]
     anywhere = ir.VirtualHost("any host", ("*",), (*general, nothing))
-    return ir.RouteTable(name, (*hosts, anywhere), any_port=True)
+    return ir.RouteTable(name, (*hosts, anywhere), any_port=True, hidden=HIDDEN)
 
 
 def variants(routes: Sequence[Route]) -> Iterator[tuple[Route, int]]:

@@ -145,8 +145,6 @@ def _distrust(manager: HttpConnectionManager) -> None:
     manager.http2_protocol_options.max_concurrent_streams.value = 100
     manager.http2_protocol_options.initial_stream_window_size.value = 64 * 1024
     manager.http2_protocol_options.initial_connection_window_size.value = 1024 * 1024
-    manager.server_name = "atoll"
-    manager.server_header_transformation = HttpConnectionManager.OVERWRITE
     manager.local_reply_config.CopyFrom(answers.to_public())
 
 

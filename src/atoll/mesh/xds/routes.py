@@ -59,6 +59,7 @@ def table(item: ir.RouteTable) -> RouteConfiguration:
         name=item.name,
         virtual_hosts=[_virtual_host(host) for host in item.hosts],
         ignore_port_in_host_matching=item.any_port,
+        response_headers_to_remove=item.hidden,
     )
 
 

@@ -32,7 +32,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             said = "x-atoll-flag: new=on\r\n" if path.startswith("/flag") else ""
             ASKED[path] += 1
             body = (NAME + "\n" + head + json.dumps(ASKED)).encode()
-            fields = f"content-length: {len(body)}\r\nx-from: {NAME}\r\n{said}"
+            fields = f"content-length: {len(body)}\r\nserver: old/1.0\r\nx-from: {NAME}\r\n{said}"
             writer.write(f"HTTP/1.1 {status} Any\r\n{fields}\r\n".encode() + body)
             await writer.drain()
     writer.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -20,10 +19,9 @@ from atoll.cli.control import await_next
 from atoll.cli.places import client, file_option, json_option, system_file
 from atoll.cli.screen import as_json, err, event_line, out, reasons, status_table
 from atoll.client import Client
+from atoll.values.printable import plain
 
 LOOK = 1.0
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Sequences that steer a terminal (ECMA-48: CSI, OSC, any other), and control characters; tabs stay."""
 
 
 @click.command()
@@ -110,7 +108,7 @@ def _write(lines: Iterable[wire.LogLine], *, json_: bool) -> None:
             as_json(line)
         else:
             # Whoever wrote it must not steer the terminal; what goes into a file or a pipe stays as it was written.
-            text = ESCAPES.sub("", line.text) if out.is_terminal else line.text
+            text = plain(line.text) if out.is_terminal else line.text
             out.print(f"[dim]{line.instance}[/dim] {escape(text)}", soft_wrap=True)
 
 

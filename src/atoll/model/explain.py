@@ -109,6 +109,7 @@ def _service(path: str, service: Service, *, ready_apart: bool) -> Iterator[Row]
     yield f"{path}.instances", str(service.instances), fields["instances"]
     yield from _resources(f"{path}.resources", service.resources)
     yield from _health(f"{path}.health", service.health, apart=ready_apart)
+    yield f"{path}.protocol", service.protocol, fields["protocol"]
     yield from _list(f"{path}.env", fields["env"], [_variable(path, name, v) for name, v in service.env.items()])
     routes = [row for number, route in enumerate(service.routes) for row in _route(f"{path}.routes.{number}", route)]
     yield from _list(f"{path}.routes", fields["routes"], routes)

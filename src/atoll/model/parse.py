@@ -291,6 +291,10 @@ def _flags(service: Section) -> Iterator[str]:
             yield name.text
 
 
+_APART = ("most", "bake", "key", "rollback")
+"""What only a release has that gets traffic before it replaces anything."""
+
+
 def _rollout(section: Section | None, service: Section, compare: Compare | None, instances: int) -> Rollout:
     if section is None:
         judge = usual_judge(instances)
@@ -307,6 +311,11 @@ def _rollout(section: Section | None, service: Section, compare: Compare | None,
         section.notes.problem(section.place_of("steps"), f"{section.path}: only a canary has steps", "strategy: canary")
     if strategy not in IN_STEPS and section.tree("judge") is not None:
         section.notes.problem(section.place_of("judge"), f"{section.path}: only a canary is judged", "strategy: canary")
+    if strategy == "rolling":
+        for key in _APART:
+            if section.tree(key) is not None:
+                words = f"{section.path}: rolling has no `{key}`: no release of it serves beside another"
+                section.notes.problem(section.place_of(key), words, "strategy: canary or blue-green, or take it out")
     judge, counts = read_judge(section, instances)
     return Rollout(
         strategy=strategy,

@@ -143,6 +143,32 @@ async def test_the_gateway_believes_nothing_from_outside(world):
     assert (await world.outside("/api%2fx")).status == 400
 
 
+ODD_PATHS = ("/pub/%2e%2e;x/headers", "/pub/.%2e;x/headers", "/pub/%2e%2e;/headers", "/pub/%2e;x", "/pub/a/%2E%2E;y")
+
+
+async def test_a_path_that_goes_up_behind_a_parameter_is_not_passed_on(world):
+    world.service("shop", routes=(Route("/pub"), Route("/own", hosts=("own.test",))))
+    await world.publish()
+    for path in ODD_PATHS:
+        answer = await world.outside(path)
+        assert (answer.status, answer.body[:28]) == (400, "this path is not passed on: "), path
+    own = await world.outside("/own/%2e%2e;x/", headers=("Host: own.test",))
+    assert own.status == 400
+    for path in ("/pub/a.;x", "/pub/..a;x", "/pub/x?back=/..;y/", "/pub/;x"):
+        assert (await world.outside(path)).status == 200, path
+
+
+async def test_a_request_for_two_hosts_is_not_passed_on(world):
+    world.service("shop", routes=(Route("/"),))
+    await world.publish()
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.gateway.listen)
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n")
+    answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.1 400")
+    assert "more than one host" in answer
+
+
 async def test_nobody_outside_is_told_whose_software_answers(world):
     world.service("shop", calls=(Call("orders"),), routes=(Route("/api"),))
     world.service("orders")
@@ -151,6 +177,18 @@ async def test_nobody_outside_is_told_whose_software_answers(world):
     assert (await world.call(shop, "orders")).headers["server"] == "old/1.0"
     for path in ("/api", "/", "/api%2fx"):
         assert "server" not in (await world.outside(path)).headers
+
+
+async def test_who_breaks_off_before_it_answers_is_told_of_in_our_words(world):
+    world.service("shop", calls=(Call("orders"),), routes=(Route("/"),))
+    world.service("orders")
+    await world.publish()
+    (shop,) = world.instances("shop")
+    outside = await world.outside("/break", method="POST")
+    inside = await world.call(shop, "orders", "/break", method="POST")
+    assert (outside.status, inside.status) == (503, 503)
+    assert outside.body.startswith("what serves this broke the connection before it answered")
+    assert inside.body.startswith("orders broke the connection before it answered")
 
 
 async def test_no_route_and_no_instance_from_outside(world):

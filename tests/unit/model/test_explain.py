@@ -8,6 +8,7 @@ import pytest
 
 from atoll.errors import Refused
 from atoll.model.explain import explain
+from atoll.model.fields import known
 from atoll.model.load import loads
 from atoll.model.system import System
 
@@ -96,3 +97,10 @@ def test_every_value_has_an_origin(system: System) -> None:
         for found in explain(system, name):
             origin = system.origins[found.path]
             assert (origin.line > 0) != bool(origin.reason)
+
+
+def test_everything_that_a_service_may_say_is_told() -> None:
+    """So it is in a plan, too: what a plan does not see is never applied."""
+    system = loads(TEXT, file="atoll.yaml", directory="")
+    told = {one.path.split(".")[2] for one in explain(system, "orders")}
+    assert told == {key for key, field in known("service").items() if not field.later}

@@ -158,6 +158,15 @@ def test_deploying_what_only_the_file_knows_says_what_comes_first(desk, scene):
     assert scene.store.open_changes() == ()
 
 
+def test_deploying_alone_what_calls_a_service_that_is_only_in_the_file_is_refused(desk, scene):
+    scene.serve_now()
+    text = scene.text.replace("payments", "money")
+    with pytest.raises(Refused, match="orders calls money, which was never applied") as refused:
+        desk.deploy(scene.request(text, services=("orders",)))
+    assert "atoll apply" in refused.value.hint
+    assert scene.store.open_changes() == ()
+
+
 def test_deploying_what_this_host_cannot_run_is_refused(desk, scene):
     scene.serve_now()
     scene.refusals = ("there are no sandboxes here",)

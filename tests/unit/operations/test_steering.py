@@ -34,6 +34,13 @@ def shop(scene_of):
     return scene
 
 
+def test_nobody_is_sent_back_where_that_is_closed(shop):
+    shop.serve_now(1, 2, service="ledger")
+    with pytest.raises(Refused, match="ledger is forward-only"):
+        shop.desk().rollback("ledger")
+    assert shop.store.open_changes() == ()
+
+
 def under_way(scene, service, state, weight=0):
     change = scene.store.request("deploy", (service,), b"{}", scene.at)
     progress = Progress(2, state, 0, weight)

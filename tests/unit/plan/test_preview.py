@@ -20,6 +20,7 @@ from atoll.model.system import (
 from atoll.plan.decisions import Pin
 from atoll.plan.preview import FieldChange, Kind, preview
 from atoll.plan.recipes import recipe
+from atoll.values.protocols import Protocol
 
 ORDERS = Service("orders", source="orders", instances=2, calls=(Call("catalog"),), routes=(Route("/"),))
 CATALOG = Service("catalog", source="catalog")
@@ -87,6 +88,7 @@ def test_another_source_restarts():
         replace(ORDERS, routes=(Route("/"), Route("/api"))),
         replace(ORDERS, health=Health(startup=9.0)),
         replace(ORDERS, rollout=Rollout(drain=1.0)),
+        replace(ORDERS, protocol=Protocol.HTTP2),
     ],
 )
 def test_what_acts_at_once(service):

@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from atoll.values.printable import plain
+
 LIMIT = 10 * 1024 * 1024
 KEPT = 3
 """Files per instance in all: the one that is written, `.1` and `.2`."""
@@ -67,7 +69,11 @@ def _newest(path: Path) -> bytes:
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> tuple[str, ...]:
-    """The last lines of a log, empty where there is none."""
+    """
+    The last lines of a log, empty where there is none.
+
+    They become parts of sentences that are shown in many places, so nothing in them may steer a terminal.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -75,7 +81,7 @@ def last_lines(path: Path, count: int = LAST_LINES) -> tuple[str, ...]:
             text = file.read().decode(errors="replace")
     except OSError:
         return ()
-    return tuple(text.splitlines()[-count:])
+    return tuple(plain(line) for line in text.splitlines()[-count:])
 
 
 def prune(directory: Path, service: str, keep: int = ENDED) -> None:

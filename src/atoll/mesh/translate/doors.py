@@ -17,6 +17,8 @@ OURS = (CALLER_HEADER, SHADOW_RUN)
 HIDDEN = ("server",)
 """What nobody outside needs to know of who answers: whose software it is, and how old. (To overwrite it costs more.)"""
 NO_ROUTE = "nothing is served here: no service has a route for this host and path (services.NAME.routes in atoll.yaml)"
+DOTS = "this path is not passed on: it goes up behind a parameter (..;), which programs take for different things"
+MANY_HOSTS = "this request names more than one host (Host)"
 NO_SUCH_DOOR = "{host} is not declared by any service"
 COOKIE = "atoll-release"
 INGRESS_IDLE = 3600.0  # longer than any route's own, which acts in the other proxy
@@ -47,15 +49,16 @@ def public_table(name: str, workloads: Mapping[str, Workload]) -> ir.RouteTable:
         for rule in edges.ways(route.path, Edge(names.GATEWAY, w.service, variant), route.policy, to, COOKIE)
     ]
     rules.sort(key=lambda pair: (-len(pair[0].path), pair[0].path, not pair[0].hosts))
-    nothing = ir.Refuse(404, NO_ROUTE)
+    dots, nothing = ir.Refuse(400, DOTS, ir.Asked.DOTS), ir.Refuse(404, NO_ROUTE)
     general = tuple(rule for route, rule in rules if not route.hosts)
     hosts = [
         ir.VirtualHost(
-            host, (host,), (*(rule for route, rule in rules if not route.hosts or host in route.hosts), nothing)
+            host, (host,), (dots, *(rule for route, rule in rules if not route.hosts or host in route.hosts), nothing)
         )
         for host in sorted({host for route, _ in rules for host in route.hosts})
     ]
-    anywhere = ir.VirtualHost("any host", ("*",), (*general, nothing))
+    several = ir.Refuse(400, MANY_HOSTS, ir.Asked.MANY_HOSTS)
+    anywhere = ir.VirtualHost("any host", ("*",), (several, dots, *general, nothing))
     return ir.RouteTable(name, (*hosts, anywhere), any_port=True, hidden=HIDDEN)
 
 

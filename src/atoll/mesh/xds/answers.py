@@ -22,6 +22,9 @@ _TO_PUBLIC = {
     "UH": "no instance can answer now: none is ready, or all are failing; try again soon",
     "UO": "too many requests at once; try again soon",
     "UT": "no answer in time",
+    "UC": "what serves this broke the connection before it answered: whether it has done it, nobody knows",
+    "UR": "what serves this broke the request off before it answered: whether it has done it, nobody knows",
+    "UF": "what serves this cannot be reached now; try again soon",
     "UPE": "what serves this does not speak the version of HTTP that it was asked in (%PROTOCOL%): ask in another,"
     " or say what it speaks with services.NAME.protocol in atoll.yaml",
 }
@@ -45,6 +48,9 @@ def to_instance(caller: str) -> LocalReplyConfig:
         "UH": "%ROUTE_NAME% has no instance that can answer now: none is ready, or all are failing",
         "UO": f"{caller} has as many calls to %ROUTE_NAME% open as it may (concurrency)",
         "UT": f"%ROUTE_NAME% did not answer {caller} in time",
+        "UC": "%ROUTE_NAME% broke the connection before it answered: whether it has done what was asked, nobody knows",
+        "UR": "%ROUTE_NAME% broke the request off before it answered: whether it has done it, nobody knows",
+        "UF": "%ROUTE_NAME% cannot be reached now",
         "UPE": "%ROUTE_NAME% does not speak the version of HTTP that it was asked in (%PROTOCOL%): say what it"
         " speaks with services.%ROUTE_NAME%.protocol in atoll.yaml",
     }

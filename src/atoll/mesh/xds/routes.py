@@ -268,9 +268,25 @@ def _any_tunnel() -> RouteMatch:
     return RouteMatch(connect_matcher=RouteMatch.ConnectMatcher())
 
 
+def _dots() -> RouteMatch:
+    """The cheap question first: it is asked of every request."""
+    some = HeaderMatcher(name=":path", string_match=StringMatcher(contains=".;"))
+    regex = RegexMatcher(regex=r"[^?]*/\.\.?;.*")
+    return RouteMatch(
+        prefix="/", headers=[some, HeaderMatcher(name=":path", string_match=StringMatcher(safe_regex=regex))]
+    )
+
+
+def _many_hosts() -> RouteMatch:
+    several = HeaderMatcher(name=":authority", string_match=StringMatcher(contains=","))
+    return RouteMatch(prefix="/", headers=[several])
+
+
 _ASKED: dict[ir.Asked, Callable[[], RouteMatch]] = {
     ir.Asked.ANYTHING: _anything,
     ir.Asked.TUNNEL: _any_tunnel,
+    ir.Asked.DOTS: _dots,
+    ir.Asked.MANY_HOSTS: _many_hosts,
     ir.Asked.WRITE: shadows.write,
     ir.Asked.UPGRADE: shadows.upgrade,
 }

@@ -24,6 +24,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             if path.startswith("/events"):
                 await events(writer)
                 return
+            if path.startswith("/break"):
+                break
             status = 200
             if path.startswith("/sleep/"):
                 await asyncio.sleep(float(path.split("/")[2]))

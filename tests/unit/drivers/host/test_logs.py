@@ -32,6 +32,8 @@ def test_the_last_lines(tmp_path):
     path.write_bytes(b"".join(b"%d\n" % number for number in range(10_000)) + b"\xff end without newline")
     assert last_lines(path, 2) == ("9999", "\ufffd end without newline")
     assert last_lines(tmp_path / "none.log") == ()
+    path.write_bytes(b"\x1b]0;EVIL\x07dying\n")
+    assert last_lines(path) == ("dying",)
 
 
 def test_old_logs_of_a_service_go_and_others_stay(tmp_path):

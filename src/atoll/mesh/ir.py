@@ -145,9 +145,9 @@ class Asked(StrEnum):
     ANYTHING = "anything"  # but a tunnel, which is nothing that a path could be told of
     TUNNEL = "tunnel"
     WRITE = "write"  # its method is none that changes nothing
+    UPGRADE = "upgrade"  # to a protocol in which nobody sees what is asked
     DOTS = "dots"  # its path goes up behind a parameter (`/..;x/`), which some servers take for `/../`
     MANY_HOSTS = "many hosts"  # its host is a list: the header was there more than once (RFC 9112, 3.2)
-    UPGRADE = "upgrade"  # to a protocol in which nobody sees what is asked
 
 
 @dataclass(frozen=True, slots=True)

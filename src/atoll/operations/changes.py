@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from atoll import wire
 from atoll.errors import Conflict, Refused
 from atoll.model.load import loads
-from atoll.model.system import Rollout, Service, System
+from atoll.model.system import Rollout, System
 from atoll.operations.flag_edits import definition
 from atoll.operations.views.progress import coming, flag_progress, progress_view
 from atoll.plan.flag_release import flag_of, subject
@@ -103,18 +103,14 @@ class Desk:
         new = [n for n in request.services if n not in current.services]
         if new:
             raise Refused(f"{', '.join(new)} was never applied", hint="apply the whole file first: atoll apply")
-        for name in request.services:
-            self._reachable(system.services[name], current)
+        # Nothing could answer what is only in the file yet.
+        calls = ((name, call.service) for name in request.services for call in system.services[name].calls)
+        unmet = [f"{name} calls {to}, which was never applied" for name, to in calls if to not in current.services]
+        if unmet:
+            raise Refused("\n".join(unmet), hint="apply the whole file: atoll apply")
         self._free(request.services)
         self._check(system)
         return wire.Receipt(self._queue("deploy", request.services, wire.encode(request)))
-
-    def _reachable(self, service: Service, current: System) -> None:
-        """Refuse to deploy alone what calls a service that is only in the file yet: nothing could answer it."""
-        missing = [call.service for call in service.calls if call.service not in current.services]
-        if missing:
-            words = f"{service.name} calls {', '.join(missing)}, which was never applied"
-            raise Refused(words, hint="apply the whole file: atoll apply")
 
     def rollback(self, service: str) -> wire.Receipt:
         """Queue the release that served before the one that serves now."""

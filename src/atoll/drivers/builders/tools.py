@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll.errors import Failed
+from atoll.values.printable import plain
 
 LIMIT = 900.0
 FIRST_LINES, LAST_LINES = 15, 20
 """Of a long output both ends are shown: many tools name the reason first, and explain their usage after it."""
 LONGEST_LINE = 2000
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
-"""Colours and what else could steer a terminal."""
 _KEPT = ("HOME", "PATH", "USER", "LANG", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 _KEPT_PREFIXES = ("UV_", "PIP_", "NPM_CONFIG_", "npm_config_", "SSL_", "NODE_EXTRA_CA", "REQUESTS_CA")
 _KEPT_ENDINGS = ("_PROXY", "_proxy")
@@ -99,7 +97,7 @@ async def _read(process: asyncio.subprocess.Process, log: Path, told: _Told, pro
 
 
 def _tell(line: bytes, told: _Told, progress: Callable[[str], None]) -> None:
-    text = _CONTROL.sub("", line[:LONGEST_LINE].decode(errors="replace")).rstrip()
+    text = plain(line[:LONGEST_LINE].decode(errors="replace")).rstrip()
     if text:
         told.add(text)
         progress(text.strip())

@@ -35,7 +35,7 @@ def ingress(path: str) -> Iterator[tuple[str, ir.Item]]:
     """The extra hop where the gateway may not enter the fabric: the mesh has the routes and gets everything."""
     rule = edges.passing(names.INGRESS, "the mesh", INGRESS_IDLE)
     host = ir.VirtualHost("everything", ("*",), (rule,))
-    yield ir.GATEWAY, ir.RouteTable(names.GATEWAY, (host,), hidden=HIDDEN)
+    yield ir.GATEWAY, ir.RouteTable(names.GATEWAY, (host,))
     yield ir.GATEWAY, ir.Cluster(names.INGRESS, ir.Unix(path), edges.CONNECT_TIMEOUT)
     yield ir.MESH, ir.Listener(names.INGRESS, ir.Unix(path), ir.Door.INGRESS, names.INGRESS)
 

@@ -285,10 +285,10 @@ def _many_hosts() -> RouteMatch:
 _ASKED: dict[ir.Asked, Callable[[], RouteMatch]] = {
     ir.Asked.ANYTHING: _anything,
     ir.Asked.TUNNEL: _any_tunnel,
-    ir.Asked.DOTS: _dots,
-    ir.Asked.MANY_HOSTS: _many_hosts,
     ir.Asked.WRITE: shadows.write,
     ir.Asked.UPGRADE: shadows.upgrade,
+    ir.Asked.DOTS: _dots,
+    ir.Asked.MANY_HOSTS: _many_hosts,
 }
 
 _EVENTS = StringMatcher(contains="text/event-stream", ignore_case=True)

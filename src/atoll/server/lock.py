@@ -27,7 +27,7 @@ def hold(path: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").partition("\n")[0]
         os.close(descriptor)
         raise Conflict(
             f"another control plane holds {path.parent}: {holder}",
@@ -57,9 +57,11 @@ def holder(path: Path) -> int | None:
 
 def _sign(path: Path, descriptor: int) -> None:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
+    line = f"process {os.getpid()}, user {os.getuid()}, since {since}\n".encode()
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}, user {os.getuid()}, since {since}\n".encode(), 0)
+        # In this order: whoever looks in between finds a whole first line, and not an empty file that nobody holds.
+        os.pwrite(descriptor, line, 0)
+        os.ftruncate(descriptor, len(line))
     except OSError as error:
         os.close(descriptor)
         raise Unavailable(f"{path} cannot be written: {error.strerror}", hint="make room on the disk") from error

@@ -53,6 +53,25 @@ def test_a_shorter_name_leaves_nothing_of_a_longer_one(path):
     os.close(held)
 
 
+def test_whoever_looks_while_it_is_taken_over_finds_a_whole_line(path, monkeypatch):
+    path.parent.mkdir()
+    path.write_text(f"process 1, user 0, since 2026-11-27 12:00:00, {'x' * 300}\n")
+    found = []
+
+    def watched(call):
+        def then_look(*arguments):
+            call(*arguments)
+            found.append(path.read_text().partition("\n"))
+
+        return then_look
+
+    for name in ("pwrite", "ftruncate"):
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
+    os.close(hold(path))
+    assert found
+    assert all(line.startswith("process ") and end for line, end, _ in found)
+
+
 def test_it_passes_through_exec(path):
     held = hold(path)
     assert os.get_inheritable(held)

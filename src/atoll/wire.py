@@ -49,11 +49,16 @@ class ApplyRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """What applying would do now. `index` names exactly this plan."""
+    """
+    What applying would do now. `index` names exactly this plan.
+
+    `held` says what it would not do although the file differs, one sentence each, as that was taken back before.
+    """
 
     index: str
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,16 @@ def test_deploys_under_load_lose_nothing(system):
     assert [r["state"] for r in system.json("releases", "web")] == ["serving", "retired", "retired"]
     system.run("rollback", "web")
     assert json.loads(system.get("/")[1])["version"] == "2"
+    # What was taken back stays so, whatever happens, until somebody asks for it by name.
+    system.kill_control_plane()
+    said = system.run("up", "--detach").stdout
+    assert "web: what is here now was taken back as release 3" in said
+    assert json.loads(system.get("/")[1])["version"] == "2"
+    system.run("down")
+    system.run("up", "--detach")
+    assert json.loads(system.get("/")[1])["version"] == "2"
+    system.run("deploy", "web")
+    assert json.loads(system.get("/")[1])["version"] == "3"
 
 
 def test_a_release_that_never_gets_ready_changes_nothing(system):

@@ -57,11 +57,11 @@ def as_json(value: object) -> None:
 
 def show_plan(plan: wire.PlanView) -> None:
     """Print what applying would do."""
-    for warning in plan.warnings:
+    for warning in (*plan.warnings, *plan.held):
         out.print(f"[yellow]![/yellow] {escape(warning)}", soft_wrap=True)
     if not plan.differences:
         what = "what runs" if plan.index else "what was applied last"
-        out.print(f"Nothing to do: {what} is what the file says.")
+        out.print("Nothing else to do." if plan.held else f"Nothing to do: {what} is what the file says.")
         return
     for difference in plan.differences:
         _show_difference(difference)

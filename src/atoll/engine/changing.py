@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +28,10 @@ from atoll.plan.diff import is_settled
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
+from atoll.plan.past import earlier, holding, taken_back
 from atoll.plan.recipes import recipe, same_content
 from atoll.plan.releasing import Progress, Signal, State, begin, given_up, refuse_second
-from atoll.policies.rolling import judge
+from atoll.policies import rolling
 from atoll.policies.verdict import Outcome
 from atoll.store.store import Change, may_be_cancelled
 from atoll.store.transitions import Transition
@@ -55,6 +56,8 @@ class Changing:
         self.uncopied = self.intent > 0
         """Whether there may be something done without a copy, as where the last control plane was killed."""
         self.pins: dict[str, Pin] = parts.store.pins()
+        self.failing: Mapping[str, int] = parts.store.failing()
+        """First releases that were given up and never served."""
         self.progress: dict[str, str] = {}
 
     def step(self, observed: Observed, blueprint: Blueprint) -> None:
@@ -62,6 +65,7 @@ class Changing:
         self._answer()
         self._give_way()
         self._judge(observed, blueprint)
+        self._recover(observed, blueprint)
         for change in self._parts.store.open_changes():
             if change.state == "rolling":
                 self._finish(change, observed, blueprint)
@@ -80,6 +84,7 @@ class Changing:
         """Read what is wanted anew: something broke off, and may have been written down without being noted here."""
         self.intent, self.system = self._parts.store.system()
         self.pins = self._parts.store.pins()
+        self.failing = self._parts.store.failing()
 
     async def close(self) -> None:
         """Leave what is under way; it is taken up again by the next control plane."""
@@ -168,7 +173,8 @@ class Changing:
         self.intent, self.system = self._parts.store.system()
         for one in recipes:
             number = self.pins[one.service].target
-            self._say("info", "release", one.service, f"release {number.release if number else '?'} begins")
+            again = f": it is release {one.release} again" if one.release else ""
+            self._say("info", "release", one.service, f"release {number.release if number else '?'} begins{again}")
 
     def _free(self, recipes: list[Recipe]) -> None:
         """Refuse where a release is already on its way to users."""
@@ -219,15 +225,30 @@ class Changing:
         except* (AtollError, OSError) as errors:
             raise Failed("\n".join(_words(e) for e in _leaves(errors))) from None
         built = [task.result() for task in tasks]
-        return [r for r in built if change.kind == "deploy" or self._is_new(r)]
+        if change.kind == "deploy":
+            return built
+        return [one for one in map(self._asked, built) if one is not None]
 
     def _earlier(self, service: str) -> Recipe:
-        pin = self.pins.get(service)
-        on = pin.newest if pin is not None else None
-        earlier = self._parts.store.release_before(service, on.release) if on is not None else None
-        if earlier is None:
+        on = self.pins.get(service, Pin()).newest
+        found = earlier(self._parts.store.past(service), on) if on is not None else None
+        if found is None:
             raise Failed(f"{service} has no earlier release that has served")
-        return earlier
+        return found
+
+    def _asked(self, one: Recipe) -> Recipe | None:
+        """What an applied file asks for: nothing new where it is there already, or was there and was taken back."""
+        on = self.pins.get(one.service, Pin()).newest
+        if on is not None and same_content(on, one):
+            return None
+        past = self._parts.store.past(one.service)
+        back = taken_back(past, one)
+        if back is None:
+            return one
+        if on is None:
+            return earlier(past, one) or one
+        self._say("warning", "release", one.service, holding(back))
+        return None
 
     async def _recipe(self, name: str, system: System, at_once: asyncio.Semaphore) -> Recipe:
         service = system.services[name]
@@ -247,11 +268,6 @@ class Changing:
         self._say("info", "build", name, f"artifact {artifact.digest[:12]} ({artifact.kind}) {word}")
         return recipe(system, service, artifact=artifact.digest, argv=artifact.argv)
 
-    def _is_new(self, one: Recipe) -> bool:
-        pin = self.pins.get(one.service)
-        on = pin.newest if pin is not None else None
-        return on is None or not same_content(on, one)
-
     # --- from rolling to done -----------------------------------------------------------------------------------
 
     def _judge(self, observed: Observed, blueprint: Blueprint) -> None:
@@ -260,17 +276,28 @@ class Changing:
         for name, pin in list(self.pins.items()):
             if pin.target is None or pin.progress is not None or name not in self.system.services:
                 continue
-            verdict = judge(self.system.services[name], pin, blueprint.workloads.get(name), observed)
+            verdict = rolling.judge(self.system.services[name], pin, blueprint.workloads.get(name), observed)
             release = pin.target.release
             if verdict.outcome is Outcome.DONE:
                 self.pins[name] = self._parts.store.promote(name, release)
                 self._say("info", "release", name, f"release {release} has replaced everything before it")
             elif verdict.outcome is Outcome.FAILED:
                 # Where there is nothing older to protect: keep trying, later and later, and say so.
-                end = self._parts.store.promote if pin.stable is None else self._parts.store.abort
+                end = self._parts.store.persist if pin.stable is None else self._parts.store.abort
                 text = given_up(release, verdict.reason)
                 self.pins[name] = end(name, release, verdict.reason, f"{name}: {text}")
                 self._say("error", "release", name, text)
+                self.failing = self._parts.store.failing()
+
+    def _recover(self, observed: Observed, blueprint: Blueprint) -> None:
+        """First releases that were given up, and of which an instance serves after all."""
+        for name, release in self.failing.items():
+            workload = blueprint.workloads.get(name)
+            instances = workload.instances if workload is not None else ()
+            if any(i.recipe.release == release and rolling.accepted(i, observed) for i in instances):
+                self._parts.store.recover(name, release)
+                self._say("info", "release", name, f"release {release} serves after all")
+                self.failing = self._parts.store.failing()
 
     def _finish(self, change: Change, observed: Observed, blueprint: Blueprint) -> None:
         # What was asked for while the end was being asked for goes with it.

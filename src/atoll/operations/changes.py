@@ -12,6 +12,7 @@ from atoll.model.system import Rollout, System
 from atoll.operations.flag_edits import definition
 from atoll.operations.views.progress import coming, flag_progress, progress_view
 from atoll.plan.flag_release import flag_of, subject
+from atoll.plan.past import earlier, held, told
 from atoll.plan.preview import Kind, preview
 from atoll.plan.releasing import EXPOSED, PEOPLE, Progress, Signal, refuse_second, step
 from atoll.store.store import Change, Store, may_be_cancelled
@@ -126,9 +127,10 @@ class Desk:
                 " release.rollback: safe",
             )
         on = self.store.pin(service).newest
-        if on is None or self.store.release_before(service, on.release) is None:
+        if on is None or earlier(self.store.past(service), on) is None:
             raise Refused(
-                f"{service} has no earlier release that has served", hint=f"see them with `atoll releases {service}`"
+                f"{service} has no earlier release that has served and is another one",
+                hint=f"see them with `atoll releases {service}`",
             )
         return wire.Receipt(self._queue("rollback", (service,), b"{}"))
 
@@ -232,8 +234,10 @@ class Desk:
         digests = await self.digests(system)
         asked = f"{number} {last.number if last else 0}"
         index = _index(number, asked.encode(), text.encode(), wire.encode(dict(sorted(digests.items()))))
-        differences = preview(current, system, self.store.pins(), digests)
-        return wire.PlanView(index, differences, system.warnings)
+        pins = self.store.pins()
+        back = held(system, pins, digests, self.store.past)
+        differences = preview(current, system, pins, digests, back)
+        return wire.PlanView(index, differences, system.warnings, told(back))
 
     def _check(self, system: System) -> None:
         refusals = self.refusals(system)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -49,18 +49,26 @@ class Difference:
 
 
 def preview(
-    current: System | None, wanted: System, pins: Mapping[str, Pin], digests: Mapping[str, str]
+    current: System | None,
+    wanted: System,
+    pins: Mapping[str, Pin],
+    digests: Mapping[str, str],
+    held: Collection[str] = (),
 ) -> tuple[Difference, ...]:
     """
     Compare what was applied last with *wanted*; *digests* are the artifacts that the sources give now, by service.
 
-    Empty where applying would change nothing.
+    The services in *held* get no new release (see `plan.past`). Empty where applying would change nothing.
     """
-    return tuple(_differences(current, wanted, pins, digests))
+    return tuple(_differences(current, wanted, pins, digests, held))
 
 
 def _differences(
-    current: System | None, wanted: System, pins: Mapping[str, Pin], digests: Mapping[str, str]
+    current: System | None,
+    wanted: System,
+    pins: Mapping[str, Pin],
+    digests: Mapping[str, str],
+    held: Collection[str],
 ) -> Iterator[Difference]:
     before = current.services if current is not None else {}
     if current is not None and current.gateway != wanted.gateway:
@@ -75,9 +83,11 @@ def _differences(
     for name, service in wanted.services.items():
         pin = pins.get(name, Pin())
         if name not in before or pin.newest is None:
-            yield Difference(Kind.ADD, name, f"builds it and starts {_instances(service.instances)}", "it is new")
+            yield _added(service, held=name in held)
         else:
-            yield from _service(before[name], service, pin.newest, wanted, digests.get(name))
+            digest = digests.get(name)
+            reasons = () if name in held else _release_reasons(pin.newest, before[name], service, wanted, digest)
+            yield from _service(before[name], service, tuple(reasons))
     for name, service in before.items():
         if name not in wanted.services:
             yield Difference(
@@ -85,9 +95,17 @@ def _differences(
             )
 
 
-def _service(before: Service, after: Service, on: Recipe, wanted: System, digest: str | None) -> Iterator[Difference]:
+def _added(service: Service, *, held: bool) -> Difference:
+    count = _instances(service.instances)
+    if held:
+        effect, why = f"starts {count} of what served last", "what is here now was taken back"
+    else:
+        effect, why = f"builds it and starts {count}", "it is new"
+    return Difference(Kind.ADD, service.name, effect, why)
+
+
+def _service(before: Service, after: Service, why: tuple[str, ...]) -> Iterator[Difference]:
     changes = _told(before, after, _changed(_values(before), _values(after)))
-    why = tuple(_release_reasons(on, before, after, wanted, digest))
     count = f"services.{after.name}.instances"
     scale = [c for c in changes if c.path == count]
     rest = tuple(c for c in changes if c.path != count)

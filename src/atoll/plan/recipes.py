@@ -66,10 +66,13 @@ def url_variable(service: str) -> str:
 
 
 def same_content(one: Recipe, other: Recipe) -> bool:
-    """Whether an instance of *one* may stay where *other* is wanted. Health and drain times act without a restart."""
-    return (one.artifact, one.argv, one.env, one.runtime, one.resources) == (
+    """
+    Whether an instance of *one* may stay where *other* is wanted.
+
+    What is run in it belongs to an artifact. Health and drain times act without a restart.
+    """
+    return (one.artifact, one.env, one.runtime, one.resources) == (
         other.artifact,
-        other.argv,
         other.env,
         other.runtime,
         other.resources,

@@ -8,6 +8,7 @@ from atoll import wire
 from atoll.drivers.builders.build import builder
 from atoll.errors import Unavailable
 from atoll.model.system import System
+from atoll.plan.past import held, told
 from atoll.plan.preview import preview
 from atoll.server.settings import Settings
 from atoll.server.sources import digests
@@ -27,13 +28,15 @@ def plan(places: Settings, wanted: System) -> wire.PlanView:
     Raises `errors.Unavailable` where what was written down cannot be read, `errors.Refused` where a source cannot be
     used.
     """
-    current, pins = None, {}
-    if places.database.exists():
-        with closing(Store(places.database, look=True)) as store:
-            current, pins = store.system()[1], store.pins()
-    differences = preview(current, wanted, pins, digests(builder(places.artifacts, places.logs), wanted))
+    sources = builder(places.artifacts, places.logs)
+    if not places.database.exists():
+        return wire.PlanView("", preview(None, wanted, {}, digests(sources, wanted)), (NOTHING, *wanted.warnings))
+    with closing(Store(places.database, look=True)) as store:
+        current, pins = store.system()[1], store.pins()
+        now = digests(sources, wanted)
+        back = held(wanted, pins, now, store.past)
     note = RECORDED if current is not None and current.services else NOTHING
-    return wire.PlanView("", differences, (note, *wanted.warnings))
+    return wire.PlanView("", preview(current, wanted, pins, now, back), (note, *wanted.warnings), told(back))
 
 
 def how_it_ended(places: Settings, number: int) -> wire.ChangeView | None:

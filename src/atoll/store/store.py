@@ -13,6 +13,7 @@ from atoll.errors import Conflict, Unavailable
 from atoll.model.system import Gateway, Rollout, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
+from atoll.plan.past import Past
 from atoll.plan.releasing import EXPOSED, OVER, TRANSITIONS, Progress, Signal, State, step
 from atoll.store.comparisons import Comparisons
 from atoll.store.database import Database
@@ -24,6 +25,8 @@ EVENTS_KEPT = 20_000
 TRIMMED_EVERY = 1_000
 SYSTEMS_KEPT = 100
 OPEN = ("queued", "building", "rolling")
+PAST = 10
+"""Releases of each service that are looked back on, and whose artifacts are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,7 @@ class Store:
             gone = [(name,) for name in removed]
             db.executemany("DELETE FROM pins WHERE service = ?", gone)
             db.executemany(
-                "UPDATE releases SET state = 'rolled-back', note = 'the service was taken away before it was through'"
+                "UPDATE releases SET state = 'removed', note = 'the service was taken away before it was through'"
                 " WHERE service = ? AND state = 'rolling'",
                 gone,
             )
@@ -222,7 +225,7 @@ class Store:
                 names = [(name,) for name in wire.decode(before[0], System).services]
                 db.executemany(
                     "INSERT OR IGNORE INTO pins (service, stable) SELECT service, max(number) FROM releases"
-                    " WHERE service = ? AND state = 'serving' GROUP BY service",
+                    " WHERE service = ? AND state IN ('serving', 'failing') GROUP BY service",
                     names,
                 )
             for service, release in change.releases.items():
@@ -354,18 +357,42 @@ class Store:
         ).fetchone()
         return self._packing.recipe(row[0]) if row else None
 
-    def promote(self, service: str, release: int, note: str = "", words: str = "") -> Pin:
-        """The target has become what serves; *words*, if any, say why the changes that asked for it have failed."""
+    def promote(self, service: str, release: int, note: str = "") -> Pin:
+        """The target has become what serves."""
         with self._transaction() as db:
             self._promote(db, service, release, note)
+        return Pin(self.recipe(service, release), None)
+
+    def _promote(self, db: Database, service: str, release: int, note: str, state: str = "serving") -> None:
+        db.execute("UPDATE pins SET stable = ?, target = NULL, progress = NULL WHERE service = ?", (release, service))
+        db.execute("UPDATE releases SET state = 'failed' WHERE service = ? AND state = 'failing'", (service,))
+        back = any(one.kind == "rollback" and one.releases.get(service) == release for one in self.open_changes())
+        end = ("rolled-back", f"release {release} took its place again") if back else ("retired", "")
+        db.execute("UPDATE releases SET state = ?, note = ? WHERE service = ? AND state = 'serving'", (*end, service))
+        db.execute(
+            "UPDATE releases SET state = ?, note = ? WHERE service = ? AND number = ?", (state, note, service, release)
+        )
+
+    def persist(self, service: str, release: int, note: str, words: str) -> Pin:
+        """
+        The target, a first release, is given up and kept on, as there is nothing older: it is tried again and again.
+
+        *words* say why the changes that asked for it have failed. See `failing` and `recover`.
+        """
+        with self._transaction() as db:
+            self._promote(db, service, release, note, "failing")
             self._blame(db, service, release, words)
         return Pin(self.recipe(service, release), None)
 
-    def _promote(self, db: Database, service: str, release: int, note: str) -> None:
-        db.execute("UPDATE pins SET stable = ?, target = NULL, progress = NULL WHERE service = ?", (release, service))
-        db.execute("UPDATE releases SET state = 'retired' WHERE service = ? AND state = 'serving'", (service,))
-        db.execute(
-            "UPDATE releases SET state = 'serving', note = ? WHERE service = ? AND number = ?", (note, service, release)
+    def failing(self) -> dict[str, int]:
+        """First releases that were given up and have never served, by service."""
+        return dict(self._db.execute("SELECT service, number FROM releases WHERE state = 'failing'").fetchall())
+
+    def recover(self, service: str, release: int) -> None:
+        """A release that was failing serves after all."""
+        self._db.execute(
+            "UPDATE releases SET state = 'serving', note = '' WHERE service = ? AND number = ? AND state = 'failing'",
+            (service, release),
         )
 
     def abort(self, service: str, release: int, note: str, words: str = "", asked: int = 0) -> Pin:
@@ -398,20 +425,19 @@ class Store:
             for name, number, at, recipe, state, note in rows
         )
 
-    def release_before(self, service: str, release: int) -> Recipe | None:
-        """The newest release before *release* that has served."""
-        row = self._db.execute(
-            "SELECT recipe FROM releases WHERE service = ? AND number < ? AND state = 'retired'"
-            " ORDER BY number DESC LIMIT 1",
-            (service, release),
-        ).fetchone()
-        return self._packing.recipe(row[0]) if row else None
+    def past(self, service: str) -> tuple[Past, ...]:
+        """The last `PAST` releases of a service, newest first."""
+        rows = self._db.execute(
+            "SELECT recipe, state, note FROM releases WHERE service = ? ORDER BY number DESC LIMIT ?", (service, PAST)
+        )
+        return tuple(Past(self._packing.recipe(recipe), state, note) for recipe, state, note in rows)
 
     def artifacts(self) -> set[str]:
-        """Digests that a release may still need: all that serve, and the last ten of each service."""
+        """Digests that a release may still need: all that serve, and the last `PAST` of each service."""
         rows = self._db.execute(
             "SELECT recipe FROM (SELECT recipe, state, row_number() OVER (PARTITION BY service ORDER BY number DESC)"
-            " AS age FROM releases) WHERE age <= 10 OR state IN ('serving', 'rolling')"
+            " AS age FROM releases) WHERE age <= ? OR state IN ('serving', 'failing', 'rolling')",
+            (PAST,),
         )
         return {self._packing.recipe(row[0]).artifact for row in rows}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -65,6 +66,20 @@ def test_plan_without_a_control_plane_is_against_what_was_written_down(atoll, re
     assert [d["kind"] for d in atoll("plan", "--json").json.differences] == ["release", "scale"]
     assert "web: new release: replaces 1 instance without a gap" in said.out
     assert "plan " not in said.out.splitlines()[-1]
+
+
+def test_plan_without_a_control_plane_knows_what_was_taken_back(atoll, recorded, scene):
+    now = scene.recipe("web", 1)
+    with closing(Store(recorded.database)) as store:
+        for kind, artifact in (("deploy", "f" * 64), ("deploy", now.artifact), ("rollback", "f" * 64)):
+            change = store.request(kind, ("web",), b"{}", 1.0)
+            store.take_effect(change, scene.system, [replace(now, artifact=artifact)], (), 1.0)
+            store.promote("web", change.number)
+            store.move(change.number, "done")
+    said = atoll("plan")
+    assert said.code == 0
+    assert "! web: what is here now was taken back as release 3 (release 4 took its place again)" in said.out
+    assert said.out.splitlines()[-1] == "Nothing else to do."
 
 
 def test_plan_without_a_control_plane_changes_nothing(atoll, recorded):

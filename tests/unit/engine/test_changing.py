@@ -73,7 +73,7 @@ def test_the_end_does_not_wait_for_a_first_release_that_never_gets_ready(live):
             "failed",
             f"cancelled: the system was taken down (change {down})",
         )
-        assert [r.state for r in house.store.releases("orders")] == ["rolled-back"]
+        assert [r.state for r in house.store.releases("orders")] == ["removed"]
 
     live(story)
 
@@ -286,3 +286,119 @@ def test_an_abort_is_one_transaction(live):
 
 def broken(*_):
     raise RuntimeError("died here")
+
+
+OTHER = "{orders: {source: orders, run: other}}"
+
+
+def states(house):
+    return [(r.number, r.state, r.artifact) for r in reversed(house.store.releases("orders"))]
+
+
+async def rolled_back(house):
+    """Two releases, of which the second was taken back."""
+    await house.settle(house.ask(ONE))
+    await house.settle(house.ask(OTHER))
+    assert await house.settle(house.ask("{}", "rollback")) == "done"
+    assert house.texts("release")[-2:] == [
+        "release 3 begins: it is release 1 again",
+        "release 3 has replaced everything before it",
+    ]
+
+
+def test_what_a_rollback_took_back_is_not_released_by_an_apply(live):
+    async def story(house):
+        await rolled_back(house)
+        assert await house.settle(house.ask("{orders: {source: orders, run: other, instances: 2}}")) == "done"
+        assert states(house) == [
+            (1, "retired", "orders-None"),
+            (2, "rolled-back", "orders-other"),
+            (3, "serving", "orders-None"),
+        ]
+        assert [n.split("-")[1] for n in house.running] == ["r3", "r3"]
+        assert "taken back as release 2" in house.texts("release")[-1]
+
+    live(story)
+
+
+def test_it_is_released_by_name_and_when_it_is_another(live):
+    async def story(house):
+        await rolled_back(house)
+        assert await house.settle(house.ask(OTHER, "deploy")) == "done"
+        assert states(house)[-1] == (4, "serving", "orders-other")
+        await house.settle(house.ask("{}", "rollback"))
+        await house.settle(house.ask(MENDED))
+        assert states(house)[-1] == (6, "serving", "orders-mended")
+
+    live(story)
+
+
+def test_what_a_person_aborted_is_not_released_by_an_apply(live):
+    async def story(house):
+        await house.settle(house.ask(TWO))
+        number = await rolling(house, TWO_NEVER, runs=3)
+        abort(house)
+        await house.until(lambda: house.store.change(number).state == "failed", SOON)
+        all_is_ready(house)
+        assert await house.settle(house.ask(TWO_NEVER)) == "done"
+        assert [state for _, state, _ in states(house)] == ["serving", "rolled-back"]
+
+    live(story)
+
+
+def test_after_the_end_what_served_last_comes_back_and_not_what_was_taken_back(live):
+    async def story(house):
+        await rolled_back(house)
+        await is_down(house, house.ask("{}", "down"))
+        assert await house.settle(house.ask(OTHER)) == "done"
+        assert states(house)[-1] == (4, "serving", "orders-None")
+        assert "release 4 begins: it is release 3 again" in house.texts("release")
+
+    live(story)
+
+
+def test_what_was_taken_back_is_released_where_nothing_else_has_ever_served(live):
+    async def story(house):
+        number = await rolling(house, NEVER)
+        abort(house)
+        await house.until(lambda: house.store.change(number).state == "failed" and not house.runtime.beings, SOON)
+        all_is_ready(house)
+        assert await house.settle(house.ask(NEVER)) == "done"
+        assert [state for _, state, _ in states(house)] == ["rolled-back", "serving"]
+
+    live(story)
+
+
+def test_a_first_release_that_was_given_up_is_nothing_to_go_back_to(live):
+    async def story(house):
+        house.runtime.broken["start"] = "exec format error"
+        number = house.ask(ONE)
+        await house.until(lambda: house.store.change(number).state == "failed")
+        assert states(house) == [(1, "failing", "orders-None")]
+        mended = house.ask(MENDED)
+        await house.until(lambda: house.store.change(mended).state == "rolling")
+        house.runtime.broken.clear()
+        assert await house.settle(mended) == "done"
+        assert [state for _, state, _ in states(house)] == ["failed", "serving"]
+        back = house.ask("{}", "rollback")
+        await house.settle(back)
+        assert house.store.change(back).reason == "orders has no earlier release that has served"
+
+    live(story)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_one_that_serves_after_all_has_served(live, ends):
+    async def story(house):
+        house.runtime.broken["start"] = "exec format error"
+        number = house.ask(ONE)
+        await house.until(lambda: house.store.change(number).state == "failed")
+        if ends:  # the control plane, and the next one knows
+            house.task.cancel()
+            await move_on(house)
+        house.runtime.broken.clear()
+        await house.until(lambda: states(house) == [(1, "serving", "orders-None")])
+        assert house.texts("release").count("release 1 serves after all") == 1
+        await house.until(house.engine.converged)
+
+    live(story)

@@ -123,6 +123,23 @@ async def test_a_wrong_file_is_refused_with_every_problem(desk, scene):
     assert scene.store.last_change() is None
 
 
+async def test_what_was_taken_back_is_not_planned_and_the_plan_says_why(desk, scene):
+    scene.serve_now(1, 2, service="orders")
+    scene.digests = {name: f"{number:064x}" for name, number in {"web": 1, "orders": 2, "payments": 1}.items()}
+    change = scene.store.request("rollback", ("orders",), b"{}", scene.at)
+    scene.store.take_effect(change, scene.system, [scene.recipe("orders", 1)], (), scene.at)
+    scene.store.promote("orders", 3)
+    scene.store.move(change.number, "done")
+    receipt = await desk.apply(scene.request())
+    assert "orders" not in {d.subject for d in receipt.plan.differences}
+    (note,) = receipt.plan.held
+    assert note.startswith("orders: what is here now was taken back as release 2 (release 3 took its place again)")
+    scene.digests["orders"] = "f" * 64
+    plan = await desk.plan(scene.request())
+    assert [d.kind for d in plan.differences if d.subject == "orders"] == [Kind.RELEASE]
+    assert plan.held == ()
+
+
 def test_deploy_queues_the_named_services_also_where_nothing_changed(desk, scene):
     scene.serve_now()
     receipt = desk.deploy(scene.request(services=("web", "orders")))

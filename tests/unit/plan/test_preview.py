@@ -55,6 +55,21 @@ def test_everything_is_new():
     ]
 
 
+def test_what_is_held_gets_no_release_and_everything_else_of_it_changes():
+    wanted = system(replace(ORDERS, instances=3), CATALOG)
+    digests = {"orders": "b" * 64, "catalog": "b" * 64}
+    found = preview(NOW, wanted, PINS, digests, {"orders"})
+    assert [(d.kind, d.subject) for d in found] == [(Kind.SCALE, "orders"), (Kind.RELEASE, "catalog")]
+
+
+def test_what_is_held_and_runs_no_more_starts_as_what_served_last():
+    found = preview(None, NOW, {}, SAME, {"orders"})
+    assert [(d.kind, d.subject, d.effect, d.why) for d in found] == [
+        (Kind.ADD, "orders", "starts 2 instances of what served last", "what is here now was taken back"),
+        (Kind.ADD, "catalog", "builds it and starts 1 instance", "it is new"),
+    ]
+
+
 def test_a_service_goes():
     found = difference(replace(NOW, services={"orders": ORDERS}))
     assert (found.kind, found.subject, found.effect) == (Kind.REMOVE, "catalog", "drains and stops 1 instance")

@@ -55,7 +55,7 @@ def test_a_variable_is_made_of_a_name():
     ("field", "value", "same"),
     [
         ("artifact", "other", False),
-        ("argv", ("other",), False),
+        ("argv", ("other",), True),  # it belongs to the artifact
         ("env", (("A", "b"),), False),
         ("runtime", RuntimeKind.PROCESS, False),
         ("resources", Resources(cpu=1), False),

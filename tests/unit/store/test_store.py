@@ -15,7 +15,7 @@ from atoll.plan.design import Host, design
 from atoll.plan.observed import Observed
 from atoll.plan.releasing import Progress, Signal, State
 from atoll.store import store as module
-from atoll.store.store import Store
+from atoll.store.store import PAST, Store
 from atoll.store.transitions import Transition
 
 EMPTY = Blueprint("", 0, Gateway(), {})
@@ -78,8 +78,12 @@ def test_promote_abort_and_what_to_go_back_to(store, release):
         (2, "failed", "crashed"),
         (1, "retired", ""),
     ]
-    assert store.release_before("orders", 3).release == 1
-    assert store.release_before("orders", 1) is None
+    assert [(p.recipe.artifact, p.state, p.note) for p in store.past("orders")] == [
+        ("v3", "serving", ""),
+        ("v2", "failed", "crashed"),
+        ("v1", "retired", ""),
+    ]
+    assert store.past("catalog") == ()
     assert store.releases("catalog") == ()
 
 
@@ -333,4 +337,54 @@ def test_a_release_that_goes_with_its_service_is_not_rolling_any_more(store, sho
     release("v1")
     change = store.request("down", (), b"", 1.0)
     store.take_effect(change, replace(shop, services={}), [], ["orders"], 1.0)
-    assert [r.state for r in store.releases("orders")] == ["rolled-back"]
+    assert [r.state for r in store.releases("orders")] == ["removed"]
+
+
+def test_only_so_many_releases_are_looked_back_on(store, release):
+    for number in range(PAST + 2):
+        release(f"v{number}")
+    assert [p.recipe.release for p in store.past("orders")] == list(range(PAST + 2, 2, -1))
+
+
+def test_what_a_rollback_replaces_was_taken_back(store, shop, release):
+    release("v1")
+    earlier = store.promote("orders", 1).stable
+    release("v2")
+    store.promote("orders", 2)
+    for change in store.open_changes():
+        store.move(change.number, "done")
+    change = store.request("rollback", ("orders",), b"{}", 1.0)
+    store.take_effect(change, shop, [earlier], [], 1.0)
+    assert [r.state for r in store.releases("orders")] == ["rolling", "serving", "retired"]  # it serves meanwhile
+    store.promote("orders", 3)
+    assert [(r.state, r.note) for r in store.releases("orders")] == [
+        ("serving", ""),
+        ("rolled-back", "release 3 took its place again"),
+        ("retired", ""),
+    ]
+
+
+def test_a_first_release_that_is_given_up_is_kept_on_and_never_was_one_that_served(store, release):
+    release("v1")
+    pin = store.persist("orders", 1, "crashed", "orders: release 1 was given up: crashed")
+    assert (pin.stable.release, pin.target) == (1, None)
+    assert store.pins() == {"orders": pin}
+    assert store.open_changes()[0].reason == "orders: release 1 was given up: crashed"
+    assert [(r.state, r.note) for r in store.releases("orders")] == [("failing", "crashed")]
+    assert store.failing() == {"orders": 1}
+    assert store.artifacts() == {"v1"}
+    release("v2")
+    store.promote("orders", 2)
+    assert [(r.state, r.note) for r in store.releases("orders")] == [("serving", ""), ("failed", "crashed")]
+    assert store.failing() == {}
+
+
+def test_one_that_serves_after_all_is_like_any_other(store, release):
+    release("v1")
+    store.persist("orders", 1, "crashed", "")
+    store.recover("orders", 1)
+    assert ([(r.state, r.note) for r in store.releases("orders")], store.failing()) == ([("serving", "")], {})
+    release("v2")
+    store.promote("orders", 2)
+    store.recover("orders", 1)  # too late: nothing changes
+    assert [r.state for r in store.releases("orders")] == ["serving", "retired"]

@@ -1,0 +1,80 @@
+"""What became of the releases of a service, and what follows: where to go back to, and what not to release again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from atoll.model.system import System
+from atoll.plan.blueprint import Recipe
+from atoll.plan.decisions import Pin
+from atoll.plan.recipes import recipe, same_content
+from atoll.plan.releasing import State
+
+SERVED = frozenset({"serving", "retired"})
+"""States of a release that does its work, or did until another one replaced it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One release, the state it is in or ended in, and why."""
+
+    recipe: Recipe
+    state: str
+    note: str
+
+
+def earlier(past: Iterable[Past], than: Recipe) -> Recipe | None:
+    """
+    The newest release that has served and is another one than *than*, of those before it where it has a number.
+
+    *past* begins with the newest.
+    """
+    found = (one.recipe for one in past if one.state in SERVED and not same_content(one.recipe, than))
+    return next((one for one in found if not than.release or one.release < than.release), None)
+
+
+def taken_back(past: Iterable[Past], wanted: Recipe) -> Past | None:
+    """
+    The release by which *wanted* was there before and was taken back, by a person, a judge or a rollback.
+
+    None where it was not, or has served since. One that failed says nothing: it may have been for want of something.
+    """
+    said = (one for one in past if one.state in SERVED | {State.ROLLED_BACK} and same_content(one.recipe, wanted))
+    last = next(said, None)
+    return last if last is not None and last.state == State.ROLLED_BACK else None
+
+
+def held(
+    system: System, pins: Mapping[str, Pin], digests: Mapping[str, str], past: Callable[[str], Iterable[Past]]
+) -> dict[str, Past]:
+    """
+    What applying *system* does not release, by service, as it was taken back: the release that it was.
+
+    *digests* are the artifacts that the sources give now. A service of which nothing else has ever served is none.
+    """
+    found: dict[str, Past] = {}
+    for name, service in system.services.items():
+        on = pins.get(name, Pin()).newest
+        wanted = recipe(system, service, artifact=digests.get(name, ""), argv=())
+        if on is not None and same_content(on, wanted):
+            continue
+        known = tuple(past(name))
+        back = taken_back(known, wanted)
+        if back is not None and (on is not None or earlier(known, wanted) is not None):
+            found[name] = back
+    return found
+
+
+def told(back: Mapping[str, Past]) -> tuple[str, ...]:
+    """What is `held`, a sentence each."""
+    return tuple(f"{name}: {holding(one)}" for name, one in back.items())
+
+
+def holding(back: Past) -> str:
+    """Why a service is not released, and what can be done, in words."""
+    why = f" ({back.note})" if back.note else ""
+    return (
+        f"what is here now was taken back as release {back.recipe.release}{why}: it is not released again until it"
+        f" changes, or is asked for by name (atoll deploy {back.recipe.service})"
+    )

@@ -122,9 +122,19 @@ def _is_usable(instance: Instance, workload: Workload, known: Known) -> bool:
     return found is not None and (workload.split is None or set(found).issuperset(homes_of(instance, workload)))
 
 
-def active(draining: Iterable[Instance], states: Sequence[HostState]) -> dict[str, int]:
-    """The open requests of each, in all clusters of all proxies."""
-    return {i.name: sum(s.active for s in states if (s.ip, s.port) == (i.address.ip, i.address.port)) for i in draining}
+def active(
+    draining: Iterable[Instance], states: Sequence[HostState], forgotten: Mapping[str, int]
+) -> dict[str, int]:
+    """
+    The open requests of each, in all clusters of all proxies.
+
+    Each may be the one that *forgotten* connections of its service lead to (see `admin.forgotten`).
+    """
+    return {
+        i.name: sum(s.active for s in states if (s.ip, s.port) == (i.address.ip, i.address.port))
+        + forgotten.get(i.recipe.service, 0)
+        for i in draining
+    }
 
 
 def leading_to(services: Iterable[str], snapshots: Iterable[Snapshot]) -> dict[str, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ _ADDRESS = rf"{HOST}\.([0-9.]+):([0-9]+)"
 _TIME = re.compile(rf"{PREFIX}\.{TIMES}\.{_ADDRESS}")
 # What a route counts as has no dot in it: what a service said may hold anything.
 _ANSWER = re.compile(rf"{PREFIX}\.{ANSWERS}\.{_ADDRESS}\.{SAID}\.(.*)\.{COUNTED}\.([^.]*)\.{CODE}\.([0-9]+)")
+_CONNECTED = r"{}\.upstream_cx_active$"
 _SENT = re.compile(r"cluster\.(.+)\.upstream_rq_total")
 _FAILED = re.compile(
     rf"{counting.CALLS}\.{counting.FAILED}\.{counting.CLUSTER}\.(.+)"
@@ -43,6 +44,7 @@ class HostState:
     The endpoint of the instance *name* in one cluster, as a proxy sees it.
 
     Whether it gets requests, how many are open, how many were answered well; `error` are tries that were repeated.
+    `connections` are those that this version of the cluster has made: see `forgotten`.
     """
 
     cluster: str
@@ -53,6 +55,7 @@ class HostState:
     success: int = 0
     error: int = 0
     name: str = ""
+    connections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,26 @@ async def hosts(socket: Path, clusters: str) -> tuple[HostState, ...]:
         for cluster in data.get("cluster_statuses", ())
         for status in cluster.get("host_statuses", ())
     )
+
+
+async def connections(socket: Path, clusters: str) -> Mapping[str, int]:
+    """
+    How many connections each cluster has whose name matches *clusters*, those of its former versions included.
+
+    Where a cluster is changed Envoy makes another one with endpoints of its own; the requests that are open in the one
+    before end there, and no endpoint tells of them any more.
+    """
+    data = await _stats(socket, _CONNECTED.format(clusters.removesuffix("$")), only_used=True)
+    found = ((entry["name"], entry["value"]) for entry in data.get("stats", ()) if entry.get("value"))
+    return {name.removeprefix("cluster.").rpartition(".")[0]: value for name, value in found}
+
+
+def forgotten(connected: Mapping[str, int], states: Iterable[HostState]) -> dict[str, int]:
+    """By cluster, how many of its connections no endpoint tells of."""
+    told: Counter[str] = Counter()
+    for state in states:
+        told[state.cluster] += state.connections
+    return {name: count - told[name] for name, count in connected.items() if count > told[name]}
 
 
 async def refused(socket: Path, outlet: str) -> int:
@@ -224,6 +247,7 @@ def _host(cluster: str, status: Mapping[str, Any]) -> HostState:
         stats.get("rq_success", 0),
         stats.get("rq_error", 0),
         status.get("hostname", ""),
+        stats.get("cx_active", 0),
     )
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from atoll.errors import AtollError, Unavailable
 from atoll.mesh import acceptance, admin, ir
 from atoll.mesh.acceptance import Known, Offered
+from atoll.mesh.admin import HostState
 from atoll.mesh.ads.server import AdsServer
 from atoll.mesh.process import EnvoyProcess, Spec
-from atoll.mesh.snapshot import Snapshots
+from atoll.mesh.snapshot import Kind, Snapshot, Snapshots
 from atoll.mesh.translate import names
 from atoll.mesh.translate.blueprint import Topology, Translation, translate
 from atoll.mesh.xds.bootstrap import Bootstrap, bootstrap
@@ -28,6 +30,7 @@ from atoll.values.network import COMPARING, COPIES, SHADOW_CALLS
 
 LOOK = 0.1  # seconds between looks at instances that come or go
 TIDY = 60.0
+WARM = 10.0  # seconds after which a changed cluster has surely taken the place of the one before
 OK, WRONG, FAILED = 200, 400, 500
 """The first status of an answer that does what was asked, of one that does not, and of one that failed."""
 
@@ -62,6 +65,10 @@ class EnvoyMesh:
             name: EnvoyProcess(_spec(name, run_dir, log_dir, fabric, count), self._news) for name in ir.PROXIES
         }
         self._snapshots = Snapshots()
+        self._changed_at: dict[str, float] = {}
+        """When the clusters that lead to a service were changed last."""
+        self._told: set[str] = set()
+        """Services of whose open requests the endpoints tell all: no cluster was changed since it was last asked."""
         self._translation = Translation()
         self._namespaces: frozenset[str] = frozenset()
         self._offered: Offered | None = None
@@ -92,6 +99,7 @@ class EnvoyMesh:
         self._translation = translate(blueprint, self._topology, self._namespaces, self._translation)
         snapshots = self._snapshots.make(self._translation.mesh, blueprint.generation)
         self._offered = Offered(blueprint, snapshots)
+        self._doubt(snapshots.values())
         self._ads.offer(snapshots)
         self._news()
 
@@ -238,18 +246,40 @@ class EnvoyMesh:
         known = self._refreshed()
         fresh, draining = acceptance.in_question(offered, known)
         services = {i.recipe.service for i in (*fresh, *draining)}
-        states = [s for proxy in ir.PROXIES for s in await admin.hosts(self._admin(proxy), names.edges_to(services))]
+        by_proxy = {p: await admin.hosts(self._admin(p), names.edges_to(services)) for p in ir.PROXIES}
+        states = [state for found in by_proxy.values() for state in found]
+        forgotten = await self._forgotten({i.recipe.service for i in draining} - self._told, by_proxy)
         if known is not self._known or offered is not self._offered:
             return {}
         before = (dict(known.usable), dict(known.active))
         known.usable |= acceptance.usable(
             fresh, states, acceptance.leading_to(services, offered.snapshots.values()), offered
         )
-        active = acceptance.active(draining, states)
+        active = acceptance.active(draining, states, forgotten)
         known.active = {name: max(count, last[name]) for name, count in active.items() if name in last}
         if before != (known.usable, known.active):
             self._changed()
         return active
+
+    def _doubt(self, snapshots: Iterable[Snapshot]) -> None:
+        """Note to which services clusters are changed: what is open in them is forgotten by the new ones."""
+        touched = {names.callee(name) for s in snapshots for kind, name in s.touched if kind is Kind.CLUSTER}
+        self._changed_at |= dict.fromkeys(touched, time.monotonic())
+        self._told -= touched
+
+    async def _forgotten(
+        self, services: Collection[str], states: Mapping[str, Iterable[HostState]]
+    ) -> Mapping[str, int]:
+        """By service, the connections that changed clusters still have, and that may have requests on them."""
+        found: Counter[str] = Counter()
+        for proxy in ir.PROXIES if services else ():
+            connected = await admin.connections(self._admin(proxy), names.edges_to(services))
+            for cluster, count in admin.forgotten(connected, states[proxy]).items():
+                found[names.callee(cluster)] += count
+        # A cluster is in its place once it is warm, not yet when it is acknowledged.
+        now = time.monotonic()
+        self._told |= {s for s in services if not found[s] and now > self._changed_at.get(s, 0.0) + WARM}
+        return found
 
     async def _tidy(self) -> None:
         while True:

@@ -7,8 +7,9 @@ import signal
 import time
 from dataclasses import replace
 
+from atoll.kit.policy import Bulkhead
 from atoll.mesh import admin, ir
-from atoll.model.system import Call, Check, Health, Route
+from atoll.model.system import Call, CallPolicy, Check, Health, Route
 from atoll.plan.blueprint import Stage
 from atoll.values.histograms import quantile
 from contracts.mesh.conftest import ROOTLESS
@@ -109,6 +110,29 @@ async def test_a_draining_instance_counts_its_open_requests_and_gets_nothing_new
     for stream in streams:
         assert await asyncio.to_thread(stream.stdout.readline) == "\n"
         stream.kill()
+    await world.wait_seen(lambda s: s.active.get(old.name) == 0, "it is idle")
+
+
+async def test_what_is_open_while_the_way_there_is_changed_is_counted_all_the_same(world):
+    world.service("payments")
+    world.service("orders", calls=(Call("payments"),))
+    await world.publish()
+    (old,), (orders,) = world.instances("payments"), world.instances("orders")
+    stream = world.start(
+        "curl", "-sN", "-H", "Host: payments", "http://127.0.0.1/events", netns=orders.outlets[0].netns
+    )
+    assert await asyncio.to_thread(stream.stdout.readline)
+    narrow = Call("payments", CallPolicy(bulkhead=Bulkhead(7)))
+    world.workloads["orders"] = replace(world.workloads["orders"], calls=(narrow,))
+    world.add("payments")
+    await world.publish()
+    assert (await world.call(orders, "payments")).status == 200
+    world.stage(old, Stage.DRAIN)
+    await world.publish()
+    seen = await world.wait_seen(lambda s: old.name in s.active, "open requests are counted")
+    assert seen.active[old.name] >= 1
+    assert await asyncio.to_thread(stream.stdout.readline) == "\n"
+    stream.kill()
     await world.wait_seen(lambda s: s.active.get(old.name) == 0, "it is idle")
 
 

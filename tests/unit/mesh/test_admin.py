@@ -8,7 +8,7 @@ import pytest
 
 from atoll.errors import Unavailable
 from atoll.mesh import admin
-from atoll.mesh.admin import AnswerCount, ClusterCount, parse_counts, parse_measured
+from atoll.mesh.admin import AnswerCount, ClusterCount, HostState, forgotten, parse_counts, parse_measured
 from atoll.values.histograms import Bar
 
 STATS = {
@@ -49,6 +49,17 @@ def test_counts_are_read_by_cluster():
     assert found["b->c"] == ClusterCount(sent=0, failed={"": {"UH": 3}})
     assert (found["b->c"].errors, found["b->c"].unsent) == (3, 3)
     assert found["a->https_//api.example.com_443"] == ClusterCount(sent=1)
+
+
+def test_connections_of_which_no_endpoint_tells_are_forgotten_ones():
+    states = [
+        HostState("a->b", "10.1.0.1", 80, usable=True, active=0, connections=2),
+        HostState("a->b", "10.1.0.2", 80, usable=True, active=0, connections=1),
+        HostState("c->b", "10.1.0.2", 80, usable=True, active=0, connections=1),
+    ]
+    assert forgotten({"a->b": 4, "c->b": 1, "gone->b": 2}, states) == {"a->b": 1, "gone->b": 2}
+    assert forgotten({"a->b": 2}, states) == {}  # one more was made since they were counted
+    assert forgotten({}, states) == {}
 
 
 def test_times_are_read_by_address():

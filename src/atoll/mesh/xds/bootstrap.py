@@ -8,7 +8,7 @@ from atoll.mesh.ir import SWITCHES
 
 # Everything else is neither made nor kept: a third of the memory and a sixtieth of each look at a large system.
 COUNTED = (
-    r"^cluster\..*->.*\.upstream_(rq_total|rq_retry|cx_connect_fail|cx_overflow|rq_pending_overflow)$",
+    r"^cluster\..*->.*\.upstream_(rq_total|rq_retry|cx_active|cx_connect_fail|cx_overflow|rq_pending_overflow)$",
     r"^cluster\..*->.*\.outlier_detection\.ejections_active$",
     r"^http\.outlet\..*\.rq_direct_response$",
     r"^(listener_manager\.lds|cluster_manager\.cds)\.update_rejected$",

@@ -151,7 +151,7 @@ class Scene:
             routes=service.routes if service is not None else (),
             calls=service.calls if service is not None else (),
             egress=service.egress if service is not None else (),
-            health=recipe_.health,
+            check=recipe_.health.ready,
             serial=max(i.serial for i in runs),
             failed_runs=self.failed_runs.get(name, ()),
         )

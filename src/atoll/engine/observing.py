@@ -90,6 +90,6 @@ def _subjects(blueprint: Blueprint, instances: Mapping[str, Mapping[str, Seen]])
                 what = seen.get(instance.name)
                 running = what is not None and what.phase is Phase.RUNNING
                 if running and instance.stage in {Stage.START, Stage.SERVE}:
-                    yield Subject(instance.name, service, instance.address, workload.health)
+                    yield Subject(instance.name, service, instance.address, instance.recipe.health)
 
     return subjects()

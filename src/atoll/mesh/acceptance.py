@@ -122,9 +122,7 @@ def _is_usable(instance: Instance, workload: Workload, known: Known) -> bool:
     return found is not None and (workload.split is None or set(found).issuperset(homes_of(instance, workload)))
 
 
-def active(
-    draining: Iterable[Instance], states: Sequence[HostState], forgotten: Mapping[str, int]
-) -> dict[str, int]:
+def active(draining: Iterable[Instance], states: Sequence[HostState], forgotten: Mapping[str, int]) -> dict[str, int]:
     """
     The open requests of each, in all clusters of all proxies.
 

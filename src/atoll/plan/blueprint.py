@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from atoll.model.system import Call, Egress, Gateway, Health, Operation, Resources, Route, RuntimeKind
+from atoll.model.system import Call, Check, Egress, Gateway, Health, Operation, Resources, Route, RuntimeKind
 from atoll.values.protocols import Protocol
 
 
@@ -111,7 +111,8 @@ class Split:
 
     `stable` gets what names no release, but for `weight` percent of it, which `next` gets; `next` also gets what names
     it. Requests with the same value of the header `key` get the same release; without a key a cookie keeps a browser
-    where it is. With `both`, the instances of `next` are known as stable's as well, so that they can take over.
+    where it is. With `both`, the instances of `next` are known as stable's as well, so that they can take over. `check`
+    is how the proxies ask the instances of `next`.
     """
 
     stable: int
@@ -119,6 +120,7 @@ class Split:
     weight: int
     key: str = ""
     both: bool = False
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,9 @@ class Workload:
 
     What the instances of the `guarded` releases call may change nothing: whatever they do, they do because of a copy.
 
+    `check` is how the proxies ask its endpoints, of the stable release where it is split; None where they would have to
+    be asked in different ways, and only the control plane does.
+
     `basis` is set on a settled one: what it was derived from, so that the same basis means the same workload and
     nothing to do.
     """
@@ -151,7 +156,7 @@ class Workload:
     routes: tuple[Route, ...]
     calls: tuple[Call, ...]
     egress: tuple[Egress, ...]
-    health: Health
+    check: Check | None = None
     protocol: Protocol = Protocol.AUTO
     serial: int = 0  # how many instances this service has ever had
     failures: tuple[Failure, ...] = ()

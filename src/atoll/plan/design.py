@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from atoll.errors import Failed
-from atoll.model.system import RuntimeKind, Service, System
+from atoll.model.system import Check, RuntimeKind, Service, System
 from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Shadow, Split, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe
@@ -123,7 +123,7 @@ def wake_at(blueprint: Blueprint, observed: Observed) -> float | None:
             elif instance.stage is Stage.START and (seen is None or seen.phase is Phase.CREATED):
                 times.append(instance.not_before)
             elif instance.stage is Stage.START and not instance.served and seen is not None:
-                times.append(seen.started_at + workload.health.startup)
+                times.append(seen.started_at + instance.recipe.health.startup)
     return min((t for t in times if t > observed.at), default=None)
 
 
@@ -166,6 +166,7 @@ class _Turn:
             assert before is not None  # noqa: S101 - instances of a removed service come from before
             draft = replace(before, instances=instances, routes=(), basis=None)
             return before if draft == before else draft
+        split = self._split(before, instances)
         draft = Workload(
             service=self.service.name,
             runtime=self.service.runtime,
@@ -173,11 +174,11 @@ class _Turn:
             routes=self.service.routes,
             calls=self.service.calls,
             egress=self.service.egress,
-            health=self.service.health,
+            check=self._check(instances, split),
             protocol=self.service.protocol,
             serial=self.last_serial,
             failed_runs=failed_runs,
-            split=self._split(before, instances),
+            split=split,
             flags=bool(self.service.flags),
             shadow=self._shadow(),
             guarded=tuple(self._guarded(before, instances)),
@@ -231,9 +232,9 @@ class _Turn:
             return self._to(instance, Stage.SERVE, "")
         if health is not None and not health.live:
             return self._to(instance, Stage.STOP, health.reason)
-        if instance.served or health is None or self.service is None:
+        if instance.served or health is None:
             return instance  # a control plane that has just come back has to ask before it judges
-        startup = self.service.health.startup
+        startup = instance.recipe.health.startup
         if self.observed.at >= seen.started_at + startup:
             return self._to(instance, Stage.STOP, f"not ready within {startup:g} s: {health.reason}")
         return instance
@@ -318,7 +319,23 @@ class _Turn:
             )
             return replace(was, weight=0, both=False) if was is not None and ends else None
         both = progress.state is State.BAKING
-        return Split(stable.release, progress.release, progress.shown, self.service.rollout.key, both)
+        check = self.pin.target.health.ready if self.pin.target is not None else None
+        return Split(stable.release, progress.release, progress.shown, self.service.rollout.key, both, check)
+
+    def _check(self, instances: Iterable[Instance], split: Split | None) -> Check | None:
+        """
+        How the proxies ask the endpoints of the stable release, or of all, where these are all asked alike.
+
+        One cluster has one check: a release with another one would fail that of the release before it, or the other
+        way round. Until it has replaced that it is for the control plane alone to ask.
+        """
+        alone = split.stable if split is not None and not split.both else None
+        endpoints = (i.recipe for i in instances if i.stage in {Stage.SERVE, Stage.DRAIN})
+        found = {one.health.ready for one in endpoints if alone in {None, one.release}}
+        wanted = self.pin.stable or self.pin.target
+        if not found and wanted is not None:
+            return wanted.health.ready
+        return found.pop() if len(found) == 1 else None
 
     def _shadow(self) -> Shadow | None:
         """What is copied to the next release while its answers are compared."""

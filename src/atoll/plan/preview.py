@@ -11,7 +11,7 @@ from atoll.model.explain import settings
 from atoll.model.system import CallPolicy, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
-from atoll.plan.recipes import AROUND_PROXY, environment
+from atoll.plan.recipes import AROUND_PROXY, checks, environment
 
 
 class Kind(StrEnum):
@@ -162,6 +162,8 @@ def _release_reasons(
         yield f"runtime changed ({on.runtime} to {service.runtime})"
     if service.resources != on.resources:
         yield "resources changed"
+    if checks(service.health) != checks(on.health):
+        yield "health changed"
     want, have = dict(environment(system, service)), dict(on.env)
     differing = sorted(k for k in want.keys() | have.keys() if have.get(k) != want.get(k))
     told = [name for name in differing if name not in AROUND_PROXY] or differing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from atoll.model.system import RuntimeKind, Service, System
+from atoll.model.system import Health, RuntimeKind, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.values.names import FLAG_VARIABLES, FLAGS, ITSELF
 
@@ -69,11 +69,16 @@ def same_content(one: Recipe, other: Recipe) -> bool:
     """
     Whether an instance of *one* may stay where *other* is wanted.
 
-    What is run in it belongs to an artifact. Health and drain times act without a restart.
+    What is run in it belongs to an artifact. So does its health check to a release, as it decides whether that is good;
+    drain times act without a restart.
     """
-    return (one.artifact, one.env, one.runtime, one.resources) == (
-        other.artifact,
-        other.env,
-        other.runtime,
-        other.resources,
-    )
+    return _content(one) == _content(other)
+
+
+def _content(one: Recipe) -> tuple[object, ...]:
+    return one.artifact, one.env, one.runtime, one.resources, checks(one.health)
+
+
+def checks(health: Health) -> tuple[object, ...]:
+    """What a health check does; whether the file says it or it is the default makes no difference."""
+    return health.ready, health.live, health.startup

@@ -33,7 +33,7 @@ def judge(service: Service, pin: Pin, workload: Workload | None, observed: Obser
     new = [i for i in instances if i.recipe.release == release]
     failures = workload.failures if workload is not None else ()
     given_up = [_too_many(f.crashes, f.reason) for f in failures if f.release == release]
-    given_up += [_failure(i, service, observed) for i in new]
+    given_up += [_failure(i, observed) for i in new]
     reason = next(filter(None, given_up), "")
     if reason:
         return Verdict(Outcome.FAILED, reason)
@@ -48,10 +48,10 @@ def _too_many(crashes: int, reason: str) -> str:
     return f"{crashes} runs in a row failed: {reason}" if crashes >= CRASHES else ""
 
 
-def _failure(instance: Instance, service: Service, observed: Observed) -> str:
+def _failure(instance: Instance, observed: Observed) -> str:
     """Why this instance says that its release has failed; empty where it does not."""
-    startup = service.health.startup
-    if _never_ready(instance, service, observed):
+    startup = instance.recipe.health.startup
+    if _never_ready(instance, observed):
         return instance.reason
     # It served and lost its readiness: it has its start-up time to find it again, a rollout must not wait for ever.
     if instance.stage is Stage.START and instance.served and observed.at >= instance.since + startup:
@@ -60,12 +60,12 @@ def _failure(instance: Instance, service: Service, observed: Observed) -> str:
     return "" if well else _too_many(instance.crashes, instance.reason)
 
 
-def _never_ready(instance: Instance, service: Service, observed: Observed) -> bool:
+def _never_ready(instance: Instance, observed: Observed) -> bool:
     """It was given up for its start-up time, not retired or tampered with in the middle of its start."""
-    seen = observed.instances.get(service.name, {}).get(instance.name)
+    seen = observed.instances.get(instance.recipe.service, {}).get(instance.name)
     if seen is None or instance.stage is not Stage.STOP or instance.served:
         return False
-    return instance.since >= seen.started_at + service.health.startup
+    return instance.since >= seen.started_at + instance.recipe.health.startup
 
 
 def accepted(instance: Instance, observed: Observed) -> bool:

@@ -88,6 +88,7 @@ class World:
     gateway: Gateway = field(default_factory=lambda: Gateway(free_port()))
     generation: int = 0
     workloads: dict[str, Workload] = field(default_factory=dict)
+    healths: dict[str, Health] = field(default_factory=dict)
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
     namespaces: list[Path] = field(default_factory=list)
     serial: int = 0
@@ -144,7 +145,8 @@ class World:
     ) -> Workload:
         health = health or Health(ready=Check(interval=0.2, timeout=0.5))
         runtime = RuntimeKind.SANDBOX if self.sandboxed else RuntimeKind.PROCESS
-        self.workloads[name] = Workload(name, runtime, (), routes, calls, egress, health, protocol)
+        self.workloads[name] = Workload(name, runtime, (), routes, calls, egress, health.ready, protocol)
+        self.healths[name] = health
         for _ in range(instances):
             self.add(name, kind=kind)
         return self.workloads[name]
@@ -155,7 +157,7 @@ class World:
         workload = self.workloads[service]
         name = f"{service}-r{release}-{self.serial}"
         recipe = Recipe(
-            service, release, "artifact", ("app",), (), workload.runtime, Resources(), workload.health, 10, 10
+            service, release, "artifact", ("app",), (), workload.runtime, Resources(), self.healths[service], 10, 10
         )
         netns: str | None = None
         if self.sandboxed:
@@ -196,6 +198,8 @@ class World:
 
     def split(self, service: str, split: Split | None) -> None:
         """Put two releases side by side."""
+        if split is not None:
+            split = replace(split, check=self.healths[service].ready)
         self.workloads[service] = replace(self.workloads[service], split=split)
 
     def shadow(self, service: str, shadow: Shadow | None, guarded: tuple[int, ...] = ()) -> None:

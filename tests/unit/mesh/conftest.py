@@ -31,14 +31,16 @@ def workload(service: Service, first: int) -> Workload:
         service.routes,
         service.calls,
         service.egress,
-        service.health,
+        service.health.ready,
         flags=bool(service.flags),
     )
     if service.compare is None:
         return made
     shadow = Shadow(2, service.compare.share, service.compare.concurrency)
     beside = _instance(service, replace(recipe, release=2), first + 100, Stage.SERVE)
-    stands = replace(made, split=Split(1, 2, 0), shadow=shadow, safe=service.compare.safe, guarded=(2,))
+    stands = replace(
+        made, split=Split(1, 2, 0, check=service.health.ready), shadow=shadow, safe=service.compare.safe, guarded=(2,)
+    )
     return replace(stands, instances=(*instances, beside))
 
 

@@ -10,7 +10,7 @@ from atoll.mesh import ir
 from atoll.mesh.snapshot import Kind, Snapshots
 from atoll.mesh.translate import names
 from atoll.mesh.translate.blueprint import translate
-from atoll.model.system import Operation
+from atoll.model.system import Check, Operation
 from atoll.plan.blueprint import Shadow, Split, Stage
 
 SHOP = """
@@ -112,6 +112,16 @@ def test_what_is_counted_has_a_rule_of_its_own_while_two_stand_side_by_side(shop
         assert {rule.split for rule in rules} == {rules[-1].split}
 
 
+def test_a_cluster_asks_by_the_check_of_its_release_and_by_none_where_there_is_none(shop, namespaces, topology):
+    other = Check("/other")
+    for check in (None, Check("/one")):
+        orders = replace(shop.workloads["orders"], check=check, split=Split(1, 2, 5, check=other))
+        blueprint = replace(shop, workloads={**shop.workloads, "orders": orders})
+        clusters = items(translate(blueprint, topology(), namespaces(blueprint)).mesh, ir.GATEWAY, ir.Cluster)
+        stable, beside = clusters["@gateway->orders"].check, clusters["@gateway->orders@next"].check
+        assert (stable and stable.path, beside.path) == (check and check.path, "/other")
+
+
 def test_what_a_shadow_asks_is_counted_apart(shop, namespaces, topology):
     orders = replace(shop.workloads["orders"], guarded=(1,))
     blueprint = replace(shop, workloads={**shop.workloads, "orders": orders})
@@ -170,10 +180,8 @@ def test_versions_depend_on_content_only(shop, namespaces, topology):
 def test_health_of_the_callee_reaches_the_callers_edge(shop, namespaces, topology):
     first = translate(shop, topology(), namespaces(shop))
     payments = shop.workloads["payments"]
-    ready = replace(payments.health.ready, path="/ready")
-    changed = replace(
-        shop, workloads={**shop.workloads, "payments": replace(payments, health=replace(payments.health, ready=ready))}
-    )
+    ready = replace(payments.check, path="/ready")
+    changed = replace(shop, workloads={**shop.workloads, "payments": replace(payments, check=ready)})
     made = translate(changed, topology(), namespaces(shop), first).mesh
     assert items(made, ir.MESH, ir.Cluster)["orders->payments"].check.path == "/ready"
 

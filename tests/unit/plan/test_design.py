@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import Failed
-from atoll.model.system import Compare, Operation, Route, RuntimeKind
+from atoll.model.system import Check, Compare, Health, Operation, Route, RuntimeKind
 from atoll.plan.blueprint import Shadow, Split, Stage
 from atoll.plan.decisions import Pin
 from atoll.plan.design import FIRST_PORT, PORTS, Host, design, wake_at
@@ -342,6 +342,66 @@ def test_a_rollout_holds_while_too_few_new_ones_serve(desk):
     assert one.stages == before, "the proxies forget one: nothing old comes back for it"
 
 
+OTHER_CHECK = Health(ready=Check("/other"), startup=9.0)
+
+
+def asked_otherwise(one, progress=None):
+    """A second release with another health check begins."""
+    first = one.recipe(1)
+    one.serving()
+    one.service = replace(one.service, health=OTHER_CHECK)
+    one.pin = Pin(first, one.recipe(2), progress)
+    one.design()
+
+
+def check_of(one):
+    return one.design().workloads["orders"].check
+
+
+def test_proxies_ask_by_the_check_of_a_release_and_not_at_all_while_two_differ(desk):
+    one = desk(instances=1)
+    asked_otherwise(one)
+    assert check_of(one) == Check()  # the new one is no endpoint yet
+    one.running("orders-r2-2")
+    one.word("orders-r2-2", ready=True)
+    assert check_of(one) is None
+    one.accept()
+    one.design()
+    assert one.stages == {"orders-r1-1": Stage.DRAIN, "orders-r2-2": Stage.SERVE}
+    assert check_of(one) is None  # what drains may still be sent what belongs to it
+    one.active = {"orders-r1-1": 0}
+    one.accept()
+    assert check_of(one) == OTHER_CHECK.ready
+    one.ended("orders-r2-2")
+    assert check_of(one) == Check()  # nobody is there to be asked, and release 1 is what comes back
+
+
+def test_each_of_two_releases_side_by_side_is_asked_by_its_own_check(desk):
+    one = desk(instances=1)
+    asked_otherwise(one, Progress(2, State.CANARY, weight=5))
+    one.running("orders-r2-2")
+    one.word("orders-r2-2", ready=True)
+    made = one.design().workloads["orders"]
+    assert one.stages == {"orders-r1-1": Stage.SERVE, "orders-r2-2": Stage.SERVE}
+    assert (made.check, made.split.check) == (Check(), OTHER_CHECK.ready)
+    one.pin = replace(one.pin, progress=Progress(2, State.BAKING, weight=100))
+    made = one.design().workloads["orders"]
+    assert (made.check, made.split.check) == (None, OTHER_CHECK.ready)  # both are known as stable's
+
+
+def test_an_instance_has_the_start_up_time_of_its_own_release(desk):
+    one = desk(instances=1)
+    asked_otherwise(one)
+    one.running("orders-r2-2")
+    one.word("orders-r2-2", ready=False)
+    one.now += 8.0
+    one.design()
+    assert one.stages["orders-r2-2"] is Stage.START
+    one.now += 1.0
+    one.design()
+    assert one.stages["orders-r2-2"] is Stage.STOP
+
+
 def test_a_release_that_is_compared_answers_copies_and_only_then(desk):
     one = desk()
     one.service = replace(one.service, compare=Compare(share=0.5, concurrency=3, safe=(Operation("POST", "/find"),)))
@@ -352,7 +412,7 @@ def test_a_release_that_is_compared_answers_copies_and_only_then(desk):
         made = one.design().workloads["orders"]
         assert made.shadow == Shadow(2, 0.5, 3)
         assert made.safe == (Operation("POST", "/find"),)
-        assert made.split == Split(1, 2, 0)
+        assert made.split == Split(1, 2, 0, check=one.service.health.ready)
     one.pin = replace(one.pin, progress=Progress(2, State.ABORTING))
     assert one.design().workloads["orders"].shadow is None
 

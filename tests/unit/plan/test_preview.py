@@ -8,6 +8,7 @@ from atoll.model.load import loads
 from atoll.model.system import (
     Call,
     CallPolicy,
+    Check,
     Gateway,
     Health,
     Resources,
@@ -101,7 +102,6 @@ def test_another_source_restarts():
     [
         replace(ORDERS, calls=(Call("catalog", CallPolicy(timeout=1.0)),)),
         replace(ORDERS, routes=(Route("/"), Route("/api"))),
-        replace(ORDERS, health=Health(startup=9.0)),
         replace(ORDERS, rollout=Rollout(drain=1.0)),
         replace(ORDERS, protocol=Protocol.HTTP2),
     ],
@@ -110,6 +110,17 @@ def test_what_acts_at_once(service):
     found = difference(system(service, CATALOG))
     assert (found.kind, found.effect) == (Kind.CHANGE, "takes effect at once, nothing restarts")
     assert found.changes
+
+
+@pytest.mark.parametrize("health", [Health(startup=9.0), Health(ready=Check("/healthz")), Health(live=Check())])
+def test_another_health_check_is_another_release(health):
+    found = difference(system(replace(ORDERS, health=health), CATALOG))
+    assert (found.kind, found.why) == (Kind.RELEASE, "health changed")
+    assert found.changes
+
+
+def test_a_check_that_is_written_down_as_it_was_anyway_changes_nothing():
+    assert preview(NOW, system(replace(ORDERS, health=Health(declared=True)), CATALOG), PINS, SAME) == ()
 
 
 def test_a_change_is_told_as_the_file_writes_it():

@@ -24,7 +24,7 @@ def instance(serial, what=NEW, stage=Stage.SERVE, **fields):
 
 
 def verdict(*instances, accepted=None, failures=(), pin=PIN):
-    workload = Workload("orders", SERVICE.runtime, instances, (), (), (), SERVICE.health, failures=failures)
+    workload = Workload("orders", SERVICE.runtime, instances, (), (), (), SERVICE.health.ready, failures=failures)
     taken = {i.name: i.stage for i in instances} if accepted is None else accepted
     seen = {i.name: Seen(i.name, "orders", Phase.RUNNING, 1, 95.0) for i in instances}
     return judge(SERVICE, pin, workload, Observed(100.0, {"orders": seen}, mesh=MeshSeen(1, taken)))

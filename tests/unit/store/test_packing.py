@@ -108,7 +108,7 @@ def workloads(draw: st.DrawFn) -> Workload:
         draw(routes),
         draw(calls),
         draw(egress),
-        draw(health),
+        draw(st.none() | checks),
         draw(protocols),
         draw(number),
         draw(failures),

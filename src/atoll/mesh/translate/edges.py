@@ -9,7 +9,7 @@ from math import ceil
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
 from atoll.mesh.translate import names, shadows
-from atoll.model.system import CallPolicy, Egress, Health, Operation
+from atoll.model.system import CallPolicy, Check, Egress, Operation
 from atoll.plan.blueprint import Shadow, Split, Workload
 from atoll.values.protocols import Protocol
 
@@ -25,7 +25,7 @@ EGRESS_CONNECT_TIMEOUT = 5.0
 class Callee:
     """What the ways to a service depend on beside a caller's policy: when it is well, what it speaks, its releases."""
 
-    health: Health
+    check: Check | None
     protocol: Protocol
     split: Split | None = None
     shadow: Shadow | None = None
@@ -62,7 +62,7 @@ def callee(workload: Workload) -> Callee:
     """A service, as far as the ways to it depend on it."""
     judged = workload.split is not None and workload.shadow is None
     counts = workload.counts if judged else ()
-    return Callee(workload.health, workload.protocol, workload.split, workload.shadow, workload.safe, counts)
+    return Callee(workload.check, workload.protocol, workload.split, workload.shadow, workload.safe, counts)
 
 
 def ways(path: str, edge: Edge, policy: CallPolicy, to: Callee, cookie: str = "") -> Iterator[ir.Forward]:
@@ -115,17 +115,21 @@ def clusters(edge: Edge, policy: CallPolicy, to: Callee, source_netns: str | Non
 
 
 def _cluster(edge: Edge, policy: CallPolicy, to: Callee, source_netns: str | None) -> ir.Cluster:
-    ready = to.health.ready
+    asked = to.split.check if edge.to_next and to.split is not None else to.check
     return ir.Cluster(
         name=edge.name,
         target=ir.Assigned(edge.target),
         connect_timeout=CONNECT_TIMEOUT,
         limits=_limits(policy),
         breaker=policy.breaker if policy.breaker.mode == "enforce" else ir.Unreachable(),
-        check=ir.HealthCheck(ready.path, edge.callee, ready.interval, ready.timeout, ready.failures),
+        check=_check(asked, edge.callee) if asked is not None else None,
         source_netns=source_netns,
         protocol=to.protocol,
     )
+
+
+def _check(asked: Check, host: str) -> ir.HealthCheck:
+    return ir.HealthCheck(asked.path, host, asked.interval, asked.timeout, asked.failures)
 
 
 def outside(name: str, policy: CallPolicy, path: str) -> ir.Cluster:

@@ -28,8 +28,8 @@ from atoll.plan.diff import is_settled
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.past import earlier, holding, taken_back
-from atoll.plan.recipes import recipe, same_content
+from atoll.plan.past import choose, earlier, holding
+from atoll.plan.recipes import recipe
 from atoll.plan.releasing import Progress, Signal, State, begin, given_up, refuse_second
 from atoll.policies import rolling
 from atoll.policies.verdict import Outcome
@@ -238,17 +238,10 @@ class Changing:
 
     def _asked(self, one: Recipe) -> Recipe | None:
         """What an applied file asks for: nothing new where it is there already, or was there and was taken back."""
-        on = self.pins.get(one.service, Pin()).newest
-        if on is not None and same_content(on, one):
-            return None
-        past = self._parts.store.past(one.service)
-        back = taken_back(past, one)
-        if back is None:
-            return one
-        if on is None:
-            return earlier(past, one) or one
-        self._say("warning", "release", one.service, holding(back))
-        return None
+        choice = choose(self.pins.get(one.service, Pin()).newest, one, self._parts.store.past)
+        if choice.recipe is None and choice.back is not None:
+            self._say("warning", "release", one.service, holding(choice.back))
+        return choice.recipe
 
     async def _recipe(self, name: str, system: System, at_once: asyncio.Semaphore) -> Recipe:
         service = system.services[name]

@@ -45,6 +45,33 @@ def taken_back(past: Iterable[Past], wanted: Recipe) -> Past | None:
     return last if last is not None and last.state == State.ROLLED_BACK else None
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be released, if anything; `back` is the release as which what was asked for was taken back."""
+
+    recipe: Recipe | None = None
+    back: Past | None = None
+
+
+def choose(on: Recipe | None, wanted: Recipe, past: Callable[[str], Iterable[Past]]) -> Choice:
+    """
+    What an applied file that asks for *wanted* brings, where *on* is there or on its way.
+
+    Nothing where that is the same, or was taken back; where nothing is there then, what served last. What nothing
+    else has ever served beside is released all the same.
+    """
+    if on is not None and same_content(on, wanted):
+        return Choice()
+    known = tuple(past(wanted.service))
+    back = taken_back(known, wanted)
+    if back is None:
+        return Choice(wanted)
+    if on is not None:
+        return Choice(None, back)
+    before = earlier(known, wanted)
+    return Choice(before, back) if before is not None else Choice(wanted)
+
+
 def held(
     system: System, pins: Mapping[str, Pin], digests: Mapping[str, str], past: Callable[[str], Iterable[Past]]
 ) -> dict[str, Past]:
@@ -55,13 +82,9 @@ def held(
     """
     found: dict[str, Past] = {}
     for name, service in system.services.items():
-        on = pins.get(name, Pin()).newest
         wanted = recipe(system, service, artifact=digests.get(name, ""), argv=())
-        if on is not None and same_content(on, wanted):
-            continue
-        known = tuple(past(name))
-        back = taken_back(known, wanted)
-        if back is not None and (on is not None or earlier(known, wanted) is not None):
+        back = choose(pins.get(name, Pin()).newest, wanted, past).back
+        if back is not None:
             found[name] = back
     return found
 

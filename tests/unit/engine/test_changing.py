@@ -44,6 +44,14 @@ async def rolling(house, services, runs=1):
     return number
 
 
+async def aborted(house, services, runs=1):
+    """Ask for something that never becomes ready, and take it back once it runs."""
+    number = await rolling(house, services, runs)
+    abort(house)
+    await house.until(lambda: house.store.change(number).state == "failed", SOON)
+    return number
+
+
 async def being_built(house, services):
     """Ask for something whose build does not end, and wait until it is built."""
     house.builder.seconds = 3600
@@ -203,9 +211,7 @@ async def move_on(house):
 def test_a_person_takes_a_rollout_back_and_the_old_release_never_stops_serving(live):
     async def story(house):
         await house.settle(house.ask(TWO))
-        number = await rolling(house, TWO_NEVER, runs=3)
-        abort(house)
-        await house.until(lambda: house.store.change(number).state == "failed", SOON)
+        number = await aborted(house, TWO_NEVER, runs=3)
         all_is_ready(house)
         await house.until(house.engine.converged, SOON)
         assert house.store.change(number).reason == "orders: release 2 was aborted by ada: it never listens"
@@ -219,9 +225,7 @@ def test_a_person_takes_a_rollout_back_and_the_old_release_never_stops_serving(l
 
 def test_a_first_release_that_is_taken_back_leaves_nothing_and_a_mended_one_goes_ahead(live):
     async def story(house):
-        number = await rolling(house, NEVER)
-        abort(house)
-        await house.until(lambda: house.store.change(number).state == "failed", SOON)
+        await aborted(house, NEVER)
         await house.until(lambda: not house.runtime.beings, SOON)
         assert not house.engine.converged()
         all_is_ready(house)
@@ -259,9 +263,7 @@ def test_an_abort_of_what_is_through_is_told_to_be_too_late(live):
 def test_a_dark_release_that_is_taken_back_before_it_is_ready_fails_its_change(live):
     async def story(house):
         await house.settle(house.ask(TWO))
-        number = await rolling(house, DARK, runs=3)
-        abort(house)
-        await house.until(lambda: house.store.change(number).state == "failed", SOON)
+        number = await aborted(house, DARK, runs=3)
         assert house.store.change(number).reason == "orders: release 2 was given up: it never listens"
 
     live(story)
@@ -336,9 +338,7 @@ def test_it_is_released_by_name_and_when_it_is_another(live):
 def test_what_a_person_aborted_is_not_released_by_an_apply(live):
     async def story(house):
         await house.settle(house.ask(TWO))
-        number = await rolling(house, TWO_NEVER, runs=3)
-        abort(house)
-        await house.until(lambda: house.store.change(number).state == "failed", SOON)
+        await aborted(house, TWO_NEVER, runs=3)
         all_is_ready(house)
         assert await house.settle(house.ask(TWO_NEVER)) == "done"
         assert [state for _, state, _ in states(house)] == ["serving", "rolled-back"]

@@ -23,7 +23,7 @@ from benchmarks.figures import heading, single, spread
 from benchmarks.running import System, running, until
 from benchmarks.watching import NamedLoad
 
-from e2e.harness import free_port
+from ports import free_port
 
 TIMES = 20
 SERVICES = """

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 
 from atoll.drivers.host.proc import INSTANCE, marked
 from atoll.server.settings import Settings, settings
+from ports import free_port
 
 ECHO = Path(__file__).parent / "apps" / "echo"
 ATOLL = Path(sys.executable).parent / "atoll"
@@ -33,11 +33,6 @@ def until(condition, seconds=20.0, what="the condition"):
             return value
         time.sleep(0.02)
     pytest.fail(f"{what} did not come true within {seconds} s")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @dataclass

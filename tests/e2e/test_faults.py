@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import ATOLL, free_port, until
+from e2e.harness import ATOLL, until
 from e2e.load import Load
+from ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.linux, pytest.mark.timeout(180)]
 

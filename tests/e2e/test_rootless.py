@@ -14,8 +14,9 @@ import pytest
 
 from atoll.drivers.host.proc import INSTANCE, marked
 from atoll.server.settings import settings
-from e2e.harness import ECHO, free_port, until
+from e2e.harness import ECHO, until
 from e2e.load import Load
+from ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.linux, pytest.mark.timeout(180)]
 

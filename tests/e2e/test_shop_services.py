@@ -23,6 +23,7 @@ import pytest
 
 from atoll.kit.flags import lint
 from atoll.model.load import load
+from ports import free_port
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 STARTS = {
@@ -44,11 +45,6 @@ def until(condition, what):
             return value
         time.sleep(0.01)
     pytest.fail(f"{what} did not come true within {DEADLINE} s")
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class Answer:

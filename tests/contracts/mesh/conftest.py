@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from atoll.plan.blueprint import Address, Blueprint, Instance, Outlet, Recipe, S
 from atoll.plan.observed import MeshSeen
 from atoll.values.network import PREFIX_LENGTH, fabric_address, instance_address
 from atoll.values.protocols import Protocol
+from ports import free_port
 
 PROGRAMS = Path(__file__).parent / "programs"
 PORT = 8080
@@ -65,11 +65,6 @@ def run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @dataclass

@@ -10,8 +10,8 @@ import pytest
 
 from atoll.mesh import ir
 from atoll.values.paths import NEVER, normal
-from contracts.mesh.conftest import free_port
 from contracts.mesh.single import door, running
+from ports import free_port
 
 ECHO = {"text_format_source": {"inline_string": "%REQ(:PATH)%"}}
 ROUTES: dict[str, object] = {

@@ -11,8 +11,8 @@ from google.protobuf import json_format
 from atoll.kit.policy import Retry
 from atoll.mesh import ir
 from atoll.mesh.xds.routes import table
-from contracts.mesh.conftest import free_port
 from contracts.mesh.single import bare, running
+from ports import free_port
 
 ROUTES = ("plain", "upgrade", "events", "grpc", "repeatable", "other")
 """In the order of the table; each answers with its number."""

@@ -138,6 +138,26 @@ def test_a_killed_proxy_is_back_and_no_instance_notices(steady, proxy):
     assert processes(steady) == before
 
 
+@pytest.mark.parametrize("proxy", ["gateway", "mesh"])
+def test_a_proxy_that_hangs_is_named_and_replaced_and_no_instance_notices(steady, proxy):
+    before = processes(steady)
+    record = steady.places.run / f"{proxy}.envoy.json"
+    pid = json.loads(record.read_text())[0]["pid"]
+    hangs = f"the {proxy} proxy (process {pid}) hangs (stopped by SIGSTOP)"
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: steady.status()["problems"] == [hangs], what="who hangs")
+    until(lambda: json.loads(record.read_text())[0]["pid"] != pid, what="another proxy")
+    until(lambda: steady.status()["converged"] and _answers(steady), what="an answer")
+    assert steady.status()["problems"] == []
+    until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the stopped process")
+    assert told(steady, "mesh", hangs)
+    assert told(steady, "mesh", f"(process {pid}) has ended: it hung (stopped by SIGSTOP) and was killed; another one")
+    with light(steady) as load:
+        load.wait(50)
+    assert load.failed == []
+    assert processes(steady) == before
+
+
 def _answers(system):
     try:
         return system.get("/")[0] == 200

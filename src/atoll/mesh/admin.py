@@ -19,6 +19,7 @@ from atoll.values.histograms import Bar
 
 PATIENCE = 5.0
 OK = 200
+CHEAPEST = "/hot_restart_version"
 SENT = r"->.*\.upstream_rq_total$"
 FAILURES = rf"^{counting.CALLS}\.{counting.FAILED}\."
 WAITS = rf"^{counting.WAITS}\."
@@ -88,12 +89,7 @@ async def ask(socket: Path, path: str, *, method: str = "GET") -> bytes:
     """One request. Raises `errors.Unavailable` when no good answer comes."""
     try:
         async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_unix_connection(str(socket), limit=1 << 20)
-            try:
-                writer.write(f"{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
-                answer = await reader.read()
-            finally:
-                writer.close()
+            answer = await _exchange(socket, path, method)
     except (OSError, TimeoutError) as error:
         raise Unavailable(f"the proxy at {socket} does not answer ({error or 'it took too long'})") from error
     head, _, sent = answer.partition(b"\r\n\r\n")
@@ -104,6 +100,27 @@ async def ask(socket: Path, path: str, *, method: str = "GET") -> bytes:
     if status != OK:
         raise Unavailable(f"the proxy at {socket} answers {status} to {path}: {body[:200].decode(errors='replace')}")
     return body
+
+
+async def answers(socket: Path, patience: float) -> bool:
+    """Whether a proxy says anything within *patience* seconds; yes where none listens, as then none is silent."""
+    try:
+        async with asyncio.timeout(patience):
+            await _exchange(socket, CHEAPEST, "GET")
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+async def _exchange(socket: Path, path: str, method: str) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(socket), limit=1 << 20)
+    try:
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
+        return await reader.read()
+    finally:
+        writer.close()
 
 
 async def hosts(socket: Path, clusters: str) -> tuple[HostState, ...]:

@@ -17,6 +17,7 @@ from atoll.mesh.acceptance import Known, Offered
 from atoll.mesh.admin import HostState
 from atoll.mesh.ads.server import AdsServer
 from atoll.mesh.process import EnvoyProcess, Spec
+from atoll.mesh.pulse import PERIOD, Pulse
 from atoll.mesh.snapshot import Kind, Snapshot, Snapshots
 from atoll.mesh.translate import names
 from atoll.mesh.translate.blueprint import Topology, Translation, translate
@@ -64,6 +65,7 @@ class EnvoyMesh:
         self._processes = {
             name: EnvoyProcess(_spec(name, run_dir, log_dir, fabric, count), self._news) for name in ir.PROXIES
         }
+        self._pulses = {name: Pulse(self._socket(name)) for name in ir.PROXIES}
         self._snapshots = Snapshots()
         self._changed_at: dict[str, float] = {}
         """When the clusters that lead to a service were changed last."""
@@ -90,7 +92,11 @@ class EnvoyMesh:
         await self._ads.start()
         for process in self._processes.values():
             process.ensure()
-        loops = {"asking the proxies about instances": self._follow, "tidying the proxies' logs": self._tidy}
+        loops = {
+            "asking the proxies about instances": self._follow,
+            "looking whether the proxies work": self._guard,
+            "tidying the proxies' logs": self._tidy,
+        }
         self._tasks = [asyncio.create_task(persist(what, body), name=what) for what, body in loops.items()]
 
     async def publish(self, blueprint: Blueprint) -> None:
@@ -107,8 +113,10 @@ class EnvoyMesh:
         """
         What both proxies have accepted.
 
-        Raises `errors.Unavailable` while one of them is away.
+        Raises `errors.Unavailable` while one of them is away or stuck.
         """
+        if stuck := [words for name in ir.PROXIES if (words := self._stuck(name))]:
+            raise Unavailable(" and ".join(stuck))
         streams = {name: self._ads.streams(name) for name in ir.PROXIES}
         away = [name for name, found in streams.items() if not found]
         if away:
@@ -281,6 +289,28 @@ class EnvoyMesh:
         self._told |= {s for s in services if not found[s] and now > self._changed_at.get(s, 0.0) + WARM}
         return found
 
+    async def _guard(self) -> None:
+        """Kill a proxy that hangs, so that another one takes its place."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            await asyncio.gather(*(self._feel(name) for name in ir.PROXIES))
+
+    async def _feel(self, name: str) -> None:
+        process, before = self._processes[name], self._stuck(name)
+        pid = process.pid
+        if pid is None:
+            return
+        pulse = self._pulses[name]
+        if await pulse.look(pid) and process.pid == pid:
+            process.kill(f"it hung ({pulse.stuck(pid)}) and was killed")
+        if self._stuck(name) != before:
+            self._changed()
+
+    def _stuck(self, name: str) -> str:
+        pid = self._processes[name].pid
+        found = self._pulses[name].stuck(pid)
+        return f"the {name} proxy (process {pid}) hangs ({found})" if found else ""
+
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(TIDY)
@@ -288,6 +318,12 @@ class EnvoyMesh:
                 process.tidy()
 
     def _admin(self, proxy: str) -> Path:
+        """Where to ask a proxy. Raises `errors.Unavailable` while it is stuck: nobody is to wait for its answer."""
+        if stuck := self._stuck(proxy):
+            raise Unavailable(stuck)
+        return self._socket(proxy)
+
+    def _socket(self, proxy: str) -> Path:
         return self._run_dir / f"{proxy}.admin.sock"
 
 

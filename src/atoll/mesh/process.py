@@ -17,7 +17,7 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
@@ -98,6 +98,7 @@ class EnvoyProcess:
         self._watched: int | None = None  # a pidfd
         self._record: Record | None = None
         self.end = ""
+        self._why = ""
         self._failures = 0
         self._respawn: asyncio.TimerHandle | None = None
 
@@ -149,6 +150,12 @@ class EnvoyProcess:
         forget_memory(self._base_path)
         self._record_path.unlink(missing_ok=True)
 
+    def kill(self, why: str) -> None:
+        """End the process at once, and so have another one started. *why* is what `end` will say of it."""
+        if self._record is not None:
+            self._why = why
+            _signal(self._record, self._config_path, signal.SIGKILL)
+
     def let_go(self) -> None:
         """Watch it no longer. It goes on."""
         if self._respawn is not None:
@@ -178,17 +185,17 @@ class EnvoyProcess:
             # Known before the process has made its memory, however early it ends: one that Envoy makes up itself
             # (--use-dynamic-base-id) it writes down only afterwards.
             self._base_path.write_text(str(secrets.randbelow(BASES)))
-        arguments = self._arguments(epoch)
-        pid = _orphan(arguments, self._log_path, spec.run_dir)
-        started = _start_time(pid) if pid is not None else None
-        if pid is None or started is None:
-            raise Failed(f"the {spec.name} proxy cannot be started: {self._last_words()}")
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
-        self._record = Record(pid, started, epoch, self._digest())
-        older = [record for record in self._read() if _is_alive(record, self._config_path)]
-        _write(self._record_path, json.dumps([asdict(record) for record in (self._record, *older)]))
+        with _orphan(self._arguments(epoch), self._log_path, spec.run_dir) as pid:
+            started = _start_time(pid) if pid is not None else None
+            if pid is None or started is None:
+                raise Failed(f"the {spec.name} proxy cannot be started: {self._last_words()}")
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+            record = Record(pid, started, epoch, self._digest())
+            older = [record for record in self._read() if _is_alive(record, self._config_path)]
+            _write(self._record_path, json.dumps([asdict(record) for record in (record, *older)]))
+        self._record = record
         self._watch(pid)
 
     def _arguments(self, epoch: int) -> list[str]:
@@ -249,8 +256,9 @@ class EnvoyProcess:
     def _ended(self) -> None:
         """It died, and nobody asked it to: another one, at once the first time."""
         if self._record is not None:
-            how = ending(self._watched, self._record.pid) if self._watched is not None else ""
+            how = self._why or (ending(self._watched, self._record.pid) if self._watched is not None else "")
             self._note_end(self._record, how and f": {how}")
+        self._why = ""
         self._unwatch()
         self._record = None
         self._clear()
@@ -325,9 +333,12 @@ def _start_time(pid: int) -> int | None:
     return None if not fields or fields[0] == b"Z" else int(fields[19])
 
 
-def _orphan(command: list[str], log: Path, directory: Path) -> int | None:
+@contextlib.contextmanager
+def _orphan(command: list[str], log: Path, directory: Path) -> Iterator[int | None]:
     """
-    Start *command* as nobody's child and return its pid, None where it did not come so far.
+    The pid of what becomes *command* after the block, as nobody's child; None where it did not come so far.
+
+    When the block fails, or we are killed in it, it ends instead: nothing runs that no record names.
 
     Envoy with hot restart asks the kernel for SIGTERM when its parent dies (PR_SET_PDEATHSIG), and ours must survive
     us. So it is executed only once the process in between is gone and its parent is the machine's first process. It
@@ -335,7 +346,7 @@ def _orphan(command: list[str], log: Path, directory: Path) -> int | None:
     """
     told, tell = os.pipe()
     gate, go = os.pipe()
-    script = 'echo $$; read -r _; log=$1; shift; exec "$@" </dev/null >>"$log" 2>&1'
+    script = 'echo $$; read -r _ || exit 1; log=$1; shift; exec "$@" </dev/null >>"$log" 2>&1'
     try:
         subprocess.run(
             [_tool("setsid"), "--fork", "/bin/sh", "-c", script, "sh", str(log), *command],
@@ -348,8 +359,9 @@ def _orphan(command: list[str], log: Path, directory: Path) -> int | None:
         os.close(tell)
         tell = -1
         words = os.read(told, 32).strip()
-        os.write(go, b"\n")
-        return int(words) if words else None
+        yield int(words) if words else None
+        if words:
+            os.write(go, b"\n")
     finally:
         for descriptor in (told, tell, gate, go):
             if descriptor >= 0:

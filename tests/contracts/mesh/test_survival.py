@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 
 from atoll.errors import Unavailable
 from atoll.mesh import admin, envoy, ir
+from atoll.mesh.process import _start_time
 from atoll.mesh.xds.bootstrap import bootstrap
 from atoll.model.system import Call, Gateway, Route
 
@@ -150,10 +152,7 @@ async def test_a_killed_proxy_is_replaced_at_once(world):
         old = process.pid
         os.kill(old, signal.SIGKILL)
 
-        async def replaced(process=process, old=old) -> bool:
-            return process.pid not in {old, None}
-
-        await world.until(replaced, f"another {name} proxy")
+        await world.until(partial(replaced, process, old), f"another {name} proxy")
         await world.accepted()
     orders = world.instances("orders")[0]
     await world.until(world.reached, "the new gateway proxy listens")
@@ -176,6 +175,59 @@ async def test_a_silent_proxy_is_an_error_and_not_an_empty_answer(world):
     await world.until(away, "the loss is noticed")
     with pytest.raises(Unavailable, match="the mesh proxy does not answer"):
         await world.mesh.observe()
+
+
+@pytest.mark.parametrize("proxy", ir.PROXIES)
+async def test_a_proxy_that_hangs_makes_nobody_wait_and_is_replaced(world, monkeypatch, proxy):
+    monkeypatch.setattr(envoy, "PERIOD", 0.5)
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+    process = world.mesh._processes[proxy]
+    old = process.pid
+    os.kill(old, signal.SIGSTOP)
+    hangs = re.escape(f"the {proxy} proxy (process {old}) hangs (stopped by SIGSTOP)")
+
+    async def stuck() -> bool:
+        return await world.seen() is None
+
+    await world.until(stuck, "it is noticed")
+    for question in (world.mesh.observe, world.mesh.traffic, world.mesh.flag_calls):
+        with pytest.raises(Unavailable, match=hangs):
+            await question()
+    await world.until(partial(replaced, process, old), "another proxy")
+    await world.accepted()
+    await world.until(world.reached, "it listens")
+    assert "it hung (stopped by SIGSTOP) and was killed" in world.mesh.ends()[proxy]
+    assert _start_time(old) is None
+    assert set(await world.mesh.traffic()) == {"payments"}
+
+
+async def test_a_proxy_that_is_stopped_for_a_moment_goes_on(world, monkeypatch):
+    monkeypatch.setattr(envoy, "PERIOD", 0.1)
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+    old = world.mesh._processes[ir.GATEWAY].pid
+    pulse, found = world.mesh._pulses[ir.GATEWAY], asyncio.Event()
+    look = pulse.look
+
+    async def once(pid):
+        too_often = await look(pid)
+        if pulse.stuck(pid):
+            os.kill(old, signal.SIGCONT)
+            found.set()
+        return too_often
+
+    monkeypatch.setattr(pulse, "look", once)
+    os.kill(old, signal.SIGSTOP)
+    async with asyncio.timeout(20):
+        await found.wait()
+    assert (await world.accepted()).rejected == ""
+    assert world.mesh._processes[ir.GATEWAY].pid == old
+    assert world.mesh.ends() == {}
+
+
+async def replaced(process, old) -> bool:
+    return process.pid not in {old, None}
 
 
 async def test_a_hot_restart_under_load_loses_nothing(world):

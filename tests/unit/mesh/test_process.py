@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 
 import pytest
@@ -139,10 +142,11 @@ async def test_an_end_that_nobody_asked_for_is_told(spec, sleeper, monkeypatch, 
 async def test_the_memory_of_a_proxy_has_a_name_before_there_is_a_process_that_makes_it(spec, monkeypatch):
     names = []
 
+    @contextlib.contextmanager
     def started(arguments, *_):
         name = arguments[arguments.index("--base-id") + 1]
         names.append((name, (spec.run_dir / "gateway.base-id").read_text(), arguments[-1]))
-        return os.getpid()
+        yield os.getpid()
 
     monkeypatch.setattr(module, "_orphan", started)
     monkeypatch.setattr(module.resource, "prlimit", lambda *_: None)  # it is this process that "was started"
@@ -155,6 +159,56 @@ async def test_the_memory_of_a_proxy_has_a_name_before_there_is_a_process_that_m
     assert all(name == written for name, written, _ in names)
     assert first[0] == again[0] != other[0]
     assert int(first[0]) * 10 < 1 << 32, "what Envoy makes of it"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from atoll.mesh import process as module
+directory = Path(sys.argv[1])
+def die(path, text):
+    (directory / "record").write_text(text)
+    os.kill(os.getpid(), signal.SIGKILL)
+module._write = die
+module.binary = lambda: directory / "envoy"
+spec = module.Spec("gateway", directory, directory, {}, None, 1)
+module.EnvoyProcess(spec, lambda: None)._spawn(epoch=0)
+"""
+
+
+def test_no_proxy_runs_that_no_record_names(tmp_path):
+    """Whoever starts it may be killed at any moment; here before its record is written."""
+    program = tmp_path / "envoy"
+    program.write_text(f"#!/bin/sh\n: >{tmp_path}/ran\n")
+    program.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (record,) = json.loads((tmp_path / "record").read_text())
+    deadline = time.monotonic() + 20
+    while module._start_time(record["pid"]) == record["started"]:
+        assert time.monotonic() < deadline, "what was to become the proxy does not end"
+        time.sleep(0.01)
+    assert not (tmp_path / "ran").exists()
+
+
+async def test_a_proxy_that_hung_and_was_killed_is_told_as_that(spec, sleeper, monkeypatch):
+    child, _ = sleeper
+    changed = asyncio.Event()
+    process = EnvoyProcess(spec, changed.set)
+    monkeypatch.setattr(process, "_spawn", lambda **_: None)
+    process.kill("nobody")  # there is none
+    process._record = record_of(child)
+    process._watch(child.pid)
+    process.kill("it hung (stopped by SIGSTOP) and was killed")
+    async with asyncio.timeout(20):
+        await changed.wait()
+    process.let_go()
+    assert child.wait() == -signal.SIGKILL
+    assert process.end == (
+        f"the gateway proxy (process {child.pid}) has ended: it hung (stopped by SIGSTOP) and was killed;"
+        " another one is started"
+    )
+    assert process._why == "", "nothing is said of the next one that ends"
 
 
 def test_a_log_that_cannot_be_cut_costs_no_proxy(spec, monkeypatch):

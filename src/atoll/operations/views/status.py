@@ -26,7 +26,7 @@ def status(snapshot: Snapshot) -> wire.StatusView:
     leaving = [n for n in {*snapshot.blueprint.workloads, *snapshot.observed.instances} if n not in services]
     views = [_service(snapshot, name, service) for name, service in services.items()]
     views += [_service(snapshot, name, None) for name in sorted(leaving)]
-    gateway = snapshot.blueprint.gateway
+    gateway, away = snapshot.blueprint.gateway, snapshot.observed.away
     return wire.StatusView(
         system=system.name if system is not None else "",
         at=snapshot.observed.at,
@@ -35,7 +35,7 @@ def status(snapshot: Snapshot) -> wire.StatusView:
         gateway=f"http://{gateway.host}:{gateway.listen}",
         services=tuple(views),
         change=snapshot.change,
-        problems=snapshot.problems,
+        problems=(*snapshot.problems, *([away] if away else ())),
         notes=snapshot.notes,
     )
 

@@ -42,6 +42,13 @@ def test_the_screen_says_which_system_where_and_what_is_wrong(scene):
     assert (view.problems, view.notes, view.converged) == (("a problem",), ("a note",), True)
 
 
+def test_a_proxy_that_is_away_is_a_problem(scene):
+    snapshot = scene.snapshot()
+    words = "the mesh proxy (process 4) hangs (stopped by SIGSTOP)"
+    away = replace(snapshot, problems=("a problem",), observed=replace(snapshot.observed, away=words))
+    assert status(away).problems == ("a problem", words)
+
+
 def test_nothing_applied_is_an_empty_screen(scene_of):
     view = status(scene_of("").snapshot())
     assert (view.system, view.services) == ("", ())

@@ -140,7 +140,7 @@ class Client:
         return self._post("/v1/down", wire.Receipt)
 
     def end(self) -> None:
-        """End the proxies and the control plane; nothing must run any more."""
+        """Have the proxies and the control plane end once every change is over, unless something runs then."""
         self._post("/v1/end", wire.Identity)
 
     def change(self, number: int) -> wire.ChangeView:

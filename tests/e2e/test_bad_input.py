@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -287,4 +288,24 @@ def test_a_damaged_state_is_never_taken_for_a_new_one(system, how):
     assert system.instances("web")[0]["pid"] == before
     assert json.loads(system.get("/")[1])["version"] == "1"
     system.run("down", "--force")
+    assert system.left() == []
+
+
+def test_a_directory_that_is_moved_while_it_runs_is_told_so_and_ended_by_force(system):
+    system.source()
+    system.write(WEB)
+    system.run("up", "--detach")
+    before, after = system.directory, system.directory.with_name(f"{system.directory.name}-moved")
+    pid = system.control_plane()
+    before.rename(after)
+    try:
+        moved = replace(system, directory=after)
+        words = f"{after} was {before} when its control plane (process {pid}) was started, and was moved"
+        for command in (["status"], ["up", "--detach"], ["down"]):
+            done = moved.run(*command, ok=False)
+            assert (done.returncode, words in done.stderr) == (3, True), done.stderr
+        assert "ended " in moved.run("down", "--force").stdout
+    finally:
+        shutil.rmtree(before, ignore_errors=True)
+        after.rename(before)
     assert system.left() == []

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -72,6 +73,21 @@ def test_it_is_taken_down_from_its_first_moment_on(system, up, number, moment):
     assert foreground.ended() == 0
     assert "taking it down\n" in foreground.text
     assert "down: nothing of it runs any more\n" in foreground.text
+    until(lambda: not system.left(), what=f"nothing left ({system.left()})")
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05, 0.5])
+@pytest.mark.parametrize("moment", ["starting the control plane", "test is up"])
+def test_a_second_interrupt_keeps_nothing_from_being_taken_down(system, up, moment, pause):
+    """At once it is taken for the first; later it ends the wait, and what was told to end goes on without it."""
+    foreground = up()
+    foreground.read_until(moment)
+    foreground.process.send_signal(signal.SIGINT)
+    time.sleep(pause)
+    foreground.process.send_signal(signal.SIGINT)
+    code = foreground.ended()
+    waits = "this command does not wait for it: `atoll down` does" not in foreground.text
+    assert code == (0 if waits else 130), foreground.text
     until(lambda: not system.left(), what=f"nothing left ({system.left()})")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from e2e.harness import until
 from e2e.load import Load
+from ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.linux, pytest.mark.timeout(180)]
 
@@ -140,3 +141,16 @@ def test_down_by_force_leaves_nothing_either(system):
     system.run("down", "--force")
     assert system.left() == []
     assert not any(memory.exists() for memory in memories)
+
+
+def test_up_says_so_once_everything_answers_also_what_the_change_is_not_about(system):
+    """As after a reboot: nothing runs, and of the file only the gateway's port has changed."""
+    main = system.source() / "main.py"
+    main.write_text(f"import time\ntime.sleep(2)\n{main.read_text()}")
+    system.write(WEB.format(instances=1) + ORDERS)
+    system.run("up", "--detach")
+    system.run("down", "--force")
+    system.port = free_port()
+    system.write(WEB.format(instances=1) + ORDERS)
+    assert "is up" in system.run("up", "--detach").stdout
+    assert system.get("/")[0] == 200

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import click
 
+from atoll import wire
 from atoll.cli.control import is_gone, start_for_the_end
 from atoll.cli.follow import follow_change
 from atoll.cli.places import ended_file, file_option, places, running
 from atoll.cli.screen import complain, err, out
 from atoll.client import Client
 from atoll.errors import Unavailable
-from atoll.server.lock import holder
+from atoll.server.lock import holder, moved
+from atoll.server.settings import settings
 
 PATIENCE = 30.0
 
@@ -37,30 +39,36 @@ def down(file: Path | None, *, force: bool) -> None:
     if caller is None and not places(path).run.exists():
         out.print("nothing runs here")
         return
+    # Where the control plane died and left its instances, it takes one to end them properly.
+    caller = caller or start_for_the_end(path)
+    receipt = tell_down(caller)
     try:
-        # Where the control plane died and left its instances, it takes one to end them properly.
-        take_down(path, caller or start_for_the_end(path))
+        await_down(path, caller, receipt)
     except KeyboardInterrupt:
-        err.print(
-            "everything is still being ended; `atoll down` waits for it, and ends the control plane too", soft_wrap=True
-        )
+        err.print("everything is still being ended, the control plane last; `atoll down` waits for it", soft_wrap=True)
         raise
 
 
-def take_down(path: Path, caller: Client) -> None:
-    """
-    End everything and wait until nothing is left.
-
-    Raises `errors.Failed` with the reason where something does not end.
-    """
-    pid = caller.identity().pid
+def tell_down(caller: Client) -> wire.Receipt:
+    """Have everything ended, the control plane last. That goes on whatever becomes of this command."""
     receipt = caller.down()
+    caller.end()
+    return receipt
+
+
+def await_down(path: Path, caller: Client, receipt: wire.Receipt) -> None:
+    """
+    Wait until nothing is left of what was told to go down.
+
+    Raises `errors.Failed` with the reason where something does not end, `errors.Unavailable` where the control plane
+    does not.
+    """
     if receipt.change is not None:
         follow_change(path, caller, receipt.change)
-    caller.end()
     deadline = time.monotonic() + PATIENCE
     while not is_gone(path):
         if time.monotonic() > deadline:
+            pid = holder(places(path).lock)
             raise Unavailable(f"the control plane (process {pid}) does not end", hint="atoll down --force")
         time.sleep(0.02)
     out.print("[green]down[/green]: nothing of it runs any more")
@@ -68,7 +76,9 @@ def take_down(path: Path, caller: Client) -> None:
 
 def _end_by_force(path: Path) -> None:
     where = places(path)
-    pid = holder(where.lock)  # not from the control plane itself: it may hang
+    if (found := moved(where.lock)) is not None:
+        where = settings(found[1])
+    pid = found[0] if found is not None else holder(where.lock)  # not from the control plane itself: it may hang
     if pid is not None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

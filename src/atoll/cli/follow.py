@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from atoll import wire
 from atoll.cli.places import client, places
 from atoll.cli.screen import as_json, err, event_line, out
-from atoll.client import Client, NoAnswer
-from atoll.errors import AtollError, Failed
+from atoll.client import Client, NoAnswer, Unresponsive
+from atoll.errors import AtollError, Failed, Unavailable
 
 
 def finish(file: Path, caller: Client, change: wire.ChangeView, *, json_: bool) -> None:
@@ -51,14 +51,16 @@ def follow_change(file: Path, caller: Client, change: wire.ChangeView, *, quiet:
 def _last(file: Path, caller: Client, change: wire.ChangeView, *, quiet: bool) -> wire.ChangeView:
     """The change when it is over; until then what happens is shown."""
     stop = threading.Event()
-    if not quiet:
-        after = newest_event(caller)
-        # Made here and not in the thread: what is over at once ends the process, and a thread that is then inside of
-        # the TLS library, to make a client, takes it down with a segmentation fault.
-        threading.Thread(target=_tell, args=(client(file), change.number, after, stop), daemon=True).start()
     try:
+        if not quiet:
+            after = newest_event(caller)
+            # Made here and not in the thread: what is over at once ends the process, and a thread that is then inside
+            # of the TLS library, to make a client, takes it down with a segmentation fault.
+            threading.Thread(target=_tell, args=(client(file), change.number, after, stop), daemon=True).start()
         return _drawn(caller, change, quiet=quiet)
-    except NoAnswer as error:
+    except Unresponsive:
+        raise
+    except Unavailable as error:  # it has ended, or has taken its socket away before that
         ended = _recorded(file, change.number)
         if ended is None:
             raise _left(change) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -31,15 +31,18 @@ LOOK = 1.0
 def status(file: Path | None, *, json_: bool, watch: bool) -> None:
     """What is wanted, what is, and why they differ."""
     caller = client(system_file(file))
-    if json_:
-        as_json(caller.status())
-        return
+    show = as_json if json_ else _print
     if not watch:
-        out.print(_screen(caller.status()))
-    elif out.is_terminal:
+        show(caller.status())
+    elif out.is_terminal and not json_:
         _keep_drawn(caller)
     else:
-        _print_changes(caller)
+        _show_changes(caller, show)
+
+
+def _print(view: wire.StatusView) -> None:
+    out.print(_screen(view))
+    sys.stdout.flush()
 
 
 def _keep_drawn(caller: Client) -> None:
@@ -49,15 +52,14 @@ def _keep_drawn(caller: Client) -> None:
             live.update(_screen(caller.status()))
 
 
-def _print_changes(caller: Client) -> None:
-    """Into a pipe: the screen again whenever it tells something else, figures aside."""
+def _show_changes(caller: Client, show: Callable[[wire.StatusView], None]) -> None:
+    """Into a pipe: the view again whenever it tells something else, figures aside."""
     before: object = None
     while True:
         view = caller.status()
         told = _told(view)
         if told != before:
-            out.print(_screen(view))
-            sys.stdout.flush()
+            show(view)
         before = told
         time.sleep(LOOK)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib.metadata import version
 
@@ -9,7 +11,7 @@ import click
 
 from atoll.cli import compare, down, flags, look, make, releases, start, steer, up
 from atoll.cli.screen import complain, fit
-from atoll.errors import AtollError
+from atoll.errors import AtollError, Unavailable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,6 +53,7 @@ def main() -> None:
     fit()
     try:
         atoll.main(standalone_mode=False)
+        sys.stdout.flush()
     except AtollError as error:
         complain(error)
         sys.exit(255 if "plan" in sys.argv[1:2] else error.exit_code)
@@ -61,3 +64,9 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        # Not `sys.exit`: it would try to write the rest once more.
+        complain(Unavailable("there is no room where the output goes", hint="make room on that disk"))
+        os._exit(Unavailable.exit_code)

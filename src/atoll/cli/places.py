@@ -10,9 +10,10 @@ import click
 
 from atoll.cli.screen import say_unanswered
 from atoll.client import Client, Unresponsive
-from atoll.errors import Refused, Unavailable
+from atoll.errors import Conflict, Refused, Unavailable
 from atoll.model.load import load
 from atoll.model.system import System
+from atoll.server.lock import moved
 from atoll.server.settings import Settings, settings
 from atoll.wire import ApplyRequest
 
@@ -81,9 +82,14 @@ def request(file: Path, *, index: str | None = None, services: tuple[str, ...] =
 
 
 def client(file: Path) -> Client:
-    """A client of the control plane that runs this system. Raises `errors.Unavailable` where none does."""
+    """
+    A client of the control plane that runs this system.
+
+    Raises `errors.Unavailable` where none does, `errors.Conflict` where it runs under another path.
+    """
     where = places(file)
     if not where.socket.exists():
+        _insist_on_its_place(where)
         raise Unavailable(f"no control plane runs for {file}", hint="start it with `atoll up`")
     return Client(where.socket, unanswered=say_unanswered)
 
@@ -92,10 +98,12 @@ def running(file: Path) -> Client | None:
     """
     A client where a control plane answers, else None.
 
-    Raises `errors.Unresponsive` where one is there and does not answer: to start another one would not help.
+    Raises `errors.Unresponsive` where one is there and does not answer, `errors.Conflict` where it runs under another
+    path: to start another one would not help.
     """
     where = places(file)
     if not where.socket.exists():
+        _insist_on_its_place(where)
         return None
     found = Client(where.socket, unanswered=say_unanswered)
     try:
@@ -105,3 +113,14 @@ def running(file: Path) -> Client | None:
     except Unavailable:
         return None
     return found
+
+
+def _insist_on_its_place(where: Settings) -> None:
+    """Its sockets and everything it has started go by the path that it was started with."""
+    if (found := moved(where.lock)) is not None:
+        pid, before = found
+        raise Conflict(
+            f"{where.state.parent} was {before.parent} when its control plane (process {pid}) was started, and was"
+            " moved while that runs",
+            hint="move it back, or end what runs from here with `atoll down --force`",
+        )

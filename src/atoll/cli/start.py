@@ -27,7 +27,7 @@ from atoll.server.lock import holder
 def init(directory: Path, *, print_: bool) -> None:
     """Write a first atoll.yaml for DIRECTORY, from its Procfile, its compose.yaml, or its sources."""
     target = directory / FILE
-    if target.exists() and not print_:
+    if not print_ and _says_something(target):
         raise Refused(f"there is {target} already", hint="look at it, or see what would be written with --print")
     proposal = propose(directory.resolve())
     if print_:
@@ -39,6 +39,16 @@ def init(directory: Path, *, print_: bool) -> None:
         click.echo(f"! {note}", err=True)
     if not print_:
         out.print("next: `atoll plan` shows what it would do, `atoll up` does it")
+
+
+def _says_something(target: Path) -> bool:
+    """Whether there is a file that must not be lost: what reads an empty one sends people here."""
+    try:
+        return bool(target.read_bytes().strip())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _write(target: Path, text: str) -> None:

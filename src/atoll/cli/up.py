@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from atoll.cli.control import await_start, launch, plain_processes, start, start_for_the_end
-from atoll.cli.down import take_down
+from atoll.cli.down import await_down, tell_down
 from atoll.cli.follow import follow_change, newest_event, wait_until_ready
 from atoll.cli.places import file_option, places, request, running, system, system_file
 from atoll.cli.screen import complain, err, event_line, out, show_plan
@@ -23,6 +23,8 @@ from atoll.server.lock import holder
 LOOK = 0.05
 AGAIN = 2.0
 """Seconds until another attempt to start a control plane that could not start."""
+TELLING = 10.0
+"""Seconds in which a second Ctrl-C is taken for the first: until the system was told to go down, mostly far less."""
 
 
 @click.command()
@@ -72,8 +74,7 @@ def _bring_up(path: Path, caller: Client) -> None:
         show_plan(receipt.plan)
     if receipt.change is not None:
         follow_change(path, caller, receipt.change)
-    else:
-        wait_until_ready(caller)
+    wait_until_ready(caller)  # also what the change is not about, as after a reboot
     view = caller.status()
     out.print(f"[green]{view.system} is up[/green]")
     out.print(f"  gateway    {view.gateway}")
@@ -97,10 +98,15 @@ class _Foreground:
         self._process: subprocess.Popen[bytes] | None = None
         self._seen: int | None = None
         """The newest event that was shown."""
+        self._interrupted: float | None = None
+        self._told = False
+        """Whether the system was told to go down."""
 
     def run(self) -> None:
         """Return when the system was taken down, by whom ever."""
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, self._interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else this was started to ignore Ctrl-C
+            signal.signal(signal.SIGINT, self._interrupt)
         try:
             caller: Client | None = self._begin()
             while caller is not None:
@@ -163,14 +169,23 @@ class _Foreground:
         self._process = launch(self._path, processes=self._plain)
         return await_start(self._path, self._process)
 
+    def _interrupt(self, *_: object) -> None:
+        """The first one takes the system down; a further one ends the wait for that, and not what leads to it."""
+        now = time.monotonic()
+        first, self._interrupted = self._interrupted is None, self._interrupted or now
+        if first or self._told or now > self._interrupted + TELLING:
+            raise KeyboardInterrupt
+
     def _end(self) -> None:
         err.print("taking it down", soft_wrap=True)
         try:
-            take_down(self._path, self._last())
+            caller = self._last()
+            receipt = tell_down(caller)
+            self._told = True
+            await_down(self._path, caller, receipt)
         except KeyboardInterrupt:
-            err.print(
-                "it was told to go down, and this command does not wait for it: `atoll down` does", soft_wrap=True
-            )
+            words = "it was told to go down, and this command does not wait for it: `atoll down` does"
+            err.print(words if self._told else "it could not be told to go down yet: `atoll down` does", soft_wrap=True)
             raise
 
     def _last(self) -> Client:

@@ -135,6 +135,10 @@ class Engine:
         names = everything(self.changing.system, self.observed, self.blueprint)
         return not self.parts.store.open_changes() and self.changing.settled(names, self.observed, self.blueprint)
 
+    def down(self) -> bool:
+        """Whether nothing runs and nothing is to."""
+        return not self.blueprint.workloads and not self.observed.instances
+
     async def _rest(self) -> None:
         """Wait until something happens or is due, a period at most; what can wait is done when nothing has happened."""
         pause = LOOK if self.releasing.judging or self.flag_releasing.judging else PERIOD

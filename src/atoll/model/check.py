@@ -67,7 +67,7 @@ def _check_call(system: System, service: Service, callee: str, notes: Notes) -> 
     if callee == service.name:
         notes.problem(place, f"{service.name} may not call itself", "take it out")
     elif callee not in system.services:
-        close = nearest(callee, system.services)
+        close = nearest(callee, system.services.keys() - {service.name})
         hint = f"did you mean {close}?" if close else "declare it under services, or write https://… for a host outside"
         notes.problem(place, f"{service.name} calls {callee!r}, but there is no such service", hint)
     elif variable in service.env:

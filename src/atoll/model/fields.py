@@ -140,7 +140,14 @@ _POLICY = (
         "one slow callee cannot take all of a caller",
     ),
     Field("queue", Shape.COUNT, "Most calls that wait for a place in the bulkhead.", "1024", "then refuse at once"),
-    Field("breaker", Shape.SECTION, "Stop sending to an instance that keeps failing.", section="breaker"),
+    Field(
+        "breaker",
+        Shape.SECTION,
+        "Stop sending to an instance that keeps failing; where all do, calls are refused at once.",
+        "consecutive: 5",
+        "always on: who keeps failing is worth a pause",
+        section="breaker",
+    ),
 )
 
 SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
@@ -366,16 +373,22 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             Field(
                 "errors",
                 Shape.PERCENT,
-                "Share of failures that opens it.",
+                "Share of failures that opens it; every 5xx is one.",
                 reason="counts failures in a row instead",
                 example="50%",
             ),
-            Field("consecutive", Shape.COUNT, "Failures in a row that open it.", "5", "Envoy's own"),
+            Field(
+                "consecutive",
+                Shape.COUNT,
+                "Failures in a row that open it: no connection, a reset, a time-out, 502, 503, 504. 500 is an answer.",
+                "5",
+                "Envoy's own",
+            ),
             Field(
                 "min-calls", Shape.COUNT, "Calls that a share is judged on at least.", "20", "two of three is no rate"
             ),
             Field("window", Shape.DURATION, "The time that a share is taken over.", "10s", "Envoy's own"),
-            Field("open", Shape.DURATION, "How long it stays open at first.", "5s", "a restart takes about that"),
+            Field("open", Shape.DURATION, "How long it stays open.", "5s", "a restart takes about that"),
         ),
         "judge": (
             Field(

@@ -119,7 +119,7 @@ def read(text: str, file: str) -> tuple[Tree, tuple[Problem, ...]]:
         raise Unreadable(Problem(Place(file, 1, 1), "nested too deeply")) from error
     documents = [d for d in documents if d is not None]
     if not documents:
-        raise Unreadable(Problem(Place(file, 1, 1), "the file is empty", "write one with `atoll init`"))
+        raise Unreadable(Problem(Place(file, 1, 1), "the file is empty", "see a first one with `atoll init --print`"))
     if len(documents) > 1:
         place = reader.place(documents[1])
         raise Unreadable(Problem(place, "a second document begins here", "one file holds one system"))

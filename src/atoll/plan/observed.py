@@ -28,6 +28,10 @@ class Exit:
     log: tuple[str, ...] = ()
 
 
+_SHELL = {126: " (the command cannot be executed)", 127: " (the command, or a program in it, was not found)"}
+"""What a shell says with its exit code (POSIX, Shell Command Language, 2.8.2)."""
+
+
 def describe(exit_: Exit) -> str:
     """How it ended, as the middle of a sentence: `it exited with code 1`."""
     if exit_.oom:
@@ -35,7 +39,7 @@ def describe(exit_: Exit) -> str:
     if exit_.signal is not None:
         return f"it was killed by {_signal_name(exit_.signal)}"
     if exit_.code is not None:
-        return f"it exited with code {exit_.code}"
+        return f"it exited with code {exit_.code}{_SHELL.get(exit_.code, '')}"
     return "it ended while nobody was watching"
 
 

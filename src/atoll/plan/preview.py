@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from atoll.model.calls import callee_name
 from atoll.model.explain import settings
-from atoll.model.system import CallPolicy, Service, System
+from atoll.model.system import IN_STEPS, SHADOW_THEN_CANARY, CallPolicy, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import AROUND_PROXY, checks, environment
@@ -110,14 +110,25 @@ def _service(before: Service, after: Service, why: tuple[str, ...]) -> Iterator[
     scale = [c for c in changes if c.path == count]
     rest = tuple(c for c in changes if c.path != count)
     if why:
-        effect = f"new release: replaces {_instances(after.instances)} without a gap, {after.rollout.surge} at a time"
-        yield Difference(Kind.RELEASE, after.name, effect, "; ".join(why), rest)
+        yield Difference(Kind.RELEASE, after.name, f"new release: {_course(after)}", "; ".join(why), rest)
     elif rest:
         yield Difference(Kind.CHANGE, after.name, "takes effect at once, nothing restarts", "policy changed", rest)
     if scale:
         more = after.instances - before.instances
         effect = f"starts {_instances(more)}" if more > 0 else f"drains and stops {_instances(-more)}"
         yield Difference(Kind.SCALE, after.name, effect, "instances changed", tuple(scale))
+
+
+def _course(service: Service) -> str:
+    """How a release takes the place of the one before."""
+    rollout = service.rollout
+    if rollout.strategy == "blue-green":
+        return f"starts {_instances(service.instances)} beside the old ones, which then get all of the traffic at once"
+    if rollout.strategy not in IN_STEPS:
+        return f"replaces {_instances(service.instances)} without a gap, {rollout.surge} at a time"
+    first = "copies of the requests, then " if rollout.strategy == SHADOW_THEN_CANARY else ""
+    shares = ", ".join(f"{step.weight} %" for step in rollout.steps)
+    return f"gets {first}{shares} of the traffic and then all, judged at each step"
 
 
 def _told(before: Service, after: Service, changes: tuple[FieldChange, ...]) -> tuple[FieldChange, ...]:

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from starlette.applications import Starlette
@@ -49,19 +49,29 @@ from atoll.server.settings import Settings
 from atoll.server.sources import digests
 from atoll.server.surface import Surface
 from atoll.store.store import Store
+from atoll.unforeseen import persist
 from atoll.values.network import COMPARING
+
+LOOK = 0.1  # seconds between looks whether the last change is over: who waits for it sees that, mostly
 
 
 @dataclass(slots=True)
 class _Ending:
     """How the control plane is told to end, and whether the whole system goes with it."""
 
-    asked: asyncio.Event
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    once_down: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the proxies are to end and nothing is to stay, as soon as every change is over."""
     over: bool = False
 
-    def everything(self) -> None:
-        """The system is down: end the proxies and leave nothing."""
-        self.over = True
+    async def follow(self, engine: Engine) -> None:
+        """End once the system is down; where something runs when every change is over, nobody wants that any more."""
+        while not self.over:
+            await self.once_down.wait()
+            while engine.parts.store.open_changes():  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(LOOK)
+            self.over = engine.down()
+            self.once_down.clear()
         self.asked.set()
 
 
@@ -72,7 +82,7 @@ async def control_plane(places: Settings, fabric: Fabric | None) -> bool:
     On SIGTERM it only lets go: instances and proxies go on, and the next control plane adopts them.
     """
     store = Store(places.database)
-    ending = _Ending(asyncio.Event())
+    ending = _Ending()
     engine = Engine(_parts(places, fabric, store))
     asyncio.get_running_loop().set_exception_handler(InternalErrors(engine.record).handle)
     page, token = _page(places)
@@ -88,6 +98,7 @@ async def control_plane(places: Settings, fabric: Fabric | None) -> bool:
             running = [
                 group.create_task(engine.run()),
                 group.create_task(meter.run()),
+                group.create_task(persist("waiting for the end", lambda: ending.follow(engine))),
                 group.create_task(serve(app(surface), uds=places.socket)),
                 group.create_task(serve(_flags(engine, ending), uds=places.flags)),
                 group.create_task(serve(dashboard(surface, token), listener=page)),
@@ -185,7 +196,7 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
         comparison=lambda service: engine.comparing.account(engine.changing.system, service),
         follow=lambda after: until(ending.asked, _follow(engine, after)),
         lines=lambda service, tail, follow: until(ending.asked, lines(places.logs, service, tail, follow=follow)),
-        end=ending.everything,
+        end=ending.once_down.set,
     )
 
 

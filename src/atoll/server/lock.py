@@ -45,14 +45,39 @@ def keep(descriptor: int) -> None:
 
 def holder(path: Path) -> int | None:
     """The process number of the control plane that holds the lock, as far as it lives. Looks and takes nothing."""
+    pid, state = _signed(path)
+    return pid if state == path.parent else None
+
+
+def moved(path: Path) -> tuple[int, Path] | None:
+    """
+    Who holds the lock of a directory that was moved since, and what that was called; None where it was not.
+
+    A copy of a directory is not that: it has the line that names the holder, but nobody holds it.
+    """
+    pid, state = _signed(path)
+    return (pid, state) if pid is not None and state not in {None, path.parent} and _is_held(path) else None
+
+
+def _signed(path: Path) -> tuple[int | None, Path | None]:
+    """The control plane that signed the lock, as far as it lives, and its state directory as it was called then."""
     try:
         pid = int(path.read_text().split()[1].rstrip(","))
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        state = Path(arguments[arguments.index("--state") + 1])
     except (OSError, ValueError, IndexError):
-        return None
+        return None, None
     # The number may be somebody else's by now.
-    ours = str(path.parent) in arguments and any(word.startswith("atoll.server") for word in arguments)
-    return pid if ours else None
+    return (pid, state) if any(word.startswith("atoll.server") for word in arguments) else (None, None)
+
+
+def _is_held(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _sign(path: Path, descriptor: int) -> None:

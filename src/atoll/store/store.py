@@ -26,7 +26,15 @@ TRIMMED_EVERY = 1_000
 SYSTEMS_KEPT = 100
 OPEN = ("queued", "building", "rolling")
 PAST = 10
-"""Releases of each service that are looked back on, and whose artifacts are kept."""
+"""
+Releases of each service that are looked back on, and whose artifacts are kept: so many each of those that have served,
+that were taken back, and of the others, so that deploys that fail in a row do not close the way back.
+"""
+_AGED = """
+SELECT *, row_number() OVER (PARTITION BY service,
+    CASE WHEN state IN ('serving', 'retired') THEN 1 WHEN state = 'rolled-back' THEN 2 ELSE 3 END
+    ORDER BY number DESC) AS age FROM releases
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,17 +434,17 @@ class Store:
         )
 
     def past(self, service: str) -> tuple[Past, ...]:
-        """The last `PAST` releases of a service, newest first."""
+        """The last releases of a service, newest first: `PAST` of each kind."""
         rows = self._db.execute(
-            "SELECT recipe, state, note FROM releases WHERE service = ? ORDER BY number DESC LIMIT ?", (service, PAST)
+            f"SELECT recipe, state, note FROM ({_AGED} WHERE service = ?) WHERE age <= ? ORDER BY number DESC",  # noqa: S608 - a constant
+            (service, PAST),
         )
         return tuple(Past(self._packing.recipe(recipe), state, note) for recipe, state, note in rows)
 
     def artifacts(self) -> set[str]:
-        """Digests that a release may still need: all that serve, and the last `PAST` of each service."""
+        """Digests that a release may still need: all that serve, and those of each service that are looked back on."""
         rows = self._db.execute(
-            "SELECT recipe FROM (SELECT recipe, state, row_number() OVER (PARTITION BY service ORDER BY number DESC)"
-            " AS age FROM releases) WHERE age <= ? OR state IN ('serving', 'failing', 'rolling')",
+            f"SELECT recipe FROM ({_AGED}) WHERE age <= ? OR state IN ('serving', 'failing', 'rolling')",  # noqa: S608 - a constant
             (PAST,),
         )
         return {self._packing.recipe(row[0]).artifact for row in rows}

@@ -27,7 +27,8 @@ def test_what_a_dead_control_plane_left_is_ended_by_one_of_its_kind_whatever_the
 ):
     begun, ended = [], []
     monkeypatch.setattr(control, "start", lambda _, *, processes: begun.append(processes) or ("caller", None))
-    monkeypatch.setattr(down, "take_down", lambda _, caller: ended.append(caller))
+    monkeypatch.setattr(down, "tell_down", ended.append)
+    monkeypatch.setattr(down, "await_down", lambda *_: None)
     places.run.mkdir(parents=True)
     if sandboxes:
         (places.run / "anchor.json").touch()
@@ -41,7 +42,8 @@ def test_what_a_dead_control_plane_left_is_ended_by_one_of_its_kind_whatever_the
 def test_a_system_whose_file_is_gone_is_taken_down_from_its_directory(atoll, here, places, monkeypatch, more):
     ended = []
     monkeypatch.setattr(down, "start_for_the_end", lambda path: path)
-    monkeypatch.setattr(down, "take_down", lambda _, path: ended.append(path))
+    monkeypatch.setattr(down, "tell_down", lambda _: None)
+    monkeypatch.setattr(down, "await_down", lambda path, *_: ended.append(path))
     places.run.mkdir(parents=True)
     places.state.mkdir()
     places.lock.touch()
@@ -58,14 +60,36 @@ def test_where_there_never_was_a_system_there_is_none_to_take_down(atoll, here):
     assert "there is no atoll.yaml in" in said.err
 
 
-def test_ctrl_c_says_that_the_end_goes_on(atoll, control_plane, monkeypatch):
+def test_ctrl_c_says_that_the_end_goes_on(atoll, control_plane, scene, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(down, "follow_change", interrupted)
     said = atoll("down")
     assert said.code == 130
-    assert "everything is still being ended; `atoll down` waits for it" in said.err
+    assert "everything is still being ended, the control plane last; `atoll down` waits for it" in said.err
+    assert scene.ended == 1, "it was told so"
+
+
+def test_what_runs_under_the_path_of_before_is_named_and_ended_by_force(atoll, here, places, monkeypatch):
+    before, swept = here.parent / "before" / ".atoll", []
+    pid = 1 << 22  # beyond any
+    monkeypatch.setattr("atoll.cli.places.moved", lambda lock: (pid, before) if lock == places.lock else None)
+    for command in (["status"], ["up", "--detach"], ["apply", "--yes"], ["down"]):
+        said = atoll(*command)
+        assert said.code == 3
+        words = f"{here} was {before.parent} when its control plane (process {pid}) was started, and was moved"
+        assert words in said.err
+        assert "atoll down --force" in said.err
+
+    def run(command, **_):
+        swept.append(command[-2])
+        return subprocess.CompletedProcess(command, 0, "ended 3 processes\n", "")
+
+    monkeypatch.setattr(down, "moved", lambda _: (pid, before))
+    monkeypatch.setattr(down.subprocess, "run", run)
+    said = atoll("down", "--force")
+    assert (said.code, said.out, swept) == (0, "ended 3 processes\n", [str(before)])
 
 
 def test_force_ends_a_control_plane_that_hangs_without_asking_it(atoll, places):

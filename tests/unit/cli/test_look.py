@@ -237,7 +237,10 @@ def test_logs_in_a_terminal_cannot_steer_it(atoll, control_plane, scene, monkeyp
     assert re.sub(r"\x1b\[\d*m", "", atoll("logs").out) == "web-r1-1 abcd5mef\n"
 
 
-def test_a_status_that_is_watched_in_a_pipe_is_printed_once_for_each_change(atoll, control_plane, scene, monkeypatch):
+@pytest.mark.parametrize("json_", [False, True])
+def test_a_status_that_is_watched_in_a_pipe_is_printed_once_for_each_change(
+    atoll, control_plane, scene, monkeypatch, json_
+):
     scene.steady()
     looks = []
 
@@ -249,9 +252,12 @@ def test_a_status_that_is_watched_in_a_pipe_is_printed_once_for_each_change(atol
             raise KeyboardInterrupt
 
     monkeypatch.setattr(look.time, "sleep", sleep)
-    said = atoll("status", "--watch")
+    said = atoll("status", "--watch", *(["--json"] if json_ else []))
     assert said.code == 130
-    assert said.out.count("service ") == 2
+    if json_:
+        assert len(said.each) == 2
+    else:
+        assert said.out.count("service ") == 2
 
 
 def test_a_directory_in_place_of_the_file_is_said_to_be_one(atoll, here):

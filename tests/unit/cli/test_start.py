@@ -21,8 +21,11 @@ def test_init_does_not_write_over_a_file(atoll, here):
     assert (here / "atoll.yaml").read_text() == before
 
 
-def test_init_writes_a_file_that_loads(atoll, here):
+@pytest.mark.parametrize("empty", [False, True])
+def test_init_writes_a_file_that_loads(atoll, here, empty):
     (here / "atoll.yaml").unlink()
+    if empty:
+        (here / "atoll.yaml").write_text("\n")
     (here / "Procfile").write_text("web: python -m http.server $PORT\n")
     said = atoll("init")
     assert said.code == 0

@@ -15,16 +15,20 @@ from atoll.server.api.app import app
 
 @pytest.fixture(autouse=True)
 def handlers():
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Ignored where the suite runs in the background of a script.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
 def taken_down(monkeypatch):
     """What was taken down, instead of doing it."""
     found = []
-    monkeypatch.setattr(up, "take_down", lambda path, _: found.append(path))
+    monkeypatch.setattr(up, "tell_down", lambda _: None)
+    monkeypatch.setattr(up, "await_down", lambda path, *_: found.append(path))
     return found
 
 
@@ -81,13 +85,42 @@ def test_ctrl_c_again_says_what_is_left_to_do(atoll, starts, monkeypatch):
     interrupted_once_it_follows(monkeypatch)
 
     def interrupted(*_):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(up, "take_down", interrupted)
+    monkeypatch.setattr(up, "tell_down", lambda _: None)
+    monkeypatch.setattr(up, "await_down", interrupted)
     monkeypatch.setattr(up, "_bring_up", lambda *_: None)
     said = atoll("up")
     assert said.code == 130
     assert "this command does not wait for it: `atoll down` does" in said.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_again_at_once_keeps_nothing_from_being_taken_down(atoll, starts, taken_down, monkeypatch, number):
+    def twice(*_):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        signal.raise_signal(number)  # as the first one is dealt with
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(up._Foreground, "_follow", twice)
+    monkeypatch.setattr(up, "_bring_up", lambda *_: None)
+    monkeypatch.setattr(up, "tell_down", lambda _: signal.raise_signal(number))
+    said = atoll("up")
+    assert (said.code, len(taken_down)) == (0, 1)
+
+
+def test_ctrl_c_ends_an_up_that_cannot_tell_its_system_to_go_down(atoll, starts, taken_down, monkeypatch):
+    def first(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(up, "TELLING", -1.0)
+    monkeypatch.setattr(up._Foreground, "_follow", first)
+    monkeypatch.setattr(up, "_bring_up", lambda *_: None)
+    monkeypatch.setattr(up, "tell_down", lambda _: signal.raise_signal(signal.SIGINT))
+    said = atoll("up")
+    assert (said.code, taken_down) == (130, [])
+    assert "it could not be told to go down yet: `atoll down` does" in said.err
 
 
 def test_a_control_plane_that_ran_already_is_taken_down_too(atoll, control_plane, taken_down, monkeypatch):

@@ -16,6 +16,7 @@ from atoll.model.system import (
     Route,
     RuntimeKind,
     Service,
+    Step,
     System,
 )
 from atoll.plan.decisions import Pin
@@ -90,6 +91,22 @@ def test_what_restarts(service, why):
     assert found.kind is Kind.RELEASE
     assert why in found.why
     assert found.effect == "new release: replaces 2 instances without a gap, 1 at a time"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        ("canary", "gets 5 %, 25 % of the traffic and then all, judged at each step"),
+        (
+            "shadow-then-canary",
+            "gets copies of the requests, then 5 %, 25 % of the traffic and then all, judged at each step",
+        ),
+        ("blue-green", "starts 2 instances beside the old ones, which then get all of the traffic at once"),
+    ],
+)
+def test_how_another_release_comes_that_is_not_rolling(strategy, words):
+    service = replace(ORDERS, env={"A": "b"}, rollout=Rollout(strategy, steps=(Step(5), Step(25))))
+    assert difference(system(service, CATALOG)).effect == f"new release: {words}"
 
 
 def test_another_source_restarts():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import Conflict, Unavailable
-from atoll.server.lock import hold, holder, keep
+from atoll.server.lock import hold, holder, keep, moved
 
 
 @pytest.fixture
@@ -124,3 +125,29 @@ def test_a_number_that_belongs_to_somebody_else_by_now_holds_nothing(path, words
     path.parent.mkdir()
     path.write_text(words.format(us=os.getpid()))
     assert holder(path) is None
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from atoll.server.lock import hold
+hold(Path(sys.argv[-1]) / "lock")
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_directory_that_was_moved_while_it_is_held_is_told_from_a_copy(path):
+    before, after, copy = path.parent, path.parent.with_name("moved"), path.parent.with_name("copy")
+    assert moved(path) is None
+    command = [sys.executable, "-c", HOLDER, "atoll.server.inside", "--state", str(before)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1) as one:
+        one.stdout.readline()
+        assert moved(path) is None
+        shutil.copytree(before, copy)
+        assert moved(copy / "lock") is None
+        before.rename(after)
+        assert moved(after / "lock") == (one.pid, before)
+        assert holder(after / "lock") is None
+        one.communicate()
+    assert moved(after / "lock") is None

@@ -346,6 +346,23 @@ def test_only_so_many_releases_are_looked_back_on(store, release):
     assert [p.recipe.release for p in store.past("orders")] == list(range(PAST + 2, 2, -1))
 
 
+def test_what_fails_and_what_is_aborted_over_and_over_closes_no_way_back(store, release):
+    release("good")
+    store.promote("orders", 1)
+    release("taken back")
+    store.abort("orders", 2, "no", asked=1)
+    for number in range(PAST + 2):
+        release(f"v{number}")
+        store.abort("orders", number + 3, "crashed")
+    past = [(p.recipe.artifact, p.state) for p in store.past("orders")]
+    assert past == [
+        *((f"v{number}", "failed") for number in range(PAST + 1, 1, -1)),
+        ("taken back", "rolled-back"),
+        ("good", "serving"),
+    ]
+    assert store.artifacts() == {artifact for artifact, _ in past}
+
+
 def test_what_a_rollback_replaces_was_taken_back(store, shop, release):
     release("v1")
     earlier = store.promote("orders", 1).stable

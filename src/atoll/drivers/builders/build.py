@@ -167,9 +167,10 @@ def _recipe(source: Path, run: str | None) -> BuildRecipe:
     command = shell(run) if run is not None else procfile(source) or found.command
     if command is None:
         looked = ", ".join(("Procfile", *found.looked_for))
+        example = "node server.js" if found.kind == "node" else "python main.py"
         raise Refused(
             f"nothing in {source} says how to start it (looked for {looked})",
-            hint="say it with `run:`, for example `run: python main.py`",
+            hint=f"say it with `run:`, for example `run: {example}`",
         )
     return replace(found, command=command)
 

@@ -124,7 +124,7 @@ class _Way:
     def _to(self, call: Call) -> tuple[ir.Rule, ...]:
         callee = self.callees.get(call.service)
         if callee is None:
-            return (ir.Refuse(503, f"{call.service} is not part of the system any more: nothing can answer {{host}}"),)
+            return (ir.Refuse(503, f"{call.service} is not part of the system now: nothing can answer {{host}}"),)
         edge = Edge(self.caller, call.service)
         if self.guarded:
             return shadows.guarded(edges.forward("/", edge, call.policy, callee), callee.safe)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.drivers.builders import node, python
+from atoll.drivers.builders import build, node, python
 from atoll.drivers.builders.build import builder
-from atoll.drivers.builders.recipe import json_object, procfile, shell, toml
+from atoll.drivers.builders.recipe import BuildRecipe, json_object, procfile, shell, toml
 from atoll.errors import Refused, Unavailable
 
 
@@ -180,4 +180,13 @@ def test_a_source_that_nobody_can_start_is_refused_with_what_was_looked_for(tmp_
         with pytest.raises(Refused, match="says how to start it") as caught:
             builder(tmp_path / "artifacts", tmp_path / "logs").digest(source, None)
         assert looked in caught.value.message
-        assert "run:" in caught.value.hint
+        assert "`run: python main.py`" in caught.value.hint
+
+
+def test_what_nobody_can_start_is_told_in_its_own_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "package.json").write_text("{}")
+    monkeypatch.setattr(build, "DETECTORS", (lambda _: BuildRecipe("node", "x"),))
+    with pytest.raises(Refused) as caught:
+        builder(tmp_path / "artifacts", tmp_path / "logs").digest(tmp_path / "s", None)
+    assert "`run: node server.js`" in caught.value.hint

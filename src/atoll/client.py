@@ -136,12 +136,8 @@ class Client:
         return self._get("/v1/comparison", wire.ComparisonView, service=service)
 
     def down(self) -> wire.Receipt:
-        """Queue the end of every instance."""
+        """Queue the end of every instance. Proxies and control plane end after it, unless something runs then."""
         return self._post("/v1/down", wire.Receipt)
-
-    def end(self) -> None:
-        """Have the proxies and the control plane end once every change is over, unless something runs then."""
-        self._post("/v1/end", wire.Identity)
 
     def change(self, number: int) -> wire.ChangeView:
         """Where a change stands."""

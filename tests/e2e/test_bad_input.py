@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -291,21 +292,24 @@ def test_a_damaged_state_is_never_taken_for_a_new_one(system, how):
     assert system.left() == []
 
 
-def test_a_directory_that_is_moved_while_it_runs_is_told_so_and_ended_by_force(system):
+def test_a_directory_that_is_moved_while_it_runs_is_told_so_moved_back_or_ended_by_force(system):
     system.source()
     system.write(WEB)
     system.run("up", "--detach")
     before, after = system.directory, system.directory.with_name(f"{system.directory.name}-moved")
-    pid = system.control_plane()
+    pid, served = system.control_plane(), [i["pid"] for i in system.instances("web")]
     before.rename(after)
-    try:
-        moved = replace(system, directory=after)
-        words = f"{after} was {before} when its control plane (process {pid}) was started, and was moved"
-        for command in (["status"], ["up", "--detach"], ["down"]):
-            done = moved.run(*command, ok=False)
-            assert (done.returncode, words in done.stderr) == (3, True), done.stderr
-        assert "ended " in moved.run("down", "--force").stdout
-    finally:
-        shutil.rmtree(before, ignore_errors=True)
-        after.rename(before)
+    moved = replace(system, directory=after)
+    words = f"{after} was {before} when its control plane (process {pid}) was started, and was moved"
+    for command in (["status"], ["up", "--detach"], ["down"]):
+        done = moved.run(*command, ok=False)
+        assert (done.returncode, words in done.stderr) == (3, True), done.stderr
+    time.sleep(2.5)  # so long that it has looked after its state, every second
+    after.rename(before)  # as it says; fails where there is a directory again
+    until(lambda: system.status()["converged"] and not system.status()["problems"], what="all is well again")
+    assert [i["pid"] for i in system.instances("web")] == served
+    system.run("deploy", "web")
+    before.rename(after)
+    assert "ended " in moved.run("down", "--force").stdout
+    after.rename(before)
     assert system.left() == []

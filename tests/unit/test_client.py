@@ -81,10 +81,6 @@ def test_what_has_served(client, scene, server):
     assert client.deploy(scene.request(services=("orders",))).change.kind == "deploy"
     assert client.rollback("orders").change.kind == "rollback"
     assert client.down().change.kind == "down"
-
-
-def test_end(client, scene):
-    client.end()
     assert scene.ended == 1
 
 

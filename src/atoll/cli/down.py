@@ -18,12 +18,15 @@ from atoll.cli.control import is_gone, start_for_the_end
 from atoll.cli.follow import follow_change
 from atoll.cli.places import ended_file, file_option, places, running
 from atoll.cli.screen import complain, err, out
-from atoll.client import Client
-from atoll.errors import Unavailable
+from atoll.client import Client, NoAnswer
+from atoll.errors import Conflict, Unavailable
 from atoll.server.lock import holder, moved
 from atoll.server.settings import settings
 
 PATIENCE = 30.0
+ENDING = 1.0
+"""Seconds that a control plane mostly needs for its end; who waits longer looks what it does."""
+LOOK = 0.02
 
 
 @click.command()
@@ -41,7 +44,7 @@ def down(file: Path | None, *, force: bool) -> None:
         return
     # Where the control plane died and left its instances, it takes one to end them properly.
     caller = caller or start_for_the_end(path)
-    receipt = tell_down(caller)
+    receipt = caller.down()
     try:
         await_down(path, caller, receipt)
     except KeyboardInterrupt:
@@ -49,29 +52,37 @@ def down(file: Path | None, *, force: bool) -> None:
         raise
 
 
-def tell_down(caller: Client) -> wire.Receipt:
-    """Have everything ended, the control plane last. That goes on whatever becomes of this command."""
-    receipt = caller.down()
-    caller.end()
-    return receipt
-
-
 def await_down(path: Path, caller: Client, receipt: wire.Receipt) -> None:
     """
     Wait until nothing is left of what was told to go down.
 
-    Raises `errors.Failed` with the reason where something does not end, `errors.Unavailable` where the control plane
-    does not.
+    Raises `errors.Failed` with the reason where something does not end, `errors.Conflict` where somebody has applied
+    something meanwhile, `errors.Unavailable` where the control plane does not end, or died before everything else.
     """
     if receipt.change is not None:
         follow_change(path, caller, receipt.change)
-    deadline = time.monotonic() + PATIENCE
+    begun = time.monotonic()
     while not is_gone(path):
-        if time.monotonic() > deadline:
-            pid = holder(places(path).lock)
+        pid, waited = holder(places(path).lock), time.monotonic() - begun
+        if pid is None and not is_gone(path):
+            words = "the control plane died before everything else had ended"
+            raise Unavailable(words, hint="`atoll down` once more ends the rest")
+        if waited > PATIENCE:
             raise Unavailable(f"the control plane (process {pid}) does not end", hint="atoll down --force")
-        time.sleep(0.02)
+        if waited > ENDING:
+            _insist_that_nothing_is_wanted(caller)
+        time.sleep(LOOK)
     out.print("[green]down[/green]: nothing of it runs any more")
+
+
+def _insist_that_nothing_is_wanted(caller: Client) -> None:
+    with suppress(NoAnswer):
+        view = caller.status()
+        if any(service.wanted for service in view.services):
+            raise Conflict(
+                f"{view.system} was taken down and applied again by somebody meanwhile: it stays up",
+                hint="`atoll status` shows what runs, `atoll down` takes that down too",
+            )
 
 
 def _end_by_force(path: Path) -> None:

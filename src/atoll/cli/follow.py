@@ -13,8 +13,15 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from atoll import wire
 from atoll.cli.places import client, places
 from atoll.cli.screen import as_json, err, event_line, out
-from atoll.client import Client, NoAnswer, Unresponsive
-from atoll.errors import AtollError, Failed, Unavailable
+from atoll.client import Client, NoAnswer
+from atoll.errors import AtollError, Failed
+
+READY = 120.0
+"""Seconds that a system has to become as wanted."""
+GIVEN_UP = 10.0
+"""Seconds of them that it has where all that is left was given up before; a machine that has just started is slow."""
+SILENCE = 2.0  # seconds until it is said what is waited for
+LOOK = 0.05
 
 
 def finish(file: Path, caller: Client, change: wire.ChangeView, *, json_: bool) -> None:
@@ -58,9 +65,7 @@ def _last(file: Path, caller: Client, change: wire.ChangeView, *, quiet: bool) -
             # of the TLS library, to make a client, takes it down with a segmentation fault.
             threading.Thread(target=_tell, args=(client(file), change.number, after, stop), daemon=True).start()
         return _drawn(caller, change, quiet=quiet)
-    except Unresponsive:
-        raise
-    except Unavailable as error:  # it has ended, or has taken its socket away before that
+    except NoAnswer as error:
         ended = _recorded(file, change.number)
         if ended is None:
             raise _left(change) from error
@@ -110,20 +115,30 @@ def newest_event(caller: Client) -> int:
     return newest[-1].number if newest else 0
 
 
-def wait_until_ready(caller: Client, *, seconds: float = 120.0) -> None:
+def wait_until_ready(caller: Client) -> None:
     """
-    Wait until the system is as wanted, where nothing has to be changed for that.
+    Wait until the system is as wanted, where nothing has to be changed for that, and say for what.
 
-    Raises `errors.Failed` with the reasons where it does not get there.
+    Raises `errors.Failed` with the reasons where it does not get there: sooner where all that is left was given up.
     """
-    deadline = time.monotonic() + seconds
-    view = caller.status()
-    while not view.converged:
-        if time.monotonic() > deadline:
-            why = "\n".join(f"{s.name}: {s.why}" for s in view.services if s.why)
-            raise Failed(f"it is not as wanted after {seconds:g} s\n{why}", hint="see `atoll status` and `atoll logs`")
-        time.sleep(0.05)
-        view = caller.status()
+    begun = time.monotonic()
+    told: set[str] = set()
+    while not (view := caller.status()).converged:
+        waited = time.monotonic() - begun
+        late = [s for s in view.services if s.ready < s.wanted]
+        if waited > READY or (waited > GIVEN_UP and late and _are_given_up(caller, late)):
+            why = "".join(f"\n{s.name}: {s.why}" for s in view.services if s.why)
+            raise Failed(f"it is not as wanted after {waited:.0f} s{why}", hint="see `atoll status` and `atoll logs`")
+        for service in late if waited > SILENCE else ():
+            if service.name not in told:
+                err.print(f"[dim]waiting for {service.name}: {escape(service.why)}[/dim]", soft_wrap=True)
+                told.add(service.name)
+        time.sleep(LOOK)
+
+
+def _are_given_up(caller: Client, services: list[wire.ServiceView]) -> bool:
+    failing = {(release.service, release.number) for release in caller.releases() if release.state == "failing"}
+    return all((s.name, s.release) in failing for s in services)
 
 
 def report(change: wire.ChangeView, *, json_: bool) -> None:

@@ -11,7 +11,7 @@ import click
 
 from atoll.cli import compare, down, flags, look, make, releases, start, steer, up
 from atoll.cli.screen import complain, fit
-from atoll.errors import AtollError, Unavailable
+from atoll.errors import AtollError, Refused, Unavailable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -56,17 +56,21 @@ def main() -> None:
         sys.stdout.flush()
     except AtollError as error:
         complain(error)
-        sys.exit(255 if "plan" in sys.argv[1:2] else error.exit_code)
+        sys.exit(_code(error))
     except click.ClickException as error:
         error.show()
-        sys.exit(255 if "plan" in sys.argv[1:2] else 2)
+        sys.exit(_code(Refused))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT} or error.filename is not None:
             raise
-        # Not `sys.exit`: it would try to write the rest once more.
         complain(Unavailable("there is no room where the output goes", hint="make room on that disk"))
-        os._exit(Unavailable.exit_code)
+        os._exit(_code(Unavailable))  # an ordinary exit would try to write the rest once more
+
+
+def _code(error: AtollError | type[AtollError]) -> int:
+    """With `plan`, 1 is no error: see its help."""
+    return 255 if "plan" in sys.argv[1:2] else error.exit_code

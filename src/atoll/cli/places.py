@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from atoll.cli.screen import say_unanswered
-from atoll.client import Client, Unresponsive
+from atoll.client import Client, NoAnswer, Unresponsive
 from atoll.errors import Conflict, Refused, Unavailable
 from atoll.model.load import load
 from atoll.model.system import System
@@ -85,12 +85,12 @@ def client(file: Path) -> Client:
     """
     A client of the control plane that runs this system.
 
-    Raises `errors.Unavailable` where none does, `errors.Conflict` where it runs under another path.
+    Raises `client.NoAnswer` where none does, `errors.Conflict` where it runs under another path.
     """
     where = places(file)
     if not where.socket.exists():
         _insist_on_its_place(where)
-        raise Unavailable(f"no control plane runs for {file}", hint="start it with `atoll up`")
+        raise NoAnswer(f"no control plane runs for {file}", hint="start it with `atoll up`")
     return Client(where.socket, unanswered=say_unanswered)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from atoll.cli.control import await_start, launch, plain_processes, start, start_for_the_end
-from atoll.cli.down import await_down, tell_down
+from atoll.cli.down import await_down
 from atoll.cli.follow import follow_change, newest_event, wait_until_ready
 from atoll.cli.places import file_option, places, request, running, system, system_file
 from atoll.cli.screen import complain, err, event_line, out, show_plan
@@ -180,12 +180,14 @@ class _Foreground:
         err.print("taking it down", soft_wrap=True)
         try:
             caller = self._last()
-            receipt = tell_down(caller)
+            receipt = caller.down()
             self._told = True
             await_down(self._path, caller, receipt)
         except KeyboardInterrupt:
             words = "it was told to go down, and this command does not wait for it: `atoll down` does"
-            err.print(words if self._told else "it could not be told to go down yet: `atoll down` does", soft_wrap=True)
+            err.print(
+                words if self._told else "it could not be told to go down yet; `atoll down` tells it", soft_wrap=True
+            )
             raise
 
     def _last(self) -> Client:

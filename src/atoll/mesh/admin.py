@@ -103,14 +103,14 @@ async def ask(socket: Path, path: str, *, method: str = "GET") -> bytes:
 
 
 async def answers(socket: Path, patience: float) -> bool:
-    """Whether a proxy says anything within *patience* seconds; yes where none listens, as then none is silent."""
+    """Whether a proxy says anything within *patience* seconds; yes where none listens (yet), as then none is silent."""
     try:
         async with asyncio.timeout(patience):
             await _exchange(socket, CHEAPEST, "GET")
-    except TimeoutError:
-        return False
-    except OSError:
+    except (ConnectionRefusedError, FileNotFoundError):
         return True
+    except OSError:  # a time-out is one, too; and a proxy that takes no connection any more does not answer either
+        return False
     return True
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from atoll.errors import AtollError, Unavailable
@@ -16,8 +17,8 @@ from atoll.mesh import acceptance, admin, ir
 from atoll.mesh.acceptance import Known, Offered
 from atoll.mesh.admin import HostState
 from atoll.mesh.ads.server import AdsServer
+from atoll.mesh.liveness import PERIOD, Liveness
 from atoll.mesh.process import EnvoyProcess, Spec
-from atoll.mesh.pulse import PERIOD, Pulse
 from atoll.mesh.snapshot import Kind, Snapshot, Snapshots
 from atoll.mesh.translate import names
 from atoll.mesh.translate.blueprint import Topology, Translation, translate
@@ -63,9 +64,10 @@ class EnvoyMesh:
         self._ads = AdsServer(run_dir / "ads.sock", ir.PROXIES, self._news)
         count = workers or max(1, (os.cpu_count() or 1) // 2)
         self._processes = {
-            name: EnvoyProcess(_spec(name, run_dir, log_dir, fabric, count), self._news) for name in ir.PROXIES
+            name: EnvoyProcess(_spec(name, run_dir, log_dir, fabric, count), partial(self._lost, name))
+            for name in ir.PROXIES
         }
-        self._pulses = {name: Pulse(self._socket(name)) for name in ir.PROXIES}
+        self._liveness = {name: Liveness(self._socket(name)) for name in ir.PROXIES}
         self._snapshots = Snapshots()
         self._changed_at: dict[str, float] = {}
         """When the clusters that lead to a service were changed last."""
@@ -94,9 +96,9 @@ class EnvoyMesh:
             process.ensure()
         loops = {
             "asking the proxies about instances": self._follow,
-            "looking whether the proxies work": self._guard,
             "tidying the proxies' logs": self._tidy,
         }
+        loops |= {f"looking whether the {name} proxy works": partial(self._watch, name) for name in ir.PROXIES}
         self._tasks = [asyncio.create_task(persist(what, body), name=what) for what, body in loops.items()]
 
     async def publish(self, blueprint: Blueprint) -> None:
@@ -210,6 +212,11 @@ class EnvoyMesh:
 
     # --- what the proxies say -----------------------------------------------------------------------------------
 
+    def _lost(self, name: str) -> None:
+        """A proxy died."""
+        self._ads.forget(name)
+        self._news()
+
     def _news(self) -> None:
         """A proxy connected, went, accepted or rejected, or there is something new for it."""
         if not all(self._ads.streams(name) for name in ir.PROXIES):
@@ -289,26 +296,22 @@ class EnvoyMesh:
         self._told |= {s for s in services if not found[s] and now > self._changed_at.get(s, 0.0) + WARM}
         return found
 
-    async def _guard(self) -> None:
-        """Kill a proxy that hangs, so that another one takes its place."""
+    async def _watch(self, name: str) -> None:
+        """Kill the proxy whenever it hangs, so that another one takes its place."""
+        process, liveness = self._processes[name], self._liveness[name]
         while True:
             await asyncio.sleep(PERIOD)
-            await asyncio.gather(*(self._feel(name) for name in ir.PROXIES))
-
-    async def _feel(self, name: str) -> None:
-        process, before = self._processes[name], self._stuck(name)
-        pid = process.pid
-        if pid is None:
-            return
-        pulse = self._pulses[name]
-        if await pulse.look(pid) and process.pid == pid:
-            process.kill(f"it hung ({pulse.stuck(pid)}) and was killed")
-        if self._stuck(name) != before:
-            self._changed()
+            pid, before = process.pid, self._stuck(name)
+            if pid is None:
+                continue
+            if await liveness.look(pid) and process.pid == pid:
+                process.kill(f"it hung ({liveness.stuck(pid)}) and was killed")
+            if self._stuck(name) != before:
+                self._changed()
 
     def _stuck(self, name: str) -> str:
         pid = self._processes[name].pid
-        found = self._pulses[name].stuck(pid)
+        found = self._liveness[name].stuck(pid)
         return f"the {name} proxy (process {pid}) hangs ({found})" if found else ""
 
     async def _tidy(self) -> None:

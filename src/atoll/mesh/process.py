@@ -85,12 +85,12 @@ class EnvoyProcess:
     """
     One proxy, kept alive.
 
-    `changed` is called when it dies and when it is back. `end` says how the last one ended that nobody had asked to.
+    `died` is called when it does, unasked. `end` says how the last one ended that nobody had asked to.
     """
 
-    def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
+    def __init__(self, spec: Spec, died: Callable[[], None]) -> None:
         self._spec = spec
-        self._changed = changed
+        self._died = died
         self._record_path = spec.run_dir / f"{spec.name}.envoy.json"
         self._config_path = spec.run_dir / f"{spec.name}.bootstrap.json"
         self._base_path = spec.run_dir / f"{spec.name}.base-id"
@@ -152,9 +152,8 @@ class EnvoyProcess:
 
     def kill(self, why: str) -> None:
         """End the process at once, and so have another one started. *why* is what `end` will say of it."""
-        if self._record is not None:
+        if self._record is not None and _signal(self._record, self._config_path, signal.SIGKILL):
             self._why = why
-            _signal(self._record, self._config_path, signal.SIGKILL)
 
     def let_go(self) -> None:
         """Watch it no longer. It goes on."""
@@ -193,7 +192,8 @@ class EnvoyProcess:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
             record = Record(pid, started, epoch, self._digest())
-            older = [record for record in self._read() if _is_alive(record, self._config_path)]
+            # The first epoch has none before it: what there was has been killed, and may take a moment to end.
+            older = [one for one in self._read() if _is_alive(one, self._config_path)] if epoch else []
             _write(self._record_path, json.dumps([asdict(record) for record in (record, *older)]))
         self._record = record
         self._watch(pid)
@@ -234,6 +234,7 @@ class EnvoyProcess:
 
     def _watch(self, pid: int) -> None:
         self._unwatch()
+        self._why = ""
         try:
             self._watched = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -258,14 +259,13 @@ class EnvoyProcess:
         if self._record is not None:
             how = self._why or (ending(self._watched, self._record.pid) if self._watched is not None else "")
             self._note_end(self._record, how and f": {how}")
-        self._why = ""
         self._unwatch()
         self._record = None
         self._clear()
         wait = doubling(self._failures, BACK_OFF, LONGEST_BACK_OFF) if self._failures else 0.0
         self._failures += 1
         self._respawn = asyncio.get_running_loop().call_later(wait, self._again)
-        self._changed()
+        self._died()
 
     def _note_end(self, record: Record, how: str) -> None:
         self.end = f"the {self._spec.name} proxy (process {record.pid}) has ended{how}; another one is started"
@@ -306,10 +306,13 @@ def _is_alive(record: Record, config: Path) -> bool:
     return not words or str(config).encode() in words.split(b"\0")  # none while it is executed
 
 
-def _signal(record: Record, config: Path, number: signal.Signals) -> None:
+def _signal(record: Record, config: Path, number: signal.Signals) -> bool:
+    """Send it, and say whether there was anybody to send it to."""
     if _is_alive(record, config):
         with contextlib.suppress(ProcessLookupError):
             os.kill(record.pid, number)
+            return True
+    return False
 
 
 async def _end_of(pid: int) -> None:

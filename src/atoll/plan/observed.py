@@ -28,8 +28,8 @@ class Exit:
     log: tuple[str, ...] = ()
 
 
-_SHELL = {126: " (the command cannot be executed)", 127: " (the command, or a program in it, was not found)"}
-"""What a shell says with its exit code (POSIX, Shell Command Language, 2.8.2)."""
+_SHELL = {126: " (a shell's word for: it cannot be executed)", 127: " (a shell's word for: it was not found)"}
+"""POSIX, Shell Command Language, 2.8.2."""
 
 
 def describe(exit_: Exit) -> str:

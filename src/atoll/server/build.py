@@ -60,18 +60,18 @@ class _Ending:
     """How the control plane is told to end, and whether the whole system goes with it."""
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-    once_down: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the proxies are to end and nothing is to stay, as soon as every change is over."""
+    end_requested: asyncio.Event = field(default_factory=asyncio.Event)
+    """The proxies are to end and nothing is to stay, as soon as every change is over."""
     over: bool = False
 
     async def follow(self, engine: Engine) -> None:
         """End once the system is down; where something runs when every change is over, nobody wants that any more."""
         while not self.over:
-            await self.once_down.wait()
+            await self.end_requested.wait()
             while engine.parts.store.open_changes():  # noqa: ASYNC110 - the store tells nobody
                 await asyncio.sleep(LOOK)
             self.over = engine.down()
-            self.once_down.clear()
+            self.end_requested.clear()
         self.asked.set()
 
 
@@ -196,7 +196,7 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
         comparison=lambda service: engine.comparing.account(engine.changing.system, service),
         follow=lambda after: until(ending.asked, _follow(engine, after)),
         lines=lambda service, tail, follow: until(ending.asked, lines(places.logs, service, tail, follow=follow)),
-        end=ending.once_down.set,
+        end=ending.end_requested.set,
     )
 
 

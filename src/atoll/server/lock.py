@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from atoll.errors import Conflict, Unavailable
@@ -56,14 +57,16 @@ def moved(path: Path) -> tuple[int, Path] | None:
     A copy of a directory is not that: it has the line that names the holder, but nobody holds it.
     """
     pid, state = _signed(path)
-    return (pid, state) if pid is not None and state not in {None, path.parent} and _is_held(path) else None
+    if pid is None or state is None or state == path.parent or not _has_open(pid, path):
+        return None
+    return pid, state
 
 
 def _signed(path: Path) -> tuple[int | None, Path | None]:
     """The control plane that signed the lock, as far as it lives, and its state directory as it was called then."""
     try:
         pid = int(path.read_text().split()[1].rstrip(","))
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        arguments = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
         state = Path(arguments[arguments.index("--state") + 1])
     except (OSError, ValueError, IndexError):
         return None, None
@@ -71,12 +74,14 @@ def _signed(path: Path) -> tuple[int | None, Path | None]:
     return (pid, state) if any(word.startswith("atoll.server") for word in arguments) else (None, None)
 
 
-def _is_held(path: Path) -> bool:
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether the process has this file open. To try the lock would take it, for a moment, from who wants it."""
+    with suppress(OSError):
+        ours = path.stat()
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if os.path.samestat(ours, descriptor.stat()):
+                    return True
     return False
 
 

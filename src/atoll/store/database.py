@@ -66,7 +66,8 @@ class Database:
         Have the file where it belongs: SQLite goes on with one that somebody has deleted, and all of it ends with us.
 
         What is open is whole, so a file that is gone is written anew from it. Raises `sqlite3.OperationalError` where
-        that cannot be done, or where another file has taken the place: which of the two is right a person has to say.
+        that cannot be done, or where another file has taken the place: which of the two is right a person has to say;
+        and where the whole directory was moved, as the file is where that is now.
         """
         there = {path: _identity(path) for path in self._identity}
         if there == self._identity and all(there.values()):
@@ -76,6 +77,8 @@ class Database:
                 f"another file is in the place of {self._path}, and what this control plane knows is in none; move that"
                 " one away and it is written there again, or end the control plane to go on with that one"
             )
+        if not self._path.parent.exists() and (now := _moved_to(self._identity[self._path])) is not None:
+            raise sqlite3.OperationalError(f"{self._path.parent} is in use and was moved to {now.parent}: move it back")
         try:
             self._restore()
         except (OSError, Unavailable) as error:
@@ -112,6 +115,17 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _moved_to(identity: tuple[int, int] | None) -> Path | None:
+    """Where a file of ours is now that is still somewhere; None where it was deleted, or nobody can know."""
+    with suppress(OSError):
+        for link in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                if identity is not None and _identity(link) == identity:
+                    now = link.readlink()
+                    return now if _identity(now) == identity else None
+    return None
 
 
 def connect(path: Path) -> sqlite3.Connection:

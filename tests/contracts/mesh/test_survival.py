@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import Unavailable
-from atoll.mesh import admin, envoy, ir
+from atoll.mesh import admin, envoy, ir, liveness
 from atoll.mesh.process import _start_time
 from atoll.mesh.xds.bootstrap import bootstrap
 from atoll.model.system import Call, Gateway, Route
@@ -161,6 +161,16 @@ async def test_a_killed_proxy_is_replaced_at_once(world):
     assert (await world.call(orders, "payments")).status == 200
 
 
+async def test_what_a_proxy_has_accepted_ends_with_it(world):
+    """As soon as its end is known: whether its stream has ended by then is chance."""
+    world.service("payments")
+    await world.publish()
+    world.mesh._processes[ir.MESH]._died()
+    with pytest.raises(Unavailable, match="the mesh proxy does not answer"):
+        await world.mesh.observe()
+    await world.accepted()  # it lives, and connects again
+
+
 async def test_a_silent_proxy_is_an_error_and_not_an_empty_answer(world):
     world.service("payments")
     await world.publish()
@@ -188,12 +198,14 @@ async def test_a_proxy_that_hangs_makes_nobody_wait_and_is_replaced(world, monke
     hangs = re.escape(f"the {proxy} proxy (process {old}) hangs (stopped by SIGSTOP)")
 
     async def stuck() -> bool:
-        return await world.seen() is None
+        return world.mesh._liveness[proxy].stuck(old) != ""
 
+    monkeypatch.setattr(liveness, "LOOKS", 1_000)  # there is time to ask
     await world.until(stuck, "it is noticed")
     for question in (world.mesh.observe, world.mesh.traffic, world.mesh.flag_calls):
         with pytest.raises(Unavailable, match=hangs):
             await question()
+    monkeypatch.setattr(liveness, "LOOKS", 3)
     await world.until(partial(replaced, process, old), "another proxy")
     await world.accepted()
     await world.until(world.reached, "it listens")
@@ -207,17 +219,17 @@ async def test_a_proxy_that_is_stopped_for_a_moment_goes_on(world, monkeypatch):
     world.service("payments", routes=(Route("/"),))
     await world.publish()
     old = world.mesh._processes[ir.GATEWAY].pid
-    pulse, found = world.mesh._pulses[ir.GATEWAY], asyncio.Event()
-    look = pulse.look
+    watched, found = world.mesh._liveness[ir.GATEWAY], asyncio.Event()
+    look = watched.look
 
     async def once(pid):
         too_often = await look(pid)
-        if pulse.stuck(pid):
+        if watched.stuck(pid):
             os.kill(old, signal.SIGCONT)
             found.set()
         return too_often
 
-    monkeypatch.setattr(pulse, "look", once)
+    monkeypatch.setattr(watched, "look", once)
     os.kill(old, signal.SIGSTOP)
     async with asyncio.timeout(20):
         await found.wait()

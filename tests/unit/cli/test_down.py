@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from atoll.cli import control, down
+from atoll.errors import Conflict, Unavailable
 from atoll.server import settings
 
 
@@ -26,23 +28,22 @@ def test_what_a_dead_control_plane_left_is_ended_by_one_of_its_kind_whatever_the
     atoll, here, places, monkeypatch, sandboxes
 ):
     begun, ended = [], []
-    monkeypatch.setattr(control, "start", lambda _, *, processes: begun.append(processes) or ("caller", None))
-    monkeypatch.setattr(down, "tell_down", ended.append)
-    monkeypatch.setattr(down, "await_down", lambda *_: None)
+    caller = SimpleNamespace(down=lambda: "receipt")
+    monkeypatch.setattr(control, "start", lambda _, *, processes: begun.append(processes) or (caller, None))
+    monkeypatch.setattr(down, "await_down", lambda _, *given: ended.append(given))
     places.run.mkdir(parents=True)
     if sandboxes:
         (places.run / "anchor.json").touch()
     (here / "atoll.yaml").write_text("services: [what was being writ")
     assert atoll("down").code == 0
     assert begun == [not sandboxes]
-    assert ended == ["caller"]
+    assert ended == [(caller, "receipt")]
 
 
 @pytest.mark.parametrize("more", [[], ["--file", "atoll.yaml"]])
 def test_a_system_whose_file_is_gone_is_taken_down_from_its_directory(atoll, here, places, monkeypatch, more):
     ended = []
-    monkeypatch.setattr(down, "start_for_the_end", lambda path: path)
-    monkeypatch.setattr(down, "tell_down", lambda _: None)
+    monkeypatch.setattr(down, "start_for_the_end", lambda _: SimpleNamespace(down=lambda: None))
     monkeypatch.setattr(down, "await_down", lambda path, *_: ended.append(path))
     places.run.mkdir(parents=True)
     places.state.mkdir()
@@ -69,6 +70,40 @@ def test_ctrl_c_says_that_the_end_goes_on(atoll, control_plane, scene, monkeypat
     assert said.code == 130
     assert "everything is still being ended, the control plane last; `atoll down` waits for it" in said.err
     assert scene.ended == 1, "it was told so"
+
+
+@pytest.fixture
+def ending(places, monkeypatch):
+    """Wait for a control plane that takes longer than usual: it lives or does not, and this is wanted by it."""
+
+    def wait(pid, wanted):
+        places.run.mkdir(parents=True)
+        service = SimpleNamespace(wanted=wanted)
+        caller = SimpleNamespace(status=lambda: SimpleNamespace(system="shop", services=[service]))
+        monkeypatch.setattr(down, "holder", lambda _: pid)
+        monkeypatch.setattr(down, "is_gone", lambda _: False)
+        down.await_down(places.state / "atoll.yaml", caller, SimpleNamespace(change=None))
+
+    monkeypatch.setattr(down, "ENDING", -1.0)
+    monkeypatch.setattr(down, "PATIENCE", 0.1)
+    return wait
+
+
+def test_a_control_plane_that_dies_before_the_rest_is_said_to_have(ending):
+    with pytest.raises(Unavailable, match="the control plane died before everything else had ended") as caught:
+        ending(None, 0)
+    assert "atoll down" in caught.value.hint
+
+
+def test_what_somebody_applies_meanwhile_is_not_told_to_be_ended_by_force(ending):
+    with pytest.raises(Conflict, match="applied again by somebody meanwhile: it stays up"):
+        ending(4242, 1)
+
+
+def test_a_control_plane_that_does_not_end_is_named(ending):
+    with pytest.raises(Unavailable, match=r"the control plane \(process 4242\) does not end") as caught:
+        ending(4242, 0)
+    assert caught.value.hint == "atoll down --force"
 
 
 def test_what_runs_under_the_path_of_before_is_named_and_ended_by_force(atoll, here, places, monkeypatch):

@@ -113,3 +113,44 @@ def test_a_change_that_was_cancelled_says_so_though_the_control_plane_has_ended_
 def test_a_change_that_was_not_over_when_the_control_plane_ended_is_not_known_to_be(monkeypatch, tmp_path):
     with pytest.raises(Unavailable, match="was accepted and is kept"):
         ended_early(monkeypatch, tmp_path, "rolling", "")
+
+
+class Waits(Caller):
+    """A client of a control plane whose services get ready after so many looks, a second each; None: never."""
+
+    def __init__(self, looks, state="serving"):
+        super().__init__()
+        self.looks, self.state = looks, state
+
+    def status(self):
+        figures = dict.fromkeys(("cpu", "memory", "rps", "p50", "p99", "errors"))
+        self.looks = None if self.looks is None else self.looks - 1
+        ready = 2 if self.looks is not None and self.looks < 0 else 0
+        web = wire.ServiceView("web", 2, ready, 3, None, 0, "is [not] there yet", instances=(), **figures)
+        ready_one = replace(web, name="orders", ready=2, why="")
+        return wire.StatusView("shop", 0.0, 1, bool(ready), "", (web, ready_one), None, (), ())
+
+    def releases(self):
+        return [wire.ReleaseView("web", 3, 0.0, "", self.state, "")]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(follow.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(follow.time, "sleep", lambda _: now.__setitem__(0, now[0] + 1))
+    return now
+
+
+def test_what_is_waited_for_is_said_once(clock, capsys):
+    follow.wait_until_ready(Waits(1))
+    assert capsys.readouterr().err == ""
+    follow.wait_until_ready(Waits(9))
+    assert capsys.readouterr().err == "waiting for web: is [not] there yet\n"
+
+
+@pytest.mark.parametrize(("state", "seconds"), [("serving", 121), ("failing", 11)])
+def test_nobody_waits_long_for_what_was_given_up(clock, state, seconds):
+    with pytest.raises(Failed) as caught:
+        follow.wait_until_ready(Waits(None, state))
+    assert caught.value.message == f"it is not as wanted after {seconds} s\nweb: is [not] there yet"

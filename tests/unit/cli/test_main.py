@@ -10,11 +10,13 @@ import pytest
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
-def test_a_full_disk_behind_the_output_is_said_in_a_sentence():
-    command = [sys.executable, "-c", "from atoll.cli.entry import main; main()", "schema"]
+@pytest.mark.parametrize(("command", "code"), [("schema", 4), ("plan", 255)])
+def test_a_full_disk_behind_the_output_is_said_in_a_sentence(tmp_path, command, code):
+    (tmp_path / "atoll.yaml").write_text("system: shop\nservices: {web: {source: ., run: sleep 1, health: /}}\n")
+    words = [sys.executable, "-c", "from atoll.cli.entry import main; main()", command]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(words, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()) == (
-        4,
+        code,
         ["atoll: there is no room where the output goes", "  → make room on that disk"],
     )

@@ -9,6 +9,7 @@ import pytest
 
 from atoll import wire
 from atoll.cli import up
+from atoll.client import Client
 from atoll.server import settings
 from atoll.server.api.app import app
 
@@ -27,7 +28,6 @@ def handlers():
 def taken_down(monkeypatch):
     """What was taken down, instead of doing it."""
     found = []
-    monkeypatch.setattr(up, "tell_down", lambda _: None)
     monkeypatch.setattr(up, "await_down", lambda path, *_: found.append(path))
     return found
 
@@ -87,7 +87,6 @@ def test_ctrl_c_again_says_what_is_left_to_do(atoll, starts, monkeypatch):
     def interrupted(*_):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(up, "tell_down", lambda _: None)
     monkeypatch.setattr(up, "await_down", interrupted)
     monkeypatch.setattr(up, "_bring_up", lambda *_: None)
     said = atoll("up")
@@ -105,7 +104,7 @@ def test_ctrl_c_again_at_once_keeps_nothing_from_being_taken_down(atoll, starts,
 
     monkeypatch.setattr(up._Foreground, "_follow", twice)
     monkeypatch.setattr(up, "_bring_up", lambda *_: None)
-    monkeypatch.setattr(up, "tell_down", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr(Client, "down", lambda _: signal.raise_signal(number))
     said = atoll("up")
     assert (said.code, len(taken_down)) == (0, 1)
 
@@ -117,16 +116,16 @@ def test_ctrl_c_ends_an_up_that_cannot_tell_its_system_to_go_down(atoll, starts,
     monkeypatch.setattr(up, "TELLING", -1.0)
     monkeypatch.setattr(up._Foreground, "_follow", first)
     monkeypatch.setattr(up, "_bring_up", lambda *_: None)
-    monkeypatch.setattr(up, "tell_down", lambda _: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(Client, "down", lambda _: signal.raise_signal(signal.SIGINT))
     said = atoll("up")
     assert (said.code, taken_down) == (130, [])
-    assert "it could not be told to go down yet: `atoll down` does" in said.err
+    assert "it could not be told to go down yet; `atoll down` tells it" in said.err
 
 
 def test_a_control_plane_that_ran_already_is_taken_down_too(atoll, control_plane, taken_down, monkeypatch):
     interrupted_once_it_follows(monkeypatch)
     monkeypatch.setattr(up, "_bring_up", lambda *_: None)
-    monkeypatch.setattr(up, "start_for_the_end", lambda _: None)
+    monkeypatch.setattr(up, "start_for_the_end", lambda path: Client(settings.settings(path.parent / ".atoll").socket))
     said = atoll("up")
     assert "a control plane runs already (process 4242); applying the file to it" in said.err
     assert len(taken_down) == 1

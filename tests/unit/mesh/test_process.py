@@ -208,6 +208,8 @@ async def test_a_proxy_that_hung_and_was_killed_is_told_as_that(spec, sleeper, m
         f"the gateway proxy (process {child.pid}) has ended: it hung (stopped by SIGSTOP) and was killed;"
         " another one is started"
     )
+    process._watch(os.getpid())
+    process.let_go()
     assert process._why == "", "nothing is said of the next one that ends"
 
 

@@ -146,8 +146,8 @@ def test_a_drain_and_a_back_off_are_told(desk):
     ("how", "words"),
     [
         (Exit(0.0, code=2), "it exited with code 2"),
-        (Exit(0.0, code=126), "it exited with code 126 (the command cannot be executed)"),
-        (Exit(0.0, code=127), "it exited with code 127 (the command, or a program in it, was not found)"),
+        (Exit(0.0, code=126), "it exited with code 126 (a shell's word for: it cannot be executed)"),
+        (Exit(0.0, code=127), "it exited with code 127 (a shell's word for: it was not found)"),
         (Exit(0.0, signal=9), "it was killed by SIGKILL"),
         (Exit(0.0, signal=250), "it was killed by signal 250"),
         (Exit(0.0, oom=True, signal=9), "it ran out of memory and was killed (raise resources.memory, or use less)"),

@@ -36,7 +36,7 @@ async def test_it_ends_once_every_change_is_over_and_takes_everything_with_it():
     following = asyncio.create_task(ending.follow(house))
     await asyncio.sleep(0)
     assert not following.done(), "nobody has asked"
-    ending.once_down.set()
+    ending.end_requested.set()
     await asyncio.wait_for(following, 20)
     assert (ending.over, ending.asked.is_set(), house.looks) == (True, True, -1)
 
@@ -44,12 +44,12 @@ async def test_it_ends_once_every_change_is_over_and_takes_everything_with_it():
 async def test_where_something_runs_by_then_that_is_what_is_wanted_now():
     ending, house = _Ending(), House(1, down=False)
     following = asyncio.create_task(ending.follow(house))
-    ending.once_down.set()
+    ending.end_requested.set()
     async with asyncio.timeout(20):
-        while ending.once_down.is_set():  # noqa: ASYNC110 - no event tells of it
+        while ending.end_requested.is_set():  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0)
     assert (ending.over, ending.asked.is_set()) == (False, False)
     house.is_down = True
-    ending.once_down.set()
+    ending.end_requested.set()
     await asyncio.wait_for(following, 20)
     assert ending.over

@@ -197,6 +197,21 @@ def test_the_whole_directory_may_be_gone(store, path):
     assert seen_by_another(path) == 1
 
 
+def test_a_directory_that_was_moved_is_not_made_anew_where_it_was(store, path):
+    store.request("apply", (), b"", 1.0)
+    moved = path.parent.with_name("moved")
+    path.parent.rename(moved)
+    with pytest.raises(Unavailable, match=f"is in use and was moved to {moved}: move it back"):
+        store.request("apply", (), b"", 1.0)
+    with pytest.raises(sqlite3.OperationalError, match="move it back"):
+        store.keep()
+    assert not path.parent.exists()
+    moved.rename(path.parent)
+    assert store.keep() == 0
+    store.request("apply", (), b"", 1.0)
+    assert seen_by_another(path) == 2
+
+
 def test_another_file_in_its_place_is_not_touched(store, path):
     store.request("apply", (), b"", 1.0)
     path.rename(path.with_name("mine"))

@@ -106,6 +106,12 @@ class AdsServer:
         """The streams of one proxy, the newest last; none while it is away."""
         return tuple(line.stream for line in self._proxies[proxy].lines)
 
+    def forget(self, proxy: str) -> None:
+        """End the streams of a proxy that has died: the kernel takes a moment to tell us by itself."""
+        for line in self._proxies[proxy].lines:
+            line.outbox.put_nowait(None)
+        self._proxies[proxy].lines.clear()
+
     def refusals(self) -> tuple[str, ...]:
         """What the proxies say about the parts of the present snapshots that they have refused."""
         return tuple(

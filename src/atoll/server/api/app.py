@@ -37,7 +37,6 @@ def app(surface: Surface) -> Starlette:
             Route("/v1/progress", guarded(do.progress)),
             Route("/v1/comparison", guarded(do.comparison)),
             Route("/v1/down", guarded(do.down), methods=["POST"]),
-            Route("/v1/end", guarded(do.end), methods=["POST"]),
             Route("/v1/changes/{number:int}", guarded(do.change)),
             Route("/v1/releases", guarded(do.releases)),
             Route("/v1/transitions", guarded(do.transitions)),
@@ -91,11 +90,9 @@ class _Handlers:
         return answer(found)
 
     async def down(self, _: Request) -> Response:
-        return answer(self._surface.desk.down())
-
-    async def end(self, _: Request) -> Response:
+        receipt = self._surface.desk.down()
         self._surface.end()
-        return answer(self._surface.identity)
+        return answer(receipt)
 
     async def change(self, request: Request) -> Response:
         return answer(self._surface.desk.change(request.path_params["number"]))

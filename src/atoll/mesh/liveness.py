@@ -36,7 +36,7 @@ def main_thread(pid: int) -> Thread | None:
     return Thread(found[1], int(found[2]) + int(found[3])) if found is not None else None
 
 
-class Pulse:
+class Liveness:
     """
     What looks at the proxy find whose admin interface is at *socket*.
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 
 import pytest
 
-from atoll.mesh import pulse as module
-from atoll.mesh.pulse import LOOKS, SILENT, STOPPED, Pulse, Thread, main_thread
+from atoll.mesh import admin
+from atoll.mesh import liveness as module
+from atoll.mesh.liveness import LOOKS, SILENT, STOPPED, Liveness, Thread, main_thread
 
 IDLE = Thread(b"S", 10)
 
@@ -55,36 +58,36 @@ def seen(monkeypatch):
     return tell
 
 
-async def until(pulse, pid, found):
+async def until(liveness, pid, found):
     """It may be a moment until the process is where it stays."""
     async with asyncio.timeout(20):
-        while not await pulse.look(pid) or pulse.stuck(pid) != found:  # noqa: ASYNC110 - no event tells of it
+        while not await liveness.look(pid) or liveness.stuck(pid) != found:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.01)
 
 
 async def test_a_process_that_is_stopped_hangs_and_one_that_has_ended_does_not(child, tmp_path):
-    pulse = Pulse(tmp_path / "nobody.sock")
+    liveness = Liveness(tmp_path / "nobody.sock")
     for _ in range(LOOKS):
-        assert not await pulse.look(child.pid)
+        assert not await liveness.look(child.pid)
     child.send_signal(signal.SIGSTOP)
-    await until(pulse, child.pid, STOPPED)
+    await until(liveness, child.pid, STOPPED)
     child.kill()
     child.wait()
-    assert not await pulse.look(child.pid)
-    assert pulse.stuck(child.pid) == ""
+    assert not await liveness.look(child.pid)
+    assert liveness.stuck(child.pid) == ""
 
 
 async def test_one_that_is_silent_and_does_nothing_hangs(child, mute, impatient):
-    await until(Pulse(mute), child.pid, SILENT)
+    await until(Liveness(mute), child.pid, SILENT)
 
 
 async def test_only_looks_in_a_row_at_one_process_are_too_many(tmp_path, seen):
     stopped = Thread(b"T", 10)
-    pulse = Pulse(tmp_path / "nobody.sock")
+    liveness = Liveness(tmp_path / "nobody.sock")
     seen(*[stopped] * (LOOKS - 1), IDLE, *[stopped] * (LOOKS - 1), *[stopped] * LOOKS)
     pids = [1] * (LOOKS - 1) + [1] + [1] * (LOOKS - 1) + [2] * LOOKS
-    assert [await pulse.look(pid) for pid in pids] == [False] * (len(pids) - 1) + [True]
-    assert (pulse.stuck(2), pulse.stuck(1), pulse.stuck(None)) == (STOPPED, "", "")
+    assert [await liveness.look(pid) for pid in pids] == [False] * (len(pids) - 1) + [True]
+    assert (liveness.stuck(2), liveness.stuck(1), liveness.stuck(None)) == (STOPPED, "", "")
 
 
 @pytest.mark.parametrize(
@@ -99,27 +102,43 @@ async def test_only_looks_in_a_row_at_one_process_are_too_many(tmp_path, seen):
     ],
 )
 async def test_one_that_is_silent_is_left_alone_where_that_has_a_reason(mute, impatient, seen, threads):
-    pulse = Pulse(mute)
+    liveness = Liveness(mute)
     seen(*threads)
     for _ in range(2):
-        assert not await pulse.look(1)
-        assert pulse.stuck(1) == ""
+        assert not await liveness.look(1)
+        assert liveness.stuck(1) == ""
+
+
+async def test_one_that_takes_no_connection_any_more_is_silent_and_where_nobody_listens_yet_nobody_is(tmp_path):
+    path = tmp_path / "admin.sock"
+    assert await admin.answers(path, 0.05)
+    with socket.socket(socket.AF_UNIX) as listening, ExitStack() as waiting:
+        listening.bind(str(path))
+        assert await admin.answers(path, 0.05)
+        listening.listen(0)
+        for _ in range(3):
+            one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect(str(path))
+        assert not await admin.answers(path, 0.05)
 
 
 async def test_one_that_does_nothing_and_answers_is_well(tmp_path, seen):
     asked = []
 
-    async def answer(_, writer):
-        asked.append(1)
+    async def answer(reader, writer):
+        asked.append(await reader.readline())
+        await reader.readuntil(b"\r\n\r\n")
         writer.close()
 
-    pulse = Pulse(tmp_path / "admin.sock")
+    liveness = Liveness(tmp_path / "admin.sock")
     seen(IDLE, IDLE)
     async with await asyncio.start_unix_server(answer, tmp_path / "admin.sock"):
         for _ in range(2):
-            await pulse.look(1)
-            assert pulse.stuck(1) == ""
-    assert asked == [1], "the first look has nothing to compare with"
+            await liveness.look(1)
+            assert liveness.stuck(1) == ""
+    assert asked == [b"GET /hot_restart_version HTTP/1.1\r\n"], "the first look has nothing to compare with"
 
 
 def test_the_main_thread_is_what_the_kernel_tells_of(child):

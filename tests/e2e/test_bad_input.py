@@ -126,6 +126,41 @@ def test_a_taken_port_is_named_also_at_the_first_start(system):
     system.run("down")
 
 
+def test_a_port_that_was_taken_while_the_system_was_gone_is_named_waited_for_and_shared_with_nobody(system, tmp_path):
+    """As after a reboot. Another gateway could listen beside ours, and each would get half of the connections."""
+    system.source()
+    system.write(WEB)
+    system.run("up", "--detach")
+    system.run("down", "--force")
+    (tmp_path / "other").mkdir()
+    with a_system(tmp_path / "other") as other:
+        other.port = system.port
+        other.source(version="other")
+        other.write(WEB)
+        other.run("up", "--detach")
+        words = f"cannot bind '127.0.0.1:{system.port}': Address already in use"
+        done = system.run("up", "--detach", ok=False)
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+        view = system.status()
+        assert (view["converged"], [words in problem for problem in view["problems"]]) == (False, [True])
+        assert {json.loads(other.get("/")[1])["version"] for _ in range(20)} == {"other"}
+        other.run("down")
+    until(lambda: system.status()["converged"], what="the port is taken once it is free")
+    assert json.loads(system.get("/")[1])["version"] == "1"
+    assert system.status()["problems"] == []
+
+
+def test_a_port_that_was_taken_meanwhile_keeps_nothing_from_being_taken_down(system):
+    system.source()
+    system.write(WEB)
+    system.run("up", "--detach")
+    system.run("down", "--force")
+    with socket.create_server(("127.0.0.1", system.port)):
+        assert system.run("up", "--detach", ok=False).returncode == 1
+        system.run("down")
+    assert system.left() == []
+
+
 def _free(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
@@ -165,6 +200,17 @@ def test_a_second_control_plane_is_refused_and_told_who_holds_it(undisturbed):
     assert done.returncode == 3
     assert f"another control plane holds {undisturbed.places.state}" in done.stderr
     assert f"process {undisturbed.control_plane()}, user 0, since " in done.stderr
+
+
+def test_a_second_control_plane_is_refused_also_where_the_file_that_names_the_first_was_deleted(undisturbed):
+    pid = undisturbed.control_plane()
+    undisturbed.places.lock.unlink()
+    command = [sys.executable, "-m", "atoll.server", "--state", str(undisturbed.places.state)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "another control plane holds" in done.stderr) == (3, True), done.stderr
+    until(lambda: undisturbed.places.lock.exists() and undisturbed.control_plane() == pid, what="the file again")
+    assert undisturbed.run("up", "--detach").returncode == 0
+    assert undisturbed.control_plane() == pid
 
 
 def test_an_outdated_plan_is_not_applied(undisturbed):

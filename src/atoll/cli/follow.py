@@ -126,17 +126,19 @@ def wait_until_ready(caller: Client) -> None:
     while not (view := caller.status()).converged:
         waited = time.monotonic() - begun
         late = [s for s in view.services if s.ready < s.wanted]
-        if waited > READY or (waited > GIVEN_UP and late and _are_given_up(caller, late)):
-            why = "".join(f"\n{s.name}: {s.why}" for s in view.services if s.why)
+        reasons = {problem: problem for problem in view.problems} | {s.name: f"{s.name}: {s.why}" for s in late}
+        if waited > READY or (waited > GIVEN_UP and reasons and _are_given_up(caller, late)):
+            why = "".join(f"\n{reason}" for reason in reasons.values())
             raise Failed(f"it is not as wanted after {waited:.0f} s{why}", hint="see `atoll status` and `atoll logs`")
-        for service in late if waited > SILENCE else ():
-            if service.name not in told:
-                err.print(f"[dim]waiting for {service.name}: {escape(service.why)}[/dim]", soft_wrap=True)
-                told.add(service.name)
+        for subject, reason in reasons.items() if waited > SILENCE else ():
+            if subject not in told:
+                err.print(f"[dim]waiting; {escape(reason)}[/dim]", soft_wrap=True)
+                told.add(subject)
         time.sleep(LOOK)
 
 
 def _are_given_up(caller: Client, services: list[wire.ServiceView]) -> bool:
+    """Whether nothing is to be expected of these any more; of none, nothing."""
     failing = {(release.service, release.number) for release in caller.releases() if release.state == "failing"}
     return all((s.name, s.release) in failing for s in services)
 

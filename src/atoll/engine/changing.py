@@ -28,7 +28,7 @@ from atoll.plan.diff import is_settled
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.past import choose, earlier, holding
+from atoll.plan.past import choose, earlier, holding, in_steps
 from atoll.plan.recipes import recipe
 from atoll.plan.releasing import Progress, Signal, State, begin, given_up, refuse_second
 from atoll.policies import rolling
@@ -227,7 +227,8 @@ class Changing:
         built = [task.result() for task in tasks]
         if change.kind == "deploy":
             return built
-        return [one for one in map(self._asked, built) if one is not None]
+        asked = (self._asked(one, steps=in_steps(system.services[one.service])) for one in built)
+        return [one for one in asked if one is not None]
 
     def _earlier(self, service: str) -> Recipe:
         on = self.pins.get(service, Pin()).newest
@@ -236,9 +237,9 @@ class Changing:
             raise Failed(f"{service} has no earlier release that has served")
         return found
 
-    def _asked(self, one: Recipe) -> Recipe | None:
+    def _asked(self, one: Recipe, *, steps: bool) -> Recipe | None:
         """What an applied file asks for: nothing new where it is there already, or was there and was taken back."""
-        choice = choose(self.pins.get(one.service, Pin()).newest, one, self._parts.store.past)
+        choice = choose(self.pins.get(one.service, Pin()).newest, one, self._parts.store.past, in_steps=steps)
         if choice.recipe is None and choice.back is not None:
             self._say("warning", "release", one.service, holding(choice.back))
         return choice.recipe
@@ -295,7 +296,7 @@ class Changing:
     def _finish(self, change: Change, observed: Observed, blueprint: Blueprint) -> None:
         # What was asked for while the end was being asked for goes with it.
         names = everything(self.system, observed, blueprint) if change.kind == "down" else change.services
-        if observed.mesh.rejected:
+        if observed.mesh.rejected and change.kind != "down":
             self._reject(change, observed.mesh.rejected)
         elif self.settled(names, observed, blueprint):
             self._over(change, "failed" if change.reason else "done", change.reason)

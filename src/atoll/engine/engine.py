@@ -132,6 +132,8 @@ class Engine:
 
     def converged(self) -> bool:
         """Whether the whole system is as wanted."""
+        if self.observed.mesh.rejected:
+            return False
         names = everything(self.changing.system, self.observed, self.blueprint)
         return not self.parts.store.open_changes() and self.changing.settled(names, self.observed, self.blueprint)
 

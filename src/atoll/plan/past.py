@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from atoll.model.system import System
+from atoll.model.system import IN_STEPS, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import recipe, same_content
 from atoll.plan.releasing import State
 
+REMOVED = "removed"
+"""The state of a release that was on its way when its service was taken away."""
 SERVED = frozenset({"serving", "retired"})
 """States of a release that does its work, or did until another one replaced it."""
 
@@ -28,10 +30,13 @@ def earlier(past: Iterable[Past], than: Recipe) -> Recipe | None:
     """
     The newest release that has served and is another one than *than*, of those before it where it has a number.
 
+    Not one that was taken back since, as the same or as another release: who goes back twice goes further back.
     *past* begins with the newest.
     """
-    found = (one.recipe for one in past if one.state in SERVED and not same_content(one.recipe, than))
-    return next((one for one in found if not than.release or one.release < than.release), None)
+    known = tuple(past)
+    found = (one.recipe for one in known if one.state in SERVED and not same_content(one.recipe, than))
+    before = (one for one in found if not than.release or one.release < than.release)
+    return next((one for one in before if taken_back(known, one) is None), None)
 
 
 def taken_back(past: Iterable[Past], wanted: Recipe) -> Past | None:
@@ -45,6 +50,12 @@ def taken_back(past: Iterable[Past], wanted: Recipe) -> Past | None:
     return last if last is not None and last.state == State.ROLLED_BACK else None
 
 
+def unfinished(past: Iterable[Past], wanted: Recipe) -> Past | None:
+    """The release by which *wanted* was on its way when the service was taken away; None where that was not its end."""
+    last = next((one for one in past if same_content(one.recipe, wanted)), None)
+    return last if last is not None and last.state == REMOVED else None
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What is to be released, if anything; `back` is the release as which what was asked for was taken back."""
@@ -53,17 +64,20 @@ class Choice:
     back: Past | None = None
 
 
-def choose(on: Recipe | None, wanted: Recipe, past: Callable[[str], Iterable[Past]]) -> Choice:
+def choose(
+    on: Recipe | None, wanted: Recipe, past: Callable[[str], Iterable[Past]], *, in_steps: bool = False
+) -> Choice:
     """
     What an applied file that asks for *wanted* brings, where *on* is there or on its way.
 
     Nothing where that is the same, or was taken back; where nothing is there then, what served last. What nothing
-    else has ever served beside is released all the same.
+    else has ever served beside is released all the same. *in_steps* says that nothing new gets all of the traffic at
+    once: what was on its way when the service was taken away does not get it by being started alone.
     """
     if on is not None and same_content(on, wanted):
         return Choice()
     known = tuple(past(wanted.service))
-    back = taken_back(known, wanted)
+    back = taken_back(known, wanted) or (unfinished(known, wanted) if in_steps and on is None else None)
     if back is None:
         return Choice(wanted)
     if on is not None:
@@ -83,10 +97,15 @@ def held(
     found: dict[str, Past] = {}
     for name, service in system.services.items():
         wanted = recipe(system, service, artifact=digests.get(name, ""), argv=())
-        back = choose(pins.get(name, Pin()).newest, wanted, past).back
+        back = choose(pins.get(name, Pin()).newest, wanted, past, in_steps=in_steps(service)).back
         if back is not None:
             found[name] = back
     return found
+
+
+def in_steps(service: Service) -> bool:
+    """Whether releases of it get their traffic step by step, once there is something to step away from."""
+    return service.rollout.strategy in IN_STEPS
 
 
 def told(back: Mapping[str, Past]) -> tuple[str, ...]:
@@ -97,7 +116,8 @@ def told(back: Mapping[str, Past]) -> tuple[str, ...]:
 def holding(back: Past) -> str:
     """Why a service is not released, and what can be done, in words."""
     why = f" ({back.note})" if back.note else ""
+    how = "was not through" if back.state == REMOVED else "was taken back"
     return (
-        f"what is here now was taken back as release {back.recipe.release}{why}: it is not released again until it"
+        f"what is here now {how} as release {back.recipe.release}{why}: it is not released again until it"
         f" changes, or is asked for by name (atoll deploy {back.recipe.service})"
     )

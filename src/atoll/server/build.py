@@ -36,7 +36,6 @@ from atoll.model.system import RuntimeKind, System
 from atoll.operations.changes import Desk, standing
 from atoll.operations.flags import FlagDesk
 from atoll.operations.snapshot import Snapshot
-from atoll.plan.blueprint import Blueprint
 from atoll.plan.design import Host
 from atoll.server.api.app import app
 from atoll.server.dashboard.page import dashboard
@@ -44,6 +43,7 @@ from atoll.server.flags.app import flags_app
 from atoll.server.flags.serving import Serving
 from atoll.server.ground import Fabric
 from atoll.server.listening import serve, until
+from atoll.server.lock import keep_there
 from atoll.server.loglines import lines
 from atoll.server.settings import Settings
 from atoll.server.sources import digests
@@ -52,6 +52,7 @@ from atoll.store.store import Store
 from atoll.unforeseen import persist
 from atoll.values.network import COMPARING
 
+PERIOD = 1.0  # seconds between looks after the lock's file
 LOOK = 0.1  # seconds between looks whether the last change is over: who waits for it sees that, mostly
 
 
@@ -75,9 +76,11 @@ class _Ending:
         self.asked.set()
 
 
-async def control_plane(places: Settings, fabric: Fabric | None) -> bool:
+async def control_plane(places: Settings, fabric: Fabric | None, lock: int | None = None) -> bool:
     """
     Run until told to end; true when the system is down and nothing of it may stay.
+
+    *lock* is the descriptor that holds the lock of the state directory, which is kept where others look for it.
 
     On SIGTERM it only lets go: instances and proxies go on, and the next control plane adopts them.
     """
@@ -99,6 +102,7 @@ async def control_plane(places: Settings, fabric: Fabric | None) -> bool:
                 group.create_task(engine.run()),
                 group.create_task(meter.run()),
                 group.create_task(persist("waiting for the end", lambda: ending.follow(engine))),
+                group.create_task(persist("keeping the lock", lambda: _keep_lock(places, lock))),
                 group.create_task(serve(app(surface), uds=places.socket)),
                 group.create_task(serve(_flags(engine, ending), uds=places.flags)),
                 group.create_task(serve(dashboard(surface, token), listener=page)),
@@ -112,6 +116,12 @@ async def control_plane(places: Settings, fabric: Fabric | None) -> bool:
         await engine.close()
         store.close()
     return ending.over
+
+
+async def _keep_lock(places: Settings, descriptor: int | None) -> None:
+    while descriptor is not None:
+        await asyncio.sleep(PERIOD)
+        descriptor = keep_there(places.lock, descriptor)
 
 
 async def _refuse_lost_state(engine: Engine, places: Settings) -> None:
@@ -186,7 +196,7 @@ def _surface(places: Settings, fabric: Fabric | None, engine: Engine, meter: Met
         desk=Desk(
             store=store,
             digests=lambda wanted: asyncio.to_thread(digests, engine.parts.builder, wanted),
-            refusals=lambda wanted: _refusals(wanted, engine.blueprint, fabric),
+            refusals=lambda wanted: _refusals(wanted, engine, fabric),
             poke=engine.poke,
             clock=time.time,
         ),
@@ -205,9 +215,10 @@ def _flags(engine: Engine, ending: _Ending) -> Starlette:
     return flags_app(serving, lambda values: until(ending.asked, values))
 
 
-def _refusals(system: System, running: Blueprint, fabric: Fabric | None) -> tuple[str, ...]:
-    """Why this host cannot run *system*, where *running* holds what it has taken for itself already."""
-    ours = running.gateway.listen if running.generation else None
+def _refusals(system: System, engine: Engine, fabric: Fabric | None) -> tuple[str, ...]:
+    """Why this host cannot run *system*, beside what *engine* has taken for itself already."""
+    listens = engine.blueprint.generation and not engine.observed.mesh.rejected
+    ours = engine.blueprint.gateway.listen if listens else None
     return tuple(_runtime_refusals(system, fabric)) + tuple(_port_refusals(system, ours))
 
 
@@ -230,7 +241,9 @@ def _port_refusals(system: System, listening: int | None) -> list[str]:
     except OSError as error:
         where = f"{gateway.host}:{gateway.listen}"
         mend = "choose another port under gateway.listen, or end what holds it"
-        return [f"the gateway cannot listen on {where}: {error.strerror or error} ({mend})"]
+        # Python adds the address to the words of the system.
+        why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
+        return [f"the gateway cannot listen on {where}: {why} ({mend})"]
 
 
 def _notes(fabric: Fabric | None, engine: Engine) -> tuple[str, ...]:

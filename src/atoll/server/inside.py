@@ -12,7 +12,7 @@ import uvloop
 from atoll.errors import AtollError
 from atoll.server.build import control_plane
 from atoll.server.ground import Fabric, leave_fabric
-from atoll.server.lock import keep
+from atoll.server.lock import hold_directory, keep
 from atoll.server.settings import settings
 
 
@@ -24,8 +24,9 @@ def main() -> int:
     places = settings(arguments.state)
     fabric = Fabric(arguments.fabric, rootless=arguments.rootless) if arguments.fabric else None
     try:
+        hold_directory(places.run)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            over = runner.run(control_plane(places, fabric))
+            over = runner.run(control_plane(places, fabric, arguments.lock))
     except AtollError as error:
         sys.stderr.write(f"{error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
         return error.exit_code

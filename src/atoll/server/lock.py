@@ -1,4 +1,8 @@
-"""One control plane per state directory: a lock that the kernel lets go of when its holder dies."""
+"""
+One control plane per state directory: a lock that the kernel lets go of when its holder dies.
+
+The lock's file says who that is. It lies where people tidy up, so the run directory is held too: see `hold_directory`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from atoll.errors import Conflict, Unavailable
+from atoll.errors import AtollError, Conflict, Unavailable
 
 
 def hold(path: Path) -> int:
@@ -42,6 +46,44 @@ def hold(path: Path) -> int:
 def keep(descriptor: int) -> None:
     """After exec: pass the lock on to nobody, for what a dead control plane has started would hold it."""
     os.set_inheritable(descriptor, False)
+
+
+def keep_there(path: Path, descriptor: int) -> int:
+    """
+    Have the lock where others look for it: where somebody has deleted its file, another one is written and held.
+
+    Returns the descriptor that holds it now. Where somebody else does, for a moment, it is tried again another time.
+    """
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.stat(), os.fstat(descriptor)):
+            return descriptor
+    if not path.parent.exists():  # moved or deleted as a whole
+        return descriptor
+    try:
+        another = hold(path)
+    except AtollError:
+        return descriptor
+    keep(another)
+    os.close(descriptor)
+    return another
+
+
+def hold_directory(run: Path) -> int:
+    """
+    Take the run directory and return the descriptor that holds it.
+
+    Raises `errors.Conflict` where another control plane has it: one whose lock file was deleted.
+    """
+    descriptor = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(
+            f"another control plane holds {run}: somebody deleted the file that names it, and it writes that anew",
+            hint="talk to that one (`atoll status`), or end it with `atoll down`",
+        ) from None
+    return descriptor
 
 
 def holder(path: Path) -> int | None:

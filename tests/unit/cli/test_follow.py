@@ -146,7 +146,7 @@ def test_what_is_waited_for_is_said_once(clock, capsys):
     follow.wait_until_ready(Waits(1))
     assert capsys.readouterr().err == ""
     follow.wait_until_ready(Waits(9))
-    assert capsys.readouterr().err == "waiting for web: is [not] there yet\n"
+    assert capsys.readouterr().err == "waiting; web: is [not] there yet\n"
 
 
 @pytest.mark.parametrize(("state", "seconds"), [("serving", 121), ("failing", 11)])
@@ -154,3 +154,11 @@ def test_nobody_waits_long_for_what_was_given_up(clock, state, seconds):
     with pytest.raises(Failed) as caught:
         follow.wait_until_ready(Waits(None, state))
     assert caught.value.message == f"it is not as wanted after {seconds} s\nweb: is [not] there yet"
+
+
+def test_nobody_waits_long_for_a_port_that_is_taken(clock, monkeypatch):
+    view = replace(Waits(0).status(), converged=False, problems=("cannot bind",))
+    monkeypatch.setattr(Waits, "status", lambda _: view)
+    with pytest.raises(Failed) as caught:
+        follow.wait_until_ready(Waits(0))
+    assert caught.value.message == "it is not as wanted after 11 s\ncannot bind"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from atoll.model.system import Gateway, Service, System
+from atoll.model.system import Gateway, Rollout, Service, System
 from atoll.plan.decisions import Pin
-from atoll.plan.past import Past, earlier, held, holding, taken_back
+from atoll.plan.past import Past, choose, earlier, held, holding, taken_back
 from atoll.plan.recipes import recipe
 
 ORDERS = Service("orders", source="orders")
@@ -39,6 +39,39 @@ def past(*rows):
 def test_back_is_to_the_newest_other_release_that_has_served(rows, back):
     found = earlier(past(*rows), made_of(rows[-1][0], len(rows)))
     assert (found.release if found is not None else None) == back
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_who_goes_back_again_and_again_gets_to_the_first_and_no_further(count):
+    rows = [(f"v{n}", "retired") for n in range(1, count)] + [(f"v{count}", "serving")]
+    seen = []
+    while (found := earlier(past(*rows), made_of(rows[-1][0], len(rows)))) is not None:
+        seen.append(found.artifact)
+        rows[-1] = (rows[-1][0], "rolled-back")  # as the store does when the one that goes back has its place
+        rows.append((found.artifact, "serving"))
+        assert len(seen) < count
+    assert seen == [f"v{n}" for n in range(count - 1, 0, -1)]
+
+
+def test_what_was_taken_back_and_released_by_name_is_a_way_back_again():
+    rows = [("a", "retired"), ("b", "rolled-back"), ("a", "retired"), ("b", "retired"), ("c", "serving")]
+    assert earlier(past(*rows), made_of("c", 5)).release == 4
+
+
+@pytest.mark.parametrize(("strategy", "back"), [("canary", True), ("shadow-then-canary", True), ("rolling", False)])
+def test_a_canary_that_was_on_its_way_when_all_was_taken_down_does_not_come_back_alone(strategy, back):
+    shop = replace(SHOP, services={"orders": replace(ORDERS, rollout=Rollout(strategy))})
+    known = past(("a", "serving"), ("b", "removed"))
+    found = held(shop, {}, {"orders": "b"}, {"orders": known}.__getitem__)
+    assert (list(found) == ["orders"]) is back
+    choice = choose(None, made_of("b"), {"orders": known}.__getitem__, in_steps=back)
+    assert choice.recipe.artifact == ("a" if back else "b")
+    if back:
+        words = "what is here now was not through as release 2 (note 2): it is not released again until it changes"
+        assert holding(found["orders"]).startswith(words)
+    first = {"orders": past(("b", "removed"))}.__getitem__
+    assert choose(None, made_of("b"), first, in_steps=back).recipe.artifact == "b", "there is nothing else"
+    assert choose(made_of("a", 1), made_of("b"), {"orders": known}.__getitem__, in_steps=back).back is None
 
 
 def test_what_has_no_number_yet_comes_after_all_that_have():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import Conflict, Unavailable
-from atoll.server.lock import hold, holder, keep, moved
+from atoll.server.lock import hold, hold_directory, holder, keep, keep_there, moved
 
 
 @pytest.fixture
@@ -151,3 +151,34 @@ def test_a_directory_that_was_moved_while_it_is_held_is_told_from_a_copy(path):
         assert holder(after / "lock") is None
         one.communicate()
     assert moved(after / "lock") is None
+
+
+def test_a_lock_whose_file_was_deleted_is_held_anew_where_others_look(path):
+    held = hold(path)
+    assert keep_there(path, held) == held
+    path.unlink()
+    again = keep_there(path, held)
+    assert keep_there(path, again) == again
+    assert not os.get_inheritable(again)
+    assert path.read_text().startswith(f"process {os.getpid()},")
+    with pytest.raises(Conflict):
+        hold(path)
+    path.unlink()
+    somebody = hold(path)
+    assert keep_there(path, again) == again, "it is theirs"
+    os.close(somebody)
+    again = keep_there(path, again)
+    with pytest.raises(Conflict):
+        hold(path)
+    shutil.rmtree(path.parent)
+    assert keep_there(path, again) == again, "it comes back with the state"
+    assert not path.parent.exists()
+    os.close(again)
+
+
+def test_the_run_directory_has_one_control_plane_whatever_becomes_of_the_file(tmp_path):
+    held = hold_directory(tmp_path)
+    with pytest.raises(Conflict, match="another control plane holds"):
+        hold_directory(tmp_path)
+    os.close(held)
+    os.close(hold_directory(tmp_path))

@@ -14,7 +14,7 @@ import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from atoll.errors import Unavailable
-from atoll.mesh.ads.stream import Ledger, Stream
+from atoll.mesh.ads.stream import RETRY, Ledger, Stream
 from atoll.mesh.snapshot import Key, Snapshot
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -63,6 +63,7 @@ class AdsServer:
         self._changed = changed
         self._server: grpc.aio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Listen. Raises `errors.Unavailable` when the socket cannot be made."""
@@ -82,8 +83,9 @@ class AdsServer:
 
     async def close(self) -> None:
         """End all streams; the proxies keep what they have."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
         for proxy in self._proxies.values():
             for line in proxy.lines:
                 line.outbox.put_nowait(None)
@@ -162,7 +164,7 @@ class AdsServer:
         self._changed()
 
     def _watch(self) -> None:
-        """Wake up when an answer is overdue."""
+        """Wake up when an answer is overdue, and when it is time to try again what was refused."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -171,6 +173,13 @@ class AdsServer:
         if dues:
             wait = max(0.0, min(dues) - time.monotonic()) + 0.01
             self._timer = asyncio.get_running_loop().call_later(wait, self._overdue)
+        if self._retry is None and any(proxy.ledger.refused for proxy in self._proxies.values()):
+            self._retry = asyncio.get_running_loop().call_later(RETRY, self._again)
+
+    def _again(self) -> None:
+        """Send what was refused once more, without a reason: what was wrong may have been a port that was taken."""
+        self._retry = None
+        self.offer({name: proxy.snapshot for name, proxy in self._proxies.items() if proxy.snapshot is not None})
 
     def _overdue(self) -> None:
         now = time.monotonic()

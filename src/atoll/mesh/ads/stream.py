@@ -23,7 +23,7 @@ BY_NAME = (Kind.RUNTIME, Kind.TOKENS, Kind.ENDPOINTS, Kind.ROUTES)
 PATIENCE = 3.0  # seconds for an answer, and a little more for each resource
 PER_RESOURCE = 0.005
 SILENCE = 20.0  # seconds after which no answer counts as a refusal: Envoy itself gives up waiting after 15
-RETRY = 5.0  # seconds before a new snapshot is a reason to try again what was refused
+RETRY = 5.0  # seconds before what was refused is tried again
 WILDCARD = "*"
 
 

@@ -89,9 +89,11 @@ def listener(item: ir.Listener) -> Listener:
     if item.door is ir.Door.GATEWAY:
         result.per_connection_buffer_limit_bytes.CopyFrom(count(EDGE_BUFFER))
         result.socket_options.extend(_KEEPALIVE)
-    if item.door is not ir.Door.GATEWAY:
-        # One socket for all workers: there is no flood of new connections to spread, and half as many descriptors.
-        result.enable_reuse_port.CopyFrom(NO)
+        # With one socket for all workers the kernel would give some of them far more connections than others.
+        result.connection_balance_config.exact_balance.SetInParent()
+    # One socket for all workers: with one each (SO_REUSEPORT) another process of this user, such as the gateway of
+    # another system, could listen there too and would get its share of the connections.
+    result.enable_reuse_port.CopyFrom(NO)
     return result
 
 

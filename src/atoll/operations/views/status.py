@@ -9,7 +9,7 @@ from atoll.model.system import Service
 from atoll.operations.snapshot import Snapshot
 from atoll.plan.blueprint import Instance, Stage, Workload
 from atoll.plan.decisions import Pin
-from atoll.plan.observed import Phase, Seen, describe, describe_killed
+from atoll.plan.observed import Observed, Phase, Seen, describe, describe_killed
 
 WAITS = {
     Stage.START: "starting",
@@ -26,7 +26,7 @@ def status(snapshot: Snapshot) -> wire.StatusView:
     leaving = [n for n in {*snapshot.blueprint.workloads, *snapshot.observed.instances} if n not in services]
     views = [_service(snapshot, name, service) for name, service in services.items()]
     views += [_service(snapshot, name, None) for name in sorted(leaving)]
-    gateway, away = snapshot.blueprint.gateway, snapshot.observed.away
+    gateway = snapshot.blueprint.gateway
     return wire.StatusView(
         system=system.name if system is not None else "",
         at=snapshot.observed.at,
@@ -35,9 +35,17 @@ def status(snapshot: Snapshot) -> wire.StatusView:
         gateway=f"http://{gateway.host}:{gateway.listen}",
         services=tuple(views),
         change=snapshot.change,
-        problems=(*snapshot.problems, *([away] if away else ())),
+        problems=(*snapshot.problems, *_proxies(snapshot.observed)),
         notes=snapshot.notes,
     )
+
+
+def _proxies(observed: Observed) -> Iterator[str]:
+    """What keeps the proxies from being as wanted."""
+    if observed.away:
+        yield observed.away
+    if observed.mesh.rejected:
+        yield f"Envoy refuses a configuration, and is asked again every few seconds: {observed.mesh.rejected}"
 
 
 def _service(snapshot: Snapshot, name: str, service: Service | None) -> wire.ServiceView:

@@ -33,7 +33,7 @@ LOOK = 0.02
 @file_option
 @click.option("--force", is_flag=True, help="End everything without a control plane, also where the state is damaged.")
 def down(file: Path | None, *, force: bool) -> None:
-    """Drain and stop everything, the control plane last. The state stays: `atoll up` brings it back."""
+    """Drain and stop everything, the control plane last. What was built stays: `atoll up` applies the file again."""
     path = ended_file(file)
     if force:
         _end_by_force(path)

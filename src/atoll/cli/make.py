@@ -10,7 +10,7 @@ import click
 from atoll import wire
 from atoll.cli.follow import finish
 from atoll.cli.places import client, file_option, json_option, places, request, running, system, system_file
-from atoll.cli.screen import as_json, out, reasons, show_plan
+from atoll.cli.screen import as_json, err, out, reasons, show_plan
 from atoll.client import Client
 from atoll.errors import Refused
 
@@ -79,4 +79,6 @@ def _ask(*, json_: bool) -> None:
             "there is nobody to ask whether this should be applied: nothing was changed",
             hint="say --yes, or --index INDEX to apply exactly the plan that you saw",
         )
-    click.confirm("Apply this?", abort=True)
+    if not click.confirm("Apply this?"):
+        err.print("nothing was changed")
+        raise click.Abort

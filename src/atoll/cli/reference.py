@@ -25,6 +25,7 @@ def _page(group: click.Group) -> Iterator[str]:
     yield "| 2 | the request or the file is wrong; nothing was changed |"
     yield "| 3 | somebody else holds or has changed it |"
     yield "| 4 | a part that is needed does not answer or is missing |"
+    yield "| 130 | you said no, or Ctrl-C; what had begun by then goes on |"
     yield "| 255 | `plan` could not make one |"
     above = click.Context(group, info_name="atoll", help_option_names=["-h", "--help"])
     yield from _commands(group, above)

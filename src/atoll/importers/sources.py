@@ -93,21 +93,24 @@ def _several(directory: Path, started: list[Source], others: list[Source]) -> Fo
     named: dict[str, Source] = {}
     for source in started:
         named[name_for(source.path.name, named)] = source
-    front = entrance(list(named))
+    calls = {name: calls_of(source.path, name, tuple(named)) for name, source in named.items()}
+    called = {callee for callees in calls.values() for callee in callees}
+    front = entrance([name for name in named if name not in called] or list(named))
     drafts = tuple(
         Draft(
             name,
             _relative(directory, source.path),
             run=source.run,
             routes=("/",) if name == front else (),
-            calls=calls_of(source.path, name, tuple(named)),
+            calls=calls[name],
             remarks=source.remarks,
         )
         for name, source in named.items()
     )
     notes = list(_left_out(directory, others))
     if len(drafts) > 1:
-        notes.append(f"the gateway leads to {front} only, judged by its name: add `routes:` where that is wrong")
+        judged = "judged by who calls whom, and by its name"
+        notes.append(f"the gateway leads to {front} only, {judged}: add `routes:` where that is wrong")
         notes.append("`calls:` holds what the sources mention (http://NAME or NAME_URL): anything else will be refused")
     return Found(name_for(directory.name), "the sources", drafts, notes=tuple(notes))
 

@@ -58,6 +58,8 @@ class Liveness:
             self._pid, self._thread, self._found, self._looks = pid, None, "", 0
         before, self._thread = self._thread, main_thread(pid)
         self._found = await self._trouble(pid, before, self._thread)
+        if before != self._thread:  # it ran in between: this is the first look that finds it so
+            self._looks = 0
         self._looks = self._looks + 1 if self._found else 0
         return self._looks >= LOOKS
 

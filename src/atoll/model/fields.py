@@ -191,7 +191,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "run",
                 Shape.TEXT,
                 "The command that starts it. It must listen on $PORT.",
-                reason="found in the source: Procfile, pyproject.toml, package.json",
+                reason="found in the source: Procfile, pyproject.toml, requirements.txt, package.json, *.py",
                 example="python main.py",
                 also=("command", "cmd", "entrypoint", "start"),
             ),

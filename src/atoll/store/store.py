@@ -422,9 +422,10 @@ class Store:
         )
 
     def releases(self, service: str | None = None) -> tuple[wire.ReleaseView, ...]:
-        """Releases, newest first."""
+        """Releases, newest first; `stopped` is what served a service until that was taken away, also by a `down`."""
         rows = self._db.execute(
-            "SELECT service, number, at, recipe, state, note FROM releases"
+            "SELECT service, number, at, recipe, CASE WHEN state IN ('serving', 'failing') AND service NOT IN"
+            " (SELECT service FROM pins) THEN 'stopped' ELSE state END, note FROM releases"
             " WHERE ?1 IS NULL OR service = ?1 ORDER BY at DESC, number DESC",
             (service,),
         )

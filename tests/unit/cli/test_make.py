@@ -186,7 +186,9 @@ def test_apply_asks_for_a_yes_where_nobody_can_say_it(atoll, control_plane, scen
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 130)])
 def test_apply_in_a_terminal_asks(atoll, control_plane, scene, monkeypatch, answer, code):
     monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
-    assert atoll("apply").code == code
+    said = atoll("apply")
+    assert said.code == code
+    assert ("nothing was changed" in said.err) == (code != 0)
     assert (control_plane.call(scene.store.last_change) is None) == (code != 0)
 
 

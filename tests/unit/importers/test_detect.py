@@ -55,6 +55,14 @@ def test_a_huge_procfile_is_refused(tmp_path: Path) -> None:
         propose(tmp_path)
 
 
+def test_the_gateway_leads_to_whom_nobody_calls(tmp_path: Path) -> None:
+    case = "-- clock/main.py --\n-- greeter/main.py --\nurlopen('http://clock/')\n"
+    proposal = propose(unpack(case, tmp_path / "d"))
+    system = loads(proposal.text, file="atoll.yaml", directory=str(tmp_path / "d"))
+    assert [name for name, service in system.services.items() if service.routes] == ["greeter"]
+    assert any("leads to greeter only, judged by who calls whom" in note for note in proposal.notes)
+
+
 def test_the_same_directory_is_told_the_same(tmp_path: Path) -> None:
     directory = unpack((GOLDEN / "sources.in").read_text(), tmp_path / "d")
     assert propose(directory) == propose(directory)

@@ -90,6 +90,15 @@ async def test_only_looks_in_a_row_at_one_process_are_too_many(tmp_path, seen):
     assert (liveness.stuck(2), liveness.stuck(1), liveness.stuck(None)) == (STOPPED, "", "")
 
 
+async def test_one_that_runs_between_two_looks_is_not_stopped_for_good(tmp_path, seen):
+    liveness = Liveness(tmp_path / "nobody.sock")
+    seen(*(Thread(b"T", switches) for switches in range(LOOKS + 3)), *[Thread(b"T", LOOKS + 2)] * LOOKS)
+    for _ in range(LOOKS + 3):
+        assert not await liveness.look(1)
+        assert liveness.stuck(1) == STOPPED
+    assert [await liveness.look(1) for _ in range(LOOKS - 1)] == [False] * (LOOKS - 2) + [True]
+
+
 @pytest.mark.parametrize(
     "threads",
     [

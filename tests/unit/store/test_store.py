@@ -340,6 +340,15 @@ def test_a_release_that_goes_with_its_service_is_not_rolling_any_more(store, sho
     assert [r.state for r in store.releases("orders")] == ["removed"]
 
 
+def test_what_served_a_service_that_is_gone_is_stopped_and_still_has_served(store, shop, release):
+    release("v1")
+    store.promote("orders", 1)
+    change = store.request("down", (), b"", 1.0)
+    store.take_effect(change, replace(shop, services={}), [], ["orders"], 1.0)
+    assert [r.state for r in store.releases("orders")] == ["stopped"]
+    assert [p.state for p in store.past("orders")] == ["serving"]
+
+
 def test_only_so_many_releases_are_looked_back_on(store, release):
     for number in range(PAST + 2):
         release(f"v{number}")

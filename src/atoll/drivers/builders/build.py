@@ -172,6 +172,8 @@ def _recipe(source: Path, run: str | None) -> BuildRecipe:
             f"nothing in {source} says how to start it (looked for {looked})",
             hint=f"say it with `run:`, for example `run: {example}`",
         )
+    if found is PLAIN:  # the files may be in a directory of it
+        found = python.detect_command(source, command) or PLAIN
     return replace(found, command=command)
 
 

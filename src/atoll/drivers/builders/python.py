@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from atoll.drivers.builders.recipe import BASE_PATH, BuildRecipe, Step, platform
 VERSION = "python-2"
 ENTRY_FILES = ("main.py", "app.py", "server.py")
 VENV = ".venv"
+_PYTHON = re.compile(r"(\w+=\S* +)*(exec +)?python(\s|$)")
+"""The name in a virtual environment; `python3` may be meant to be the host's, with what is installed there."""
 
 
 def detect_project(source: Path) -> BuildRecipe | None:
@@ -23,6 +26,11 @@ def detect_project(source: Path) -> BuildRecipe | None:
 def detect_files(source: Path) -> BuildRecipe | None:
     """How to build *source* where it only holds Python files, None where it does not."""
     return _recipe(source) if any(path.is_file() for path in source.glob("*.py")) else None
+
+
+def detect_command(source: Path, command: tuple[str, ...]) -> BuildRecipe | None:
+    """How to build *source* where only its start command says that it is Python; None where that does not."""
+    return _recipe(source) if _PYTHON.match(command[-1] if command[0] == "/bin/sh" else command[0]) else None
 
 
 def _recipe(source: Path) -> BuildRecipe:

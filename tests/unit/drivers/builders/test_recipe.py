@@ -183,6 +183,24 @@ def test_a_source_that_nobody_can_start_is_refused_with_what_was_looked_for(tmp_
         assert "`run: python main.py`" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("run", "kind"),
+    [
+        ("python src/app.py", "python"),
+        ("A=1 python -m app", "python"),
+        ("python3 src/app.py", "plain"),  # the host's, with what is installed there
+        ("./python", "plain"),
+        ("node src/app.js", "plain"),
+    ],
+)
+def test_a_source_whose_files_are_further_down_is_what_its_command_says(tmp_path: Path, run: str, kind: str) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "app.py").write_text("")
+    assert build._recipe(tmp_path, run).kind == kind
+    (tmp_path / "Procfile").write_text(f"web: {run}\n")
+    assert build._recipe(tmp_path, None).kind == kind
+
+
 def test_what_nobody_can_start_is_told_in_its_own_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "package.json").write_text("{}")

@@ -22,7 +22,7 @@ HANDLED = frozenset(
      "deploy", "scale", "cpus", "mem_limit", "pids_limit", "stop_grace_period", "profiles", "image"}
 )  # fmt: skip
 SAME_HERE = frozenset(
-    {"container_name", "hostname", "restart", "init", "logging", "stdin_open", "tty", "pull_policy", "develop",
+    {"container_name", "hostname", "restart", "init", "stdin_open", "tty", "pull_policy", "develop",
      "security_opt", "cap_drop", "read_only", "platform", "attach"}
 )  # fmt: skip
 """What every instance has anyway, or what only means something for containers."""
@@ -37,6 +37,7 @@ REASONS = {
     "cap_add": "an instance never has rights of the host",
     "network_mode": "every instance has a network of its own",
     "extends": "write out what the other service says",
+    "logging": "what an instance writes is kept in files of bounded size; `atoll logs` shows it",
 }
 
 

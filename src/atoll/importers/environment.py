@@ -59,7 +59,9 @@ def readdressed(
             margin.note(variable.place, f"{service}.environment.{variable.name} is {value} here")
         for name in sorted(dropped):
             if re.search(rf"(?<![\w.-]){re.escape(name)}(?=[:/]|$)", value):
-                margin.note(variable.place, f"{service}.environment.{variable.name} leads to {name}, left out here")
+                margin.note(
+                    variable.place, f"{service}.environment.{variable.name} leads to {name}, which is not in this file"
+                )
         env[variable.name] = value
     return tuple(env.items()), tuple(callees)
 

@@ -30,13 +30,22 @@ class Published:
 
 
 def published(margin: Margin, name: str, tree: Tree | None) -> Iterator[Published]:
-    """What a service publishes (Compose specification, ports: short and long syntax); only TCP, no ranges."""
+    """
+    What a service publishes (Compose specification, ports: short and long syntax); only TCP, no ranges.
+
+    A further port of the container does not carry over: an instance has one, which is the first one's.
+    """
+    first = ""
     for item in margin.items(tree, f"{name}.ports"):
         found = _long(margin, name, item) if isinstance(item, Entries) else _short(margin, name, item)
         if found is None:
             continue
         if all(_is_port(p) for p in (found.target, found.port) if p is not None):
-            yield found
+            first = first or found.target
+            if found.target == first:
+                yield found
+            else:
+                margin.lost(item.place, f"{name}.ports ({found.target})", "an instance listens on $PORT alone")
         else:
             margin.lost(item.place, f"{name}.ports", "write single ports; Atoll has one gateway")
 

@@ -18,6 +18,15 @@ _HINT = (
 )
 
 
+class Displaced(sqlite3.OperationalError):
+    """The state file is not where it belongs, and a person has to say what is right: the message says how."""
+
+
+def remedy(error: sqlite3.OperationalError) -> str:
+    """What to do where the state cannot be written; empty where the message says it."""
+    return "" if isinstance(error, Displaced) else "make room and allow writing in the state directory, then ask again"
+
+
 class Database:
     """
     The state file, open. Everything in the store works on it, and it outlives the file: see `keep`.
@@ -73,12 +82,12 @@ class Database:
         if there == self._identity and all(there.values()):
             return
         if there[self._path] not in {None, self._identity[self._path]}:
-            raise sqlite3.OperationalError(
+            raise Displaced(
                 f"another file is in the place of {self._path}, and what this control plane knows is in none; move that"
                 " one away and it is written there again, or end the control plane to go on with that one"
             )
         if not self._path.parent.exists() and (now := _moved_to(self._identity[self._path])) is not None:
-            raise sqlite3.OperationalError(f"{self._path.parent} is in use and was moved to {now.parent}: move it back")
+            raise Displaced(f"{self._path.parent} is in use and was moved to {now.parent}: move it back")
         try:
             self._restore()
         except (OSError, Unavailable) as error:

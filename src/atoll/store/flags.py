@@ -12,7 +12,7 @@ from zlib import compress, decompress
 
 from atoll.errors import Conflict, Unavailable
 from atoll.kit.flags import Document, everybody
-from atoll.store.database import Database
+from atoll.store.database import Database, remedy
 from atoll.store.flag_releases import FlagReleases
 from atoll.values.hashing import digest
 
@@ -148,7 +148,7 @@ class FlagStore:
         except sqlite3.OperationalError as error:
             raise Unavailable(
                 f"the flags cannot be written down ({error}): nothing was changed",
-                hint="make room and allow writing in the state directory, then ask again",
+                hint=remedy(error),
             ) from error
         self._current = Version(row[0], author, new.text)
         self.announce()

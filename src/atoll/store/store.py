@@ -16,7 +16,7 @@ from atoll.plan.decisions import Pin
 from atoll.plan.past import Past
 from atoll.plan.releasing import EXPOSED, OVER, TRANSITIONS, Progress, Signal, State, step
 from atoll.store.comparisons import Comparisons
-from atoll.store.database import Database
+from atoll.store.database import Database, remedy
 from atoll.store.flags import FlagStore
 from atoll.store.packing import Packing
 from atoll.store.transitions import Transition, record
@@ -141,7 +141,7 @@ class Store:
         except sqlite3.OperationalError as error:
             raise Unavailable(
                 f"what was asked for cannot be written down ({error}): nothing was changed",
-                hint="make room and allow writing in the state directory, then ask again",
+                hint=remedy(error),
             ) from error
 
     def change(self, number: int) -> Change | None:

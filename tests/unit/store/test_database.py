@@ -201,8 +201,9 @@ def test_a_directory_that_was_moved_is_not_made_anew_where_it_was(store, path):
     store.request("apply", (), b"", 1.0)
     moved = path.parent.with_name("moved")
     path.parent.rename(moved)
-    with pytest.raises(Unavailable, match=f"is in use and was moved to {moved}: move it back"):
+    with pytest.raises(Unavailable, match=f"is in use and was moved to {moved}: move it back") as caught:
         store.request("apply", (), b"", 1.0)
+    assert caught.value.hint == "", "to make room would not help"
     with pytest.raises(sqlite3.OperationalError, match="move it back"):
         store.keep()
     assert not path.parent.exists()

@@ -138,6 +138,15 @@ def test_a_killed_proxy_is_back_and_no_instance_notices(steady, proxy):
     assert processes(steady) == before
 
 
+def test_an_artifact_that_was_deleted_is_told_of_before_it_is_missed(steady):
+    aside = steady.places.state / "aside"
+    steady.places.artifacts.rename(aside)
+    words = "is gone: an instance of it that ends cannot be started again (build it again: atoll deploy web)"
+    assert any(words in note for note in steady.status()["notes"])
+    aside.rename(steady.places.artifacts)
+    assert not any(words in note for note in steady.status()["notes"])
+
+
 @pytest.mark.parametrize("proxy", ["gateway", "mesh"])
 def test_a_proxy_that_hangs_is_named_and_replaced_and_no_instance_notices(steady, proxy):
     before = processes(steady)

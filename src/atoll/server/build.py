@@ -13,7 +13,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
@@ -36,6 +36,7 @@ from atoll.model.system import RuntimeKind, System
 from atoll.operations.changes import Desk, standing
 from atoll.operations.flags import FlagDesk
 from atoll.operations.snapshot import Snapshot
+from atoll.plan.blueprint import Stage
 from atoll.plan.design import Host
 from atoll.server.api.app import app
 from atoll.server.dashboard.page import dashboard
@@ -250,7 +251,20 @@ def _notes(fabric: Fabric | None, engine: Engine) -> tuple[str, ...]:
     notes = [note for runtime in engine.parts.runtimes.values() for note in runtime.notes()]
     if fabric is None:
         notes.append("services run as plain processes: they share this host's network and files (isolation is weak)")
-    return tuple(notes)
+    return (*notes, *_lost(engine))
+
+
+def _lost(engine: Engine) -> Iterator[str]:
+    """What runs on as long as it runs, and no longer: its artifact was deleted."""
+    running = (
+        i for w in engine.blueprint.workloads.values() for i in w.instances if i.stage in {Stage.START, Stage.SERVE}
+    )
+    for digest, recipe in {i.recipe.artifact: i.recipe for i in running}.items():
+        if engine.parts.builder.find(digest) is None:
+            yield (
+                f"{recipe.service}: the artifact of release {recipe.release} is gone: an instance of it that ends"
+                f" cannot be started again (build it again: atoll deploy {recipe.service})"
+            )
 
 
 async def _follow(engine: Engine, after: int) -> AsyncIterator[wire.Event]:

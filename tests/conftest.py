@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -304,7 +306,9 @@ class Served:
 
     def join(self) -> None:
         self._thread.join(20)
-        assert not self._thread.is_alive(), "the server did not end"
+        frame = sys._current_frames().get(self._thread.ident)
+        where = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        assert not self._thread.is_alive(), f"the server did not end: {where}{asyncio.all_tasks(self._loop)}"
         if self._listener is not None:
             self._listener.close()
 

@@ -27,6 +27,7 @@ PATIENCE = 30.0
 ENDING = 1.0
 """Seconds that a control plane mostly needs for its end; who waits longer looks what it does."""
 LOOK = 0.02
+PAUSE = 0.5  # seconds between looks that take asking for the whole status
 
 
 @click.command()
@@ -71,7 +72,7 @@ def await_down(path: Path, caller: Client, receipt: wire.Receipt) -> None:
             raise Unavailable(f"the control plane (process {pid}) does not end", hint="atoll down --force")
         if waited > ENDING:
             _insist_that_nothing_is_wanted(caller)
-        time.sleep(LOOK)
+        time.sleep(LOOK if waited < ENDING else PAUSE)
     out.print("[green]down[/green]: nothing of it runs any more")
 
 

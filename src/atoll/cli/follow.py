@@ -22,6 +22,7 @@ GIVEN_UP = 10.0
 """Seconds of them that it has where all that is left was given up before; a machine that has just started is slow."""
 SILENCE = 2.0  # seconds until it is said what is waited for
 LOOK = 0.05
+PAUSE = 0.5  # seconds between looks that take asking for every release
 
 
 def finish(file: Path, caller: Client, change: wire.ChangeView, *, json_: bool) -> None:
@@ -134,7 +135,7 @@ def wait_until_ready(caller: Client) -> None:
             if subject not in told:
                 err.print(f"[dim]waiting; {escape(reason)}[/dim]", soft_wrap=True)
                 told.add(subject)
-        time.sleep(LOOK)
+        time.sleep(LOOK if waited < GIVEN_UP else PAUSE)
 
 
 def _are_given_up(caller: Client, services: list[wire.ServiceView]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from atoll.errors import Refused
 from atoll.importers.detect import propose
 from atoll.model.explain import explain as explain_system
 from atoll.model.schema import schema as file_schema
+from atoll.server.doors import why_closed
 from atoll.server.examination import Finding, examine
 from atoll.server.lock import holder
 
@@ -86,12 +86,10 @@ def _gateway() -> tuple[Finding, ...]:
     if holder(places(path).lock) is not None:
         return ()
     name, where = "gateway.listen", f"{gateway.host}:{gateway.listen}"
-    try:
-        with socket.create_server((gateway.host, gateway.listen)):
-            return (Finding(name, ok=True, fact=f"{where} is free"),)
-    except OSError as error:
+    if why := why_closed(gateway):
         mend = f"choose another port in {path.name}, or end what holds it"
-        return (Finding(name, ok=False, fact=f"{where} cannot be listened on: {error.strerror}", mend=mend),)
+        return (Finding(name, ok=False, fact=f"{where} cannot be listened on: {why}", mend=mend),)
+    return (Finding(name, ok=True, fact=f"{where} is free"),)
 
 
 @click.command()

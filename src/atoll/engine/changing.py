@@ -28,7 +28,7 @@ from atoll.plan.diff import is_settled
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import Observed
-from atoll.plan.past import choose, earlier, holding, in_steps
+from atoll.plan.past import choose, earlier, holding
 from atoll.plan.recipes import recipe
 from atoll.plan.releasing import Progress, Signal, State, begin, given_up, refuse_second
 from atoll.policies import rolling
@@ -227,7 +227,7 @@ class Changing:
         built = [task.result() for task in tasks]
         if change.kind == "deploy":
             return built
-        asked = (self._asked(one, steps=in_steps(system.services[one.service])) for one in built)
+        asked = (self._asked(one, steps=system.services[one.service].rollout.in_steps) for one in built)
         return [one for one in asked if one is not None]
 
     def _earlier(self, service: str) -> Recipe:

@@ -155,6 +155,11 @@ class Rollout:
     judge: JudgePolicy = USUAL
     counts: tuple[tuple[str, Operation], ...] = ()
 
+    @property
+    def in_steps(self) -> bool:
+        """Whether a release gets its traffic step by step, once there is something to step away from."""
+        return self.strategy in IN_STEPS
+
 
 EVERY_FLAG = ("all",)
 

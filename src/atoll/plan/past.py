@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from atoll.model.system import IN_STEPS, Service, System
+from atoll.model.system import System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import recipe, same_content
@@ -97,15 +97,10 @@ def held(
     found: dict[str, Past] = {}
     for name, service in system.services.items():
         wanted = recipe(system, service, artifact=digests.get(name, ""), argv=())
-        back = choose(pins.get(name, Pin()).newest, wanted, past, in_steps=in_steps(service)).back
+        back = choose(pins.get(name, Pin()).newest, wanted, past, in_steps=service.rollout.in_steps).back
         if back is not None:
             found[name] = back
     return found
-
-
-def in_steps(service: Service) -> bool:
-    """Whether releases of it get their traffic step by step, once there is something to step away from."""
-    return service.rollout.strategy in IN_STEPS
 
 
 def told(back: Mapping[str, Past]) -> tuple[str, ...]:

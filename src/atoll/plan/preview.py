@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from atoll.model.calls import callee_name
 from atoll.model.explain import settings
-from atoll.model.system import IN_STEPS, SHADOW_THEN_CANARY, CallPolicy, Service, System
+from atoll.model.system import SHADOW_THEN_CANARY, CallPolicy, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import AROUND_PROXY, checks, environment
@@ -124,7 +124,7 @@ def _course(service: Service) -> str:
     rollout = service.rollout
     if rollout.strategy == "blue-green":
         return f"starts {_instances(service.instances)} beside the old ones, which then get all of the traffic at once"
-    if rollout.strategy not in IN_STEPS:
+    if not rollout.in_steps:
         return f"replaces {_instances(service.instances)} without a gap, {rollout.surge} at a time"
     first = "copies of the requests, then " if rollout.strategy == SHADOW_THEN_CANARY else ""
     shares = ", ".join(f"{step.weight} %" for step in rollout.steps)

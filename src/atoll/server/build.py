@@ -40,6 +40,7 @@ from atoll.plan.blueprint import Stage
 from atoll.plan.design import Host
 from atoll.server.api.app import app
 from atoll.server.dashboard.page import dashboard
+from atoll.server.doors import why_closed
 from atoll.server.flags.app import flags_app
 from atoll.server.flags.serving import Serving
 from atoll.server.ground import Fabric
@@ -234,17 +235,11 @@ def _runtime_refusals(system: System, fabric: Fabric | None) -> list[str]:
 
 def _port_refusals(system: System, listening: int | None) -> list[str]:
     gateway = system.gateway
-    if gateway.listen == listening:
+    why = why_closed(gateway) if gateway.listen != listening else ""
+    if not why:
         return []
-    try:
-        with socket.create_server((gateway.host, gateway.listen)):
-            return []
-    except OSError as error:
-        where = f"{gateway.host}:{gateway.listen}"
-        mend = "choose another port under gateway.listen, or end what holds it"
-        # Python adds the address to the words of the system.
-        why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
-        return [f"the gateway cannot listen on {where}: {why} ({mend})"]
+    mend = "choose another port under gateway.listen, or end what holds it"
+    return [f"the gateway cannot listen on {gateway.host}:{gateway.listen}: {why} ({mend})"]
 
 
 def _notes(fabric: Fabric | None, engine: Engine) -> tuple[str, ...]:

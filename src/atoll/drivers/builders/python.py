@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 from uv import find_uv_bin
 
-from atoll.drivers.builders.recipe import BASE_PATH, BuildRecipe, Step, platform, prefix_mount, toml
+from atoll.drivers.builders.recipe import BASE_PATH, BuildRecipe, Step, platform, prefix_mount, program, toml
 
 VERSION = "python-2"
 ENTRY_FILES = ("main.py", "app.py", "server.py")
 VENV = ".venv"
-_PYTHON = re.compile(r"(\w+=\S* +)*(exec +)?python(\s|$)")
+INTERPRETER = "python"
 """The name in a virtual environment; `python3` may be meant to be the host's, with what is installed there."""
 
 
@@ -30,7 +29,7 @@ def detect_files(source: Path) -> BuildRecipe | None:
 
 def detect_command(source: Path, command: tuple[str, ...]) -> BuildRecipe | None:
     """How to build *source* where only its start command says that it is Python; None where that does not."""
-    return _recipe(source) if _PYTHON.match(command[-1] if command[0] == "/bin/sh" else command[0]) else None
+    return _recipe(source) if program(command) == INTERPRETER else None
 
 
 def _recipe(source: Path) -> BuildRecipe:

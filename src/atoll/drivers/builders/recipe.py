@@ -58,6 +58,16 @@ def shell(command: str) -> tuple[str, ...]:
     return ("/bin/sh", "-c", f"{text[:before]}exec {text[before:]}")
 
 
+def program(command: tuple[str, ...]) -> str:
+    """The name of what a start command runs, whether by way of the shell or not."""
+    if command[:2] != ("/bin/sh", "-c"):
+        return command[0]
+    text = command[2]
+    match = _ASSIGNMENTS.match(text)
+    words = text[match.end() if match else 0 :].split()
+    return next((word for word in words if word != "exec"), "")
+
+
 def procfile(source: Path) -> tuple[str, ...] | None:
     """
     The command of the Procfile: `web`, or the only one.

@@ -188,6 +188,7 @@ def test_a_source_that_nobody_can_start_is_refused_with_what_was_looked_for(tmp_
     [
         ("python src/app.py", "python"),
         ("A=1 python -m app", "python"),
+        ("A='x y' python -m app", "python"),
         ("python3 src/app.py", "plain"),  # the host's, with what is installed there
         ("./python", "plain"),
         ("node src/app.js", "plain"),

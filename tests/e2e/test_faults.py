@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from atoll.client import Client
 from e2e.harness import ATOLL, until
 from e2e.load import Load
 from ports import free_port
@@ -153,8 +154,9 @@ def test_a_proxy_that_hangs_is_named_and_replaced_and_no_instance_notices(steady
     record = steady.places.run / f"{proxy}.envoy.json"
     pid = json.loads(record.read_text())[0]["pid"]
     hangs = f"the {proxy} proxy (process {pid}) hangs (stopped by SIGSTOP)"
-    os.kill(pid, signal.SIGSTOP)
-    until(lambda: steady.status()["problems"] == [hangs], what="who hangs")
+    with Client(steady.places.socket) as client:  # a command takes so long to start that it could come too late
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: client.status().problems == (hangs,), what="who hangs")
     until(lambda: json.loads(record.read_text())[0]["pid"] != pid, what="another proxy")
     until(lambda: steady.status()["converged"] and _answers(steady), what="an answer")
     assert steady.status()["problems"] == []

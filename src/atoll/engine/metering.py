@@ -15,6 +15,7 @@ from atoll.unforeseen import report
 from atoll.values.histograms import Bar, quantile, since
 
 FRESH = 1.0
+WAIT = 1.0  # seconds that somebody waits for figures: a proxy that hangs is known to within about as many
 PERIOD = 5.0
 WINDOW = 10.0
 """
@@ -58,6 +59,7 @@ class Meter:
         self._old = Sample(0.0)
         self._new = Sample(0.0)
         self._spans: deque[Span] = deque()
+        self._looking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Sample until cancelled."""
@@ -66,10 +68,19 @@ class Meter:
             await asyncio.sleep(PERIOD)
 
     async def sample(self) -> None:
-        """Look at the counters, unless that was done a moment ago."""
-        now = self._parts.clock()
-        if now - self._new.at < FRESH:
+        """
+        Look at the counters, unless that was done a moment ago.
+
+        Whoever shows them does not wait for a source that hangs: what it says is there the next time, if it does.
+        """
+        if self._parts.clock() - self._new.at < FRESH:
             return
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        await asyncio.wait({self._looking}, timeout=WAIT)
+
+    async def _look(self) -> None:
+        now = self._parts.clock()
         usage: dict[str, Usage] = {}
         traffic: Mapping[str, Traffic] = {}
         try:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from atoll.engine.metering import PERIOD, WINDOW, Meter
+from atoll.engine.metering import PERIOD, WAIT, WINDOW, Meter
 from atoll.errors import Unavailable
 from atoll.ports import Traffic
 from atoll.values.histograms import Bar
@@ -140,5 +140,26 @@ def test_it_goes_on_after_an_error_that_nobody_foresaw(metering):
         assert (len(house.texts("internal")), meter.rates()) == (1, {})
         broken = False
         await house.until(meter.rates)
+
+    metering(story)
+
+
+def test_nobody_waits_for_a_proxy_that_hangs_and_it_is_asked_once(metering):
+    async def story(house, meter):
+        asked, hangs = [], asyncio.Event()
+
+        async def traffic():
+            asked.append(1)
+            await hangs.wait()
+            return {"orders": Traffic(7, 0)}
+
+        house.mesh.traffic = traffic
+        async with asyncio.timeout(3 * WAIT):
+            await meter.sample()
+            await meter.sample()
+        assert (asked, dict(meter.rates())) == ([1], {})
+        hangs.set()
+        await meter.sample()
+        assert "orders" in meter.rates()
 
     metering(story)

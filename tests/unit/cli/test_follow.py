@@ -6,6 +6,7 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -136,9 +137,10 @@ class Waits(Caller):
 
 @pytest.fixture
 def clock(monkeypatch):
+    """Of that module alone: by everybody's clock a server of another test, in its thread, would sleep for hours."""
     now = [100.0]
-    monkeypatch.setattr(follow.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(follow.time, "sleep", lambda _: now.__setitem__(0, now[0] + 1))
+    ticking = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: now.__setitem__(0, now[0] + 1))
+    monkeypatch.setattr(follow, "time", ticking)
     return now
 
 

@@ -1,6 +1,7 @@
 """Wrong files, wrong moments, wrong disks: each is said in words, and nothing that ran well is disturbed."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -111,7 +112,9 @@ def test_a_taken_port_is_named(undisturbed):
         undisturbed.file.write_text(undisturbed.file.read_text().replace(str(undisturbed.port), str(port)))
         done = undisturbed.run("apply", "--yes", ok=False)
     assert done.returncode == 2
-    assert f"the gateway cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
+    who = f"Address already in use by process {os.getpid()} ("
+    assert f"the gateway cannot listen on 127.0.0.1:{port}: {who}" in done.stderr
+    assert "under gateway.listen, line 2, or end what holds it" in done.stderr
 
 
 def test_a_taken_port_is_named_also_at_the_first_start(system):

@@ -24,7 +24,7 @@ SHOWN = 20
 @click.argument("service")
 def compare(file: Path | None, service: str, *, json_: bool) -> None:
     """
-    How the answers of the new release of SERVICE differ from those of the old one.
+    How the answers of a new release differ from the old one's.
 
     The run that goes on, or the last one of the last seven days.
     """

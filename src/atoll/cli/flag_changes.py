@@ -52,9 +52,9 @@ def set_(
     **attributes: str | None,
 ) -> None:
     """
-    Set the flag NAME, or all flags from the file NAME (- for standard input).
+    Set the flag NAME, or all flags from the file NAME.
 
-    VARIANT is what those get whom targeting leaves alone, or with --percent what so many of all people get.
+    A file may be -, standard input. VARIANT is what those get whom targeting leaves alone, or with --percent what so many of all people get.
     """
     caller = client(system_file(file))
     given = {ATTRIBUTES[key]: value for key, value in attributes.items() if value is not None}
@@ -95,9 +95,9 @@ def release(
     json_: bool,
 ) -> None:
     """
-    Give a variant of the flag NAME to more and more people, step by step, as the judge allows.
+    Give a variant of the flag NAME to more and more people.
 
-    Steer it with atoll promote, hold, resume and abort, as flag:NAME.
+    It goes step by step, as the judge allows. Steer it with atoll promote, hold, resume and abort, as flag:NAME.
     """
     caller = client(system_file(file))
     request = wire.FlagReleaseRequest(
@@ -135,7 +135,7 @@ def _seconds(option: str, text: str) -> float:
 @reason_option
 @click.argument("name")
 def kill(file: Path | None, reason: str, name: str, *, json_: bool) -> None:
-    """Give everybody the safe variant of NAME, at once, whatever targeting says and whatever else is going on."""
+    """Give everybody the safe variant of NAME at once. Neither targeting nor what else is going on matters."""
     caller = client(system_file(file))
     _tell(caller.change_flag(wire.FlagChange(name, "kill", _me(), reason)), json_=json_)
     if not json_:

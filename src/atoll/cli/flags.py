@@ -29,7 +29,11 @@ def flags() -> None:
 @file_option
 @json_option
 def list_(file: Path | None, *, json_: bool) -> None:
-    """Each flag: who gets what, who may ask for it, whom to ask, and whether it has had its time."""
+    """
+    Each flag: who gets what, and who may ask for it.
+
+    Also whom to ask about it, and whether it has had its time.
+    """
     view = client(system_file(file)).flags()
     if json_:
         as_json(view)
@@ -96,7 +100,7 @@ def history(file: Path | None, limit: int, *, json_: bool) -> None:
 @json_option
 @click.argument("file", type=click.Path(path_type=Path))
 def lint_(file: Path, *, json_: bool) -> None:
-    """Check the document in FILE (- for standard input). Needs no control plane; fails where it would be refused."""
+    """Check the document in FILE (- for standard input). Needs no control plane. Fails where it would be refused."""
     findings = _findings(document_text(file))
     errors = [str(each) for each in findings if each.level == "error"]
     if json_:

@@ -22,6 +22,7 @@ GIVEN_UP = 10.0
 """Seconds of them that it has where all that is left was given up before; a machine that has just started is slow."""
 SILENCE = 2.0  # seconds until it is said what is waited for
 LOOK = 0.05
+REDRAW = 0.2  # seconds between looks at the whole status, which takes long where there are many services
 PAUSE = 0.5  # seconds between looks that take asking for every release
 
 
@@ -77,16 +78,20 @@ def _last(file: Path, caller: Client, change: wire.ChangeView, *, quiet: bool) -
 
 def _drawn(caller: Client, change: wire.ChangeView, *, quiet: bool) -> wire.ChangeView:
     """The change when it is over; until then, in a terminal, bars."""
-    last = change
-    with _progress(hidden=quiet or not err.is_terminal) as progress:
+    last, due = change, 0.0
+    drawing = err.is_terminal and not quiet
+    with _progress(hidden=not drawing) as progress:
         bars: dict[str, TaskID] = {}
         told = ""
         for last in caller.wait(change.number):
             if not quiet and last.state == "queued" and last.reason != told:
                 told = last.reason
                 err.print(f"[dim]change {last.number} ({last.kind}) {escape(told)}[/dim]", soft_wrap=True)
-            if not quiet and err.is_terminal:
+            if drawing and time.monotonic() >= due:
                 _draw(progress, bars, caller.status(), last)
+                due = time.monotonic() + REDRAW
+        if drawing:
+            _draw(progress, bars, caller.status(), last)
     return last
 
 

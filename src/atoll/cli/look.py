@@ -179,5 +179,5 @@ def graph(file: Path | None, *, json_: bool) -> None:
 @click.command()
 @file_option
 def dashboard(file: Path | None) -> None:
-    """Print the dashboard's address; it is for a browser on this machine."""
+    """Print the dashboard's address. It is for a browser on this machine."""
     out.print(client(system_file(file)).identity().dashboard, soft_wrap=True)

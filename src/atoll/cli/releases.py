@@ -48,7 +48,7 @@ def deploy(file: Path | None, services: tuple[str, ...], *, json_: bool) -> None
 @click.argument("service", required=False)
 def releases(file: Path | None, service: str | None, *, history: bool, keep: bool, json_: bool) -> None:
     """
-    The releases of SERVICE (or flag:NAME), or of all, newest first.
+    The releases of SERVICE, or of all, newest first. SERVICE may be flag:NAME, too.
 
     Of all, a note is cut where the line ends; of SERVICE, and with --json, it is whole.
 

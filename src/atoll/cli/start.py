@@ -25,7 +25,7 @@ from atoll.server.lock import holder
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path())
 @click.option("--print", "print_", is_flag=True, help="Print it, write nothing.")
 def init(directory: Path, *, print_: bool) -> None:
-    """Write a first atoll.yaml for DIRECTORY, from its Procfile, its compose.yaml, or its sources."""
+    """Write a first atoll.yaml. It is made from the Procfile, the compose.yaml, or the sources in DIRECTORY."""
     target = directory / FILE
     if not print_ and _says_something(target):
         raise Refused(f"there is {target} already", hint="look at it, or see what would be written with --print")
@@ -64,7 +64,11 @@ def _write(target: Path, text: str) -> None:
 @click.command()
 @json_option
 def doctor(*, json_: bool) -> None:
-    """Can this machine keep every promise? One fact a line; each that fails with the command that mends it."""
+    """
+    Can this machine keep every promise?
+
+    One fact a line; each that fails with the command that mends it.
+    """
     findings = (*examine(), *_gateway())
     if json_:
         as_json(findings)
@@ -103,7 +107,7 @@ def schema() -> None:
 @json_option
 @click.argument("subject", metavar="SERVICE[.FIELD]")
 def explain(file: Path | None, subject: str, *, json_: bool) -> None:
-    """Show values with where they came from (a line, or a default and its reason) and what they mean."""
+    """Show values, where they came from, and what they mean. That is a line of the file, or a default and its reason."""
     path = system_file(file)
     found = explain_system(system(path), subject, file=path.name)
     if json_:

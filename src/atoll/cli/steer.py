@@ -110,10 +110,11 @@ def _moved(caller: Client, before: wire.ProgressView) -> wire.ProgressView | Non
         time.sleep(0.02)
 
 
-release = _command("release", "Begin to send users to the dark release of SERVICE, step by step.")
-promote = _command("promote", "Skip the steps left: send everybody to the new release of SERVICE (or flag:NAME).")
-hold = _command("hold", "Keep the new release of SERVICE (or flag:NAME) at the share that it has.")
-resume = _command("resume", "Let a release of SERVICE (or flag:NAME) that is on hold go on.")
+_FLAG = "SERVICE may be flag:NAME, too."
+release = _command("release", "Send users to the dark release of SERVICE, step by step.")
+promote = _command("promote", f"Send everybody to the new release of SERVICE. The steps left are skipped. {_FLAG}")
+hold = _command("hold", f"Keep the new release of SERVICE at its share. {_FLAG}")
+resume = _command("resume", f"Let a release of SERVICE that is on hold go on. {_FLAG}")
 abort = _command(
-    "abort", "Take the new release of SERVICE (or flag:NAME) away, or its build; nobody is sent to it any more."
+    "abort", f"Take the new release of SERVICE away, or its build. Nobody is sent to it any more. {_FLAG}"
 )

@@ -31,7 +31,7 @@ TELLING = 10.0
 @file_option
 @click.option("-d", "--detach", is_flag=True, help="Return when the system is ready, and leave it running.")
 def up(file: Path | None, *, detach: bool) -> None:
-    """Start the control plane, apply the file, and follow events; Ctrl-C takes everything down again."""
+    """Start the control plane, apply the file, follow events. Ctrl-C takes everything down again."""
     path = system_file(file)
     processes = plain_processes(system(path))
     joined = running(path)

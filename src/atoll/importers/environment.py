@@ -59,9 +59,8 @@ def readdressed(
             margin.note(variable.place, f"{service}.environment.{variable.name} is {value} here")
         for name in sorted(dropped):
             if re.search(rf"(?<![\w.-]){re.escape(name)}(?=[:/]|$)", value):
-                margin.note(
-                    variable.place, f"{service}.environment.{variable.name} leads to {name}, which is not in this file"
-                )
+                words = f"leads to {name}, which becomes no service of atoll.yaml"
+                margin.note(variable.place, f"{service}.environment.{variable.name} {words}")
         env[variable.name] = value
     return tuple(env.items()), tuple(callees)
 

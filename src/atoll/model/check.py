@@ -133,6 +133,12 @@ def _warnings(system: System, notes: Notes) -> Iterator[str]:
                 f"services.{service.name} (line {_place(notes, f'services.{service.name}').line}) has no `health:`:"
                 " a TCP connect tells only that something listens"
             )
+        for egress in service.egress:
+            close = nearest(egress.host, system.services) if "." not in egress.host else None
+            if close is not None and egress.host not in system.services:
+                called = callee_name(egress)
+                line = _place(notes, f"services.{service.name}.calls.{called}").line
+                yield f"{service.name} calls {called} (line {line}), a host outside; for the service write {close}"
     circle = _circle(system)
     if circle:
         yield f"the calls go in a circle: {_shown(circle)}; one slow service there can stop them all"

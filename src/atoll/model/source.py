@@ -157,7 +157,7 @@ class _Reader:
         if id(node) in above:
             raise Unreadable(Problem(place, "this alias contains itself", "write the inner part out"))
         if self._count > MOST_NODES:
-            raise Unreadable(Problem(place, f"the aliases unfold to more than {MOST_NODES} values"))
+            raise Unreadable(Problem(place, f"the aliases unfold to more than {MOST_NODES} values", "use fewer"))
         if len(above) > DEEPEST:
             raise Unreadable(Problem(place, _TOO_DEEP))
         if node.tag not in _TAGS:

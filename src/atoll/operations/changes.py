@@ -103,10 +103,10 @@ class Desk:
             raise Refused("nothing runs here yet", hint="apply the whole file first: atoll apply")
         new = [n for n in request.services if n not in current.services]
         if new:
-            raise Refused(f"{', '.join(new)} was never applied", hint="apply the whole file first: atoll apply")
+            raise Refused(f"not part of what was applied last: {', '.join(new)}", hint="apply the whole file first: atoll apply")
         # Nothing could answer what is only in the file yet.
         calls = ((name, call.service) for name in request.services for call in system.services[name].calls)
-        unmet = [f"{name} calls {to}, which was never applied" for name, to in calls if to not in current.services]
+        unmet = [f"{name} calls {to}, which is not part of what was applied last" for name, to in calls if to not in current.services]
         if unmet:
             raise Refused("\n".join(unmet), hint="apply the whole file: atoll apply")
         self._free(request.services)

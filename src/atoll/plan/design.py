@@ -16,7 +16,7 @@ from atoll.errors import Failed
 from atoll.model.system import Check, RuntimeKind, Service, System
 from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Shadow, Split, Stage, Workload
 from atoll.plan.decisions import Pin
-from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe
+from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe_failure
 from atoll.plan.recipes import url_variable
 from atoll.plan.releasing import COMPARED, OVER, State
 from atoll.plan.restarts import crashes_after, delay
@@ -472,7 +472,7 @@ def _ending(after: Instance | None, seen: Seen | None) -> str:
         return after.reason
     if seen is None or seen.exit is None:
         return "it vanished"
-    return describe(seen.exit)
+    return describe_failure(seen.exit)
 
 
 def _names(system: System, parent: Blueprint) -> Iterable[str]:

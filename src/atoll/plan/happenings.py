@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from atoll.plan.blueprint import Blueprint, Instance, Stage
-from atoll.plan.observed import Exit, Observed, Phase, Seen, describe, describe_killed
+from atoll.plan.observed import Exit, Observed, Phase, Seen, describe, describe_failure, describe_killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ def _instance(service: str, old: Seen | None, new: Seen, stage: Stage | None, *,
     if begun and new.phase is Phase.RUNNING:
         yield Happening("info", "started", service, new.name, f"runs as process {new.pid}")
     if new.altered and (old is None or old.altered != new.altered):
-        yield Happening("warning", "drift", service, new.name, new.altered)
+        yield Happening("warning", "drift", service, new.name, f"was altered: {new.altered}")
     lost = new.killed - (old.killed if old is not None else 0)
     if lost > 0 and (old is not None or known):
-        yield Happening("warning", "memory", service, new.name, f"{describe_killed(lost)}; it runs on without")
+        yield Happening("warning", "memory", service, new.name, f"runs on, but {describe_killed(lost)}")
     if new.phase is Phase.EXITED and (old is None or old.phase is not Phase.EXITED):
         yield _exited(service, new, stage)
 
@@ -54,7 +54,7 @@ def _exited(service: str, seen: Seen, stage: Stage | None) -> Happening:
     if stage in {Stage.STOP, Stage.DRAIN} or stage is None:
         return Happening("info", "stopped", service, seen.name, f"has ended: {describe(exit_)}")
     log = "".join(f"\n    {line}" for line in exit_.log[-10:])
-    return Happening("error", "crashed", service, seen.name, f"{describe(exit_)}{log}")
+    return Happening("error", "crashed", service, seen.name, f"has failed: {describe_failure(exit_)}{log}")
 
 
 def _vanished(
@@ -93,9 +93,8 @@ def design_happenings(before: Blueprint, after: Blueprint) -> Iterator[Happening
 def _stage(service: str, old: Instance | None, new: Instance) -> Iterator[Happening]:
     if old is None:
         if new.crashes > 1:
-            text = (
-                f"the next run waits {new.not_before - new.since:.1f} s, as {new.crashes} in a row failed: {new.reason}"
-            )
+            wait = new.not_before - new.since
+            text = f"waits {wait:.1f} s before it runs, as {new.crashes} in a row failed: {new.reason}"
             yield Happening("warning", "back-off", service, new.name, text)
         return
     if old.stage is new.stage:

@@ -43,6 +43,12 @@ def describe(exit_: Exit) -> str:
     return "it ended while nobody was watching"
 
 
+def describe_failure(exit_: Exit) -> str:
+    """How what should run on has ended, as `describe`, with the way out where that is not plain to see."""
+    quiet = exit_.code == 0 and not exit_.oom
+    return describe(exit_) + (" (a service has to run on: its command stays in the foreground)" if quiet else "")
+
+
 def _signal_name(number: int) -> str:
     try:
         return Signals(number).name

@@ -32,7 +32,7 @@ from atoll.engine.metering import Meter
 from atoll.engine.parts import Parts
 from atoll.errors import Unavailable
 from atoll.mesh.envoy import EnvoyMesh
-from atoll.model.system import RuntimeKind, System
+from atoll.model.system import Origin, RuntimeKind, System
 from atoll.operations.changes import Desk, standing
 from atoll.operations.flags import FlagDesk
 from atoll.operations.snapshot import Snapshot
@@ -238,7 +238,8 @@ def _port_refusals(system: System, listening: int | None) -> list[str]:
     why = why_closed(gateway) if gateway.listen != listening else ""
     if not why:
         return []
-    mend = "choose another port under gateway.listen, or end what holds it"
+    line = system.origins.get("gateway.listen", Origin()).line
+    mend = f"choose another port under gateway.listen{f', line {line}' if line else ''}, or end what holds it"
     return [f"the gateway cannot listen on {gateway.host}:{gateway.listen}: {why} ({mend})"]
 
 

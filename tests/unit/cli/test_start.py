@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_doctor_looks_whether_the_port_of_the_file_is_free(atoll, here, healthy)
         listening_at(here, port)
         said = atoll("doctor")
         assert said.code == 1
-        assert f"gateway.listen: 127.0.0.1:{port} cannot be listened on: Address already in use" in said.out
+        assert f"gateway.listen: 127.0.0.1:{port} cannot be listened on: Address already in use by process {os.getpid()} (" in said.out
         assert "→ choose another port in atoll.yaml, or end what holds it" in said.out
     said = atoll("doctor")
     assert (said.code, f"127.0.0.1:{port} is free" in said.out) == (0, True)
@@ -148,6 +149,16 @@ def test_help_names_every_verb(atoll, option):
     assert said.code == 0
     for verb in ("init", "doctor", "up", "plan", "apply", "down", "status", "logs", "deploy", "rollback", "dashboard"):
         assert f"\n  {verb} " in said.out
+
+
+@pytest.mark.parametrize("group", [(), ("flags",)])
+def test_help_cuts_no_sentence_in_a_narrow_terminal(atoll, group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = atoll(*group, "--help")
+    listed = said.out.partition("\nCommands:\n")[2]
+    assert listed
+    assert [line for line in listed.splitlines() if not line.endswith(("?", "."))] == []
+    assert "..." not in listed
 
 
 def test_no_verb_shows_the_help(atoll):

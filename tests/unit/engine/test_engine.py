@@ -125,7 +125,7 @@ def test_a_crash_is_told_and_replaced(live):
         await house.settle(house.ask(ONE))
         house.runtime.end("orders-r1-1", code=3)
         await house.until(lambda: house.running == ["orders-r1-2"])
-        assert house.texts("crashed") == ["it exited with code 3"]
+        assert house.texts("crashed") == ["has failed: it exited with code 3"]
 
     live(story)
 

@@ -7,7 +7,7 @@ import pytest
 from atoll.plan.blueprint import Stage
 from atoll.plan.decisions import Pin
 from atoll.plan.happenings import design_happenings, seen_happenings
-from atoll.plan.observed import Exit, MeshSeen, Observed, Phase, Seen, describe
+from atoll.plan.observed import Exit, MeshSeen, Observed, Phase, Seen, describe, describe_failure
 
 ALL = frozenset({"runtime", "probes", "mesh"})
 BEFORE = Observed(1.0, answered=ALL)
@@ -49,7 +49,7 @@ def test_what_ended_while_nobody_looked_is_told(blueprint):
 
 
 def test_a_crash_shows_the_last_lines(blueprint):
-    text = "it exited with code 3\n    Traceback\n    KeyError"
+    text = "has failed: it exited with code 3\n    Traceback\n    KeyError"
     assert told(look(RUNNING), look(ENDED), blueprint) == [("error", "crashed", NAME, text)]
 
 
@@ -61,8 +61,8 @@ def test_an_end_that_was_asked_for_is_no_crash(blueprint):
 
 
 def test_what_somebody_did_behind_our_back_is_drift(blueprint):
-    assert told(look(RUNNING), look(replace(RUNNING, altered="was stopped")), blueprint) == [
-        ("warning", "drift", NAME, "was stopped")
+    assert told(look(RUNNING), look(replace(RUNNING, altered="it was stopped")), blueprint) == [
+        ("warning", "drift", NAME, "was altered: it was stopped")
     ]
     assert told(look(RUNNING), look(), blueprint) == [
         ("warning", "drift", NAME, "vanished: somebody removed it from the outside")
@@ -72,13 +72,13 @@ def test_what_somebody_did_behind_our_back_is_drift(blueprint):
 
 def test_a_process_that_was_killed_for_its_memory_is_told_once(blueprint):
     one, four = replace(RUNNING, killed=1), replace(RUNNING, killed=4)
-    end = "(raise resources.memory, or use less); it runs on without"
+    end = "(raise resources.memory, or use less)"
     assert told(look(RUNNING), look(one), blueprint) == [
-        ("warning", "memory", NAME, f"a process in it ran out of memory and was killed {end}")
+        ("warning", "memory", NAME, f"runs on, but a process in it ran out of memory and was killed {end}")
     ]
     assert told(look(one), look(one), blueprint) == []
     assert told(look(one), look(four), blueprint) == [
-        ("warning", "memory", NAME, f"3 processes in it ran out of memory and were killed {end}")
+        ("warning", "memory", NAME, f"runs on, but 3 processes in it ran out of memory and were killed {end}")
     ]
     assert told(Observed(0.0), look(four), blueprint) == []  # an earlier control plane has told it
     assert [kind for _, kind, *_ in told(look(four), look(ENDED), blueprint)] == ["crashed"]
@@ -139,6 +139,7 @@ def test_a_drain_and_a_back_off_are_told(desk):
         before, after = one.blueprint, one.design()
     (waits,) = design_happenings(before, after)
     assert waits.kind == "back-off"
+    assert waits.text.startswith("waits ")
     assert waits.text.endswith("as 2 in a row failed: it exited with code 1")
 
 
@@ -155,4 +156,10 @@ def test_a_drain_and_a_back_off_are_told(desk):
     ],
 )
 def test_an_end_in_words(how, words):
-    assert describe(how) == words
+    assert describe(how) == describe_failure(how) == words
+
+
+def test_a_service_that_ends_as_if_nothing_was_wrong_gets_an_advice_and_what_was_to_end_gets_none():
+    assert describe(Exit(0.0, code=0)) == "it exited with code 0"
+    assert describe_failure(Exit(0.0, code=0)).endswith("code 0 (a service has to run on: its command stays in the foreground)")
+    assert "foreground" not in describe_failure(Exit(0.0, code=0, oom=True))

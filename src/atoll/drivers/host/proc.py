@@ -23,6 +23,7 @@ INSTANCE = "ATOLL_INSTANCE"
 _PROC = Path("/proc")
 _BOOT = _PROC / "sys/kernel/random/boot_id"
 _LISTEN = "0A"
+_ANY = {"0.0.0.0", "::"}  # noqa: S104 - looked for, not listened on
 _AFTER_NAME = 3  # the fields after the name begin with field 3, the state
 _PPID, _SID, _UTIME, _STIME, _THREADS, _START, _RSS = 4, 6, 14, 15, 20, 22, 24
 _ENDED = {"Z", "X"}
@@ -140,6 +141,20 @@ def listening(pid: int, among: Iterable[int] | None = None) -> tuple[tuple[str, 
     inodes = None if among is None else {inode for one in among for inode in _sockets(one)}
     found = _listening(_PROC / str(pid))
     return tuple(sorted({(ip, port) for ip, port, inode in found if inodes is None or inode in inodes}))
+
+
+def listener(ip: str, port: int) -> tuple[int, str] | None:
+    """
+    The number and the name of a process that takes what comes to this address in this network namespace.
+
+    None where there is none, and where it cannot be seen: those of other users cannot.
+    """
+    here = {i for at, p, i in _listening(_PROC / "self") if p == port and ({at, ip} & _ANY or at == ip)}
+    for pid in sorted(pids()) if here else ():
+        if not here.isdisjoint(_sockets(pid)):
+            with suppress(OSError):
+                return pid, (_PROC / f"{pid}/comm").read_text(errors="replace").strip()
+    return None
 
 
 def _listening(process: Path) -> Iterator[tuple[str, int, int]]:

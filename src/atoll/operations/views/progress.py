@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from atoll import wire
 from atoll.model.system import System
@@ -32,6 +33,14 @@ def progress_view(service: str, pin: Pin, system: System) -> wire.ProgressView:
     assert found is not None  # noqa: S101 - the caller has looked
     stable = pin.stable.release if pin.stable is not None else None
     return _view(service, found, stable, len(system.services[service].rollout.steps))
+
+
+def standing(
+    releases: Iterable[wire.ReleaseView], on_their_way: Iterable[wire.ProgressView]
+) -> tuple[wire.ReleaseView, ...]:
+    """The releases, those that go in steps in the state that they are in on their way."""
+    states = {(p.service, p.release): p.state for p in on_their_way}
+    return tuple(replace(r, state=states.get((r.service, r.number), r.state)) for r in releases)
 
 
 def coming(service: str, pin: Pin, change: wire.ChangeView | None) -> wire.ProgressView:

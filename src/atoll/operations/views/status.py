@@ -9,7 +9,7 @@ from atoll.model.system import Service
 from atoll.operations.snapshot import Snapshot
 from atoll.plan.blueprint import Instance, Stage, Workload
 from atoll.plan.decisions import Pin
-from atoll.plan.observed import Observed, Phase, Seen, describe, describe_killed
+from atoll.plan.observed import Observed, Phase, Seen, describe_failure, describe_killed
 
 WAITS = {
     Stage.START: "starting",
@@ -131,7 +131,7 @@ def _state(snapshot: Snapshot, instance: Instance, seen: Seen | None) -> tuple[s
     if instance.stage is not Stage.START:
         return word, instance.reason
     if seen is not None and seen.phase is Phase.EXITED and seen.exit is not None:
-        return "ended", describe(seen.exit)
+        return "ended", describe_failure(seen.exit)
     if instance.not_before > snapshot.observed.at:
         wait = instance.not_before - snapshot.observed.at
         return "waiting", f"starts again in {wait:.0f} s, {instance.crashes} in a row failed: {instance.reason}"
@@ -145,7 +145,7 @@ def _lost(seen: Seen | None) -> str:
     """How what was running has ended; empty where it has not."""
     if seen is None:
         return "it vanished"
-    return describe(seen.exit) if seen.phase is Phase.EXITED and seen.exit is not None else ""
+    return describe_failure(seen.exit) if seen.phase is Phase.EXITED and seen.exit is not None else ""
 
 
 def _sum(values: Iterator[float | None]) -> float | None:

@@ -55,5 +55,5 @@ def number(request: Request, name: str, default: int) -> int:
     """A whole number from the query. Raises `errors.Refused` where it is none that the store could hold."""
     text = request.query_params.get(name, str(default))
     if not text.isdecimal() or len(text) > LONGEST_NUMBER:
-        raise Refused(f"{name} has to be a whole number, not {text!r}")
+        raise Refused(f"{name} has to be a whole number of at most {LONGEST_NUMBER} digits, not {text!r}")
     return int(text)

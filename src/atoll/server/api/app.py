@@ -12,11 +12,12 @@ from starlette.routing import Route
 from atoll import wire
 from atoll.errors import Refused
 from atoll.operations.views.graph import graph
-from atoll.operations.views.progress import progress
+from atoll.operations.views.progress import progress, standing
 from atoll.operations.views.status import status
 from atoll.server.api.answers import answer, body, guarded, number
 from atoll.server.api.flags import flag_routes
 from atoll.server.surface import Surface
+from atoll.store.store import Store
 
 NDJSON = "application/x-ndjson"
 
@@ -78,8 +79,7 @@ class _Handlers:
         return answer(self._surface.desk.steer(await body(request, wire.SteerRequest)))
 
     async def progress(self, _: Request) -> Response:
-        store = self._surface.store
-        return answer(progress(store.system()[1], store.pins(), store.flags.releases.on_their_way()))
+        return answer(_on_their_way(self._surface.store))
 
     async def comparison(self, request: Request) -> Response:
         service = self._service(request) or ""
@@ -99,7 +99,7 @@ class _Handlers:
 
     async def releases(self, request: Request) -> Response:
         store, name = self._surface.store, self._service(request)
-        found = (*store.releases(name), *store.flags.releases.views(name))
+        found = standing((*store.releases(name), *store.flags.releases.views(name)), _on_their_way(store))
         return answer(sorted(found, key=lambda view: view.at, reverse=True))
 
     async def transitions(self, request: Request) -> Response:
@@ -123,6 +123,10 @@ class _Handlers:
         if service is not None:
             self._surface.desk.recognise(service)
         return service
+
+
+def _on_their_way(store: Store) -> tuple[wire.ProgressView, ...]:
+    return progress(store.system()[1], store.pins(), store.flags.releases.on_their_way())
 
 
 async def _lines(values: AsyncIterator[object]) -> AsyncIterator[bytes]:

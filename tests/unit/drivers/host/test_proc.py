@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,20 @@ def test_listening_sockets_are_seen_with_their_addresses(child):
         assert ("127.0.0.1", ports[0]) in proc.listening(os.getpid(), among=[os.getpid()])
         assert proc.listening(os.getpid(), among=[child.pid]) == ()
     assert not set(ports) & set(proc.listeners())
+
+
+@pytest.mark.parametrize(("at", "asked", "found"), [
+    ("127.0.0.1", "127.0.0.1", True),
+    ("127.0.0.1", "0.0.0.0", True),
+    ("0.0.0.0", "127.0.0.1", True),
+    ("127.0.0.1", "127.0.0.2", False),
+])  # fmt: skip
+def test_who_listens_where_we_want_to_is_found(at, asked, found):
+    with socket.create_server((at, 0)) as server:
+        port = server.getsockname()[1]
+        name = Path("/proc/self/comm").read_text().strip()
+        assert proc.listener(asked, port) == ((os.getpid(), name) if found else None)
+    assert proc.listener(asked, port) is None
 
 
 def test_namespaces_have_numbers():

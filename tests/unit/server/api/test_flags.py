@@ -58,5 +58,5 @@ def test_a_release_of_a_flag_is_begun_seen_and_steered(client):
     assert (view.service, view.state, view.weight) == ("flag:new", "dark", 0)
     assert client.steer(wire.SteerRequest("flag:new", "abort", "ada")).service == "flag:new"
     assert client.flags().flags[0].progress == view
-    assert [(r.service, r.number, r.state) for r in client.releases("flag:new")] == [("flag:new", 1, "rolling")]
+    assert [(r.service, r.number, r.state) for r in client.releases("flag:new")] == [("flag:new", 1, "dark")]
     assert client.releases() == client.releases("flag:new")

@@ -16,16 +16,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.figures import heading, single, spread
 from benchmarks.running import System, running, until
 from benchmarks.watching import NamedLoad
 
+from atoll.plan.restarts import GOOD_RUN
 from ports import free_port
 
 TIMES = 20
+SLOWEST_START = 2.0
 SERVICES = """
   web:
     source: app
@@ -59,11 +63,20 @@ def _answers(port: int) -> bool:
         return False
 
 
+def _oldest(system: System) -> Mapping[str, Any]:
+    return min(system.instances("web"), key=lambda i: i["started_at"])
+
+
+def _steady(system: System) -> bool:
+    """Whether one may be killed: what ends soon after it began counts as a crash, and crashes in a row wait."""
+    instances = system.instances("web")
+    return len(instances) == 3 and time.time() - _oldest(system)["started_at"] > GOOD_RUN + SLOWEST_START
+
+
 def kill_one(system: System, load: NamedLoad) -> float:
     """Milliseconds from the kill to the first answer of the replacement."""
-    until(lambda: len(system.instances("web")) == 3, seconds=30, what="three instances")
-    # One that has served for a while: what ends soon after it began counts as a crash, and crashes in a row wait.
-    oldest = min(system.instances("web"), key=lambda i: i["started_at"])
+    until(lambda: _steady(system), seconds=30, what="three instances, one of which has served for a while")
+    oldest = _oldest(system)
     known = set(load.first)
     began = time.monotonic()
     os.kill(oldest["pid"], signal.SIGKILL)

@@ -54,7 +54,9 @@ def set_(
     """
     Set the flag NAME, or all flags from the file NAME.
 
-    A file may be -, standard input. VARIANT is what those get whom targeting leaves alone, or with --percent what so many of all people get.
+    A file may be -, standard input.
+
+    VARIANT is what those get whom targeting leaves alone, or with --percent what so many of all people get.
     """
     caller = client(system_file(file))
     given = {ATTRIBUTES[key]: value for key, value in attributes.items() if value is not None}

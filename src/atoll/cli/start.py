@@ -65,7 +65,7 @@ def _write(target: Path, text: str) -> None:
 @json_option
 def doctor(*, json_: bool) -> None:
     """
-    Can this machine keep every promise?
+    Say whether this machine can keep every promise.
 
     One fact a line; each that fails with the command that mends it.
     """
@@ -107,7 +107,7 @@ def schema() -> None:
 @json_option
 @click.argument("subject", metavar="SERVICE[.FIELD]")
 def explain(file: Path | None, subject: str, *, json_: bool) -> None:
-    """Show values, where they came from, and what they mean. That is a line of the file, or a default and its reason."""
+    """Show values, where they came from, and what they mean. It is a line of the file, or a default and its reason."""
     path = system_file(file)
     found = explain_system(system(path), subject, file=path.name)
     if json_:

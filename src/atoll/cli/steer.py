@@ -115,6 +115,4 @@ release = _command("release", "Send users to the dark release of SERVICE, step b
 promote = _command("promote", f"Send everybody to the new release of SERVICE. The steps left are skipped. {_FLAG}")
 hold = _command("hold", f"Keep the new release of SERVICE at its share. {_FLAG}")
 resume = _command("resume", f"Let a release of SERVICE that is on hold go on. {_FLAG}")
-abort = _command(
-    "abort", f"Take the new release of SERVICE away, or its build. Nobody is sent to it any more. {_FLAG}"
-)
+abort = _command("abort", f"Take the new release of SERVICE away, or its build. Nobody is sent to it any more. {_FLAG}")

@@ -20,6 +20,7 @@ from atoll.values.hashing import digest
 from atoll.values.nearest import nearest
 
 _PARTS = ("somebody asked for something else", "the file changed", "a source changed")
+_UNAPPLIED = "is not in what was applied last"
 """What a plan depends on, in the order in which its index holds it."""
 _LENGTH = 6
 
@@ -103,10 +104,10 @@ class Desk:
             raise Refused("nothing runs here yet", hint="apply the whole file first: atoll apply")
         new = [n for n in request.services if n not in current.services]
         if new:
-            raise Refused(f"not part of what was applied last: {', '.join(new)}", hint="apply the whole file first: atoll apply")
+            raise Refused(f"{', '.join(new)} {_UNAPPLIED}", hint="apply the whole file first: atoll apply")
         # Nothing could answer what is only in the file yet.
         calls = ((name, call.service) for name in request.services for call in system.services[name].calls)
-        unmet = [f"{name} calls {to}, which is not part of what was applied last" for name, to in calls if to not in current.services]
+        unmet = [f"{name} calls {to}, which {_UNAPPLIED}" for name, to in calls if to not in current.services]
         if unmet:
             raise Refused("\n".join(unmet), hint="apply the whole file: atoll apply")
         self._free(request.services)

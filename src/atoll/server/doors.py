@@ -12,7 +12,7 @@ from atoll.values.printable import printable
 
 
 def why_closed(gateway: Gateway) -> str:
-    """Why nobody can listen there, in the words of the system, and who does as far as can be seen; empty where one can."""
+    """Why nobody can listen there, in the words of the system, and who does if that is seen; empty where one can."""
     try:
         with socket.create_server((gateway.host, gateway.listen)):
             return ""

@@ -71,7 +71,8 @@ def test_doctor_looks_whether_the_port_of_the_file_is_free(atoll, here, healthy)
         listening_at(here, port)
         said = atoll("doctor")
         assert said.code == 1
-        assert f"gateway.listen: 127.0.0.1:{port} cannot be listened on: Address already in use by process {os.getpid()} (" in said.out
+        why = f"Address already in use by process {os.getpid()} ("
+        assert f"gateway.listen: 127.0.0.1:{port} cannot be listened on: {why}" in said.out
         assert "→ choose another port in atoll.yaml, or end what holds it" in said.out
     said = atoll("doctor")
     assert (said.code, f"127.0.0.1:{port} is free" in said.out) == (0, True)

@@ -169,7 +169,7 @@ def test_deploying_before_anything_was_applied_says_what_comes_first(desk, scene
 
 def test_deploying_what_only_the_file_knows_says_what_comes_first(desk, scene):
     scene.serve_now()
-    with pytest.raises(Refused, match="not part of what was applied last: mailer") as refused:
+    with pytest.raises(Refused, match="mailer is not in what was applied last") as refused:
         desk.deploy(scene.request(scene.text + "  mailer: {source: mailer}\n", services=("web", "mailer")))
     assert "atoll apply" in refused.value.hint
     assert scene.store.open_changes() == ()
@@ -178,7 +178,7 @@ def test_deploying_what_only_the_file_knows_says_what_comes_first(desk, scene):
 def test_deploying_alone_what_calls_a_service_that_is_only_in_the_file_is_refused(desk, scene):
     scene.serve_now()
     text = scene.text.replace("payments", "money")
-    with pytest.raises(Refused, match="orders calls money, which is not part of what was applied last") as refused:
+    with pytest.raises(Refused, match="orders calls money, which is not in what was applied last") as refused:
         desk.deploy(scene.request(text, services=("orders",)))
     assert "atoll apply" in refused.value.hint
     assert scene.store.open_changes() == ()

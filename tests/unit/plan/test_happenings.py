@@ -161,5 +161,7 @@ def test_an_end_in_words(how, words):
 
 def test_a_service_that_ends_as_if_nothing_was_wrong_gets_an_advice_and_what_was_to_end_gets_none():
     assert describe(Exit(0.0, code=0)) == "it exited with code 0"
-    assert describe_failure(Exit(0.0, code=0)).endswith("code 0 (a service has to run on: its command stays in the foreground)")
+    assert describe_failure(Exit(0.0, code=0)).endswith(
+        "code 0 (a service has to run on: its command stays in the foreground)"
+    )
     assert "foreground" not in describe_failure(Exit(0.0, code=0, oom=True))

@@ -133,14 +133,30 @@ async def test_it_says_where_it_listens_instead():
         assert (ip, port) == (address.ip, address.port)
         return (("0.0.0.0", 3000), ("::", 3000))
 
-    said = await FabricProber(None, listening).probe(address, GET)
+    said = await FabricProber(None, listening, every=0.0).probe(address, GET)
     assert said == f"nothing listens on port {address.port}; it listens on 3000: let it listen on $PORT"
 
 
 async def test_it_says_when_it_listens_for_itself_only():
     address = nobody()
-    said = await FabricProber(None, lambda _ip, port: (("127.0.0.1", port),)).probe(address, GET)
+    said = await FabricProber(None, lambda _ip, port: (("127.0.0.1", port),), every=0.0).probe(address, GET)
     assert said == f"it listens on 127.0.0.1:{address.port} only: let it listen on 0.0.0.0 (or $HOST)"
+
+
+async def test_where_it_listens_is_looked_at_now_and_then_and_never_at_its_very_start():
+    """A look takes as long as the kernel needs to go through all connections of the host."""
+    looks = []
+    prober = FabricProber(None, lambda ip, port: looks.append((ip, port)) or (("0.0.0.0", 3000),), every=0.05)
+    address = nobody()
+    assert await prober.probe(address, GET) == f"nothing listens on port {address.port} yet"
+    assert looks == []
+    deadline = time.monotonic() + 10
+    while "3000" not in await prober.probe(address, GET):
+        assert time.monotonic() < deadline
+    began = time.monotonic()
+    for _ in range(20):
+        assert "it listens on 3000" in await prober.probe(address, GET)
+    assert len(looks) <= 2 + (time.monotonic() - began) / 0.05
 
 
 async def test_nothing_is_left_open(prober):
@@ -197,7 +213,7 @@ async def test_from_the_fabric_into_a_sandbox(bind, words):
         while "up" not in runtime.log(instance.name).read_text():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
-        prober = FabricProber(ground.fabric, runtime.listening)
+        prober = FabricProber(ground.fabric, runtime.listening, every=0.0)
         said = await prober.probe(instance.address, CONNECT)
         assert said.startswith(words)
         assert bool(said) == bool(words)

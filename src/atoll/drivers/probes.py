@@ -22,6 +22,11 @@ LONGEST_HEAD = 16 * 1024
 LONGEST_WORDS = 200
 MADE_AT_ONCE = 16
 """Sockets: to wake up the thread that makes them takes as long as a probe itself."""
+LOOK_AGAIN = 0.5
+"""
+Seconds between looks at what an instance listens on that refuses connections, and before the first one: the kernel goes
+through all connections of the host for it, and takes 10 ms from a program that is only starting.
+"""
 FOR_WORDS = 0.1
 """Seconds to wait for the words of a refusal."""
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -41,6 +46,7 @@ class FabricProber:
     Args:
         netns: the path of the network namespace to ask from; None asks from this process's.
         listening: what the instance with an address (ip, port) listens on, None where that is not known.
+        every: seconds between looks at that, for each instance.
 
     """
 
@@ -48,8 +54,11 @@ class FabricProber:
         self,
         netns: str | None,
         listening: Callable[[str, int], tuple[tuple[str, int], ...] | None] = lambda _ip, _port: None,
+        every: float = LOOK_AGAIN,
     ) -> None:
         self._listening = listening
+        self._every = every
+        self._refused: dict[Address, tuple[float, str]] = {}
         self._inside = (
             ThreadPoolExecutor(1, "fabric", initializer=enter_network, initargs=(netns,)) if netns is not None else None
         )
@@ -60,13 +69,15 @@ class FabricProber:
         """Empty when it passes, else a sentence: what was asked, what came back, what is likely wrong."""
         try:
             async with asyncio.timeout(check.timeout):
-                return await self._ask(address, check)
+                said = await self._ask(address, check)
         except TimeoutError:
             return f"{_question(address, check)} did not answer within {check.timeout:g} s"
         except ConnectionRefusedError:
             return self._why_refused(address)
         except OSError as error:
             return f"{_question(address, check)} failed: {error.strerror or error}"
+        self._refused.pop(address, None)
+        return said
 
     async def _ask(self, address: Address, check: Check) -> str:
         loop = asyncio.get_running_loop()
@@ -88,6 +99,14 @@ class FabricProber:
         return self._made.pop()
 
     def _why_refused(self, address: Address) -> str:
+        now = asyncio.get_running_loop().time()
+        since, words = self._refused.setdefault(address, (now, f"nothing listens on port {address.port} yet"))
+        if now - since >= self._every:
+            words = self._look(address)
+            self._refused[address] = (now, words)
+        return words
+
+    def _look(self, address: Address) -> str:
         found = self._listening(address.ip, address.port)
         if not found:
             return f"nothing listens on port {address.port} yet"

@@ -103,13 +103,16 @@ class EnvoyMesh:
 
     async def publish(self, blueprint: Blueprint) -> None:
         """Offer this configuration; outlets whose namespace is not there yet are left out until the next time."""
-        self._namespaces = _present(blueprint, self._namespaces)
+        before = self._offered
+        namespaces, self._namespaces = self._namespaces, _present(blueprint, self._namespaces)
         self._translation = translate(blueprint, self._topology, self._namespaces, self._translation)
         snapshots = self._snapshots.make(self._translation.mesh, blueprint.generation)
         self._offered = Offered(blueprint, snapshots)
         self._doubt(snapshots.values())
         self._ads.offer(snapshots)
-        self._news()
+        # Who offers the same again, as it is not accepted yet, is not to be told at once that there is something new.
+        if before is None or before.blueprint.generation != blueprint.generation or namespaces != self._namespaces:
+            self._news()
 
     async def observe(self) -> MeshSeen:
         """

@@ -31,6 +31,18 @@ async def replace_all(world, service: str) -> None:
         assert new.name in (await world.seen()).accepted
 
 
+async def test_who_offers_the_same_again_is_not_told_that_there_is_something_new(world, monkeypatch):
+    """It would look, find it not accepted yet, and offer it again, as often as it can until the proxies answer."""
+    world.service("payments", routes=(Route("/"),))
+    await world.publish()
+    told = []
+    monkeypatch.setattr(world.mesh, "_changed", lambda: told.append(1))
+    await world.mesh.publish(world.published[-1])
+    assert told == []
+    await world.mesh.publish(world.blueprint())
+    assert told == [1]
+
+
 async def test_instances_are_replaced_under_load_without_a_failed_request(world):
     world.service("payments", instances=2, routes=(Route("/"),))
     world.service("orders", calls=(Call("payments"),))

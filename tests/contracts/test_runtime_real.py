@@ -97,8 +97,9 @@ elif what == "stdout":
 elif what == "spam":
     for number in range(400_000):
         print("line", number, "of much too many", flush=False)
-    say("spammed")
-    wait()
+    while True:  # a line that is written at the very moment of a rotation may be lost
+        say("spammed")
+        time.sleep(0.05)
 """
 
 

@@ -183,6 +183,8 @@ class _Foreground:
             receipt = caller.down()
             self._told = True
             await_down(self._path, caller, receipt)
+            for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be ended, and this ends by itself
+                signal.signal(number, signal.SIG_IGN)
         except KeyboardInterrupt:
             words = "it was told to go down, and this command does not wait for it: `atoll down` does"
             err.print(

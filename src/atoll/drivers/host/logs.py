@@ -2,7 +2,8 @@
 What instances write: one file each, appended to by the instance itself, so that nothing is lost when nobody looks.
 
 Rotation copies and truncates, because the writing processes keep the file open: renaming it would let them go on
-writing into the old one. Lines written between the copy and the cut are lost; it happens once in `LIMIT` bytes.
+writing into the old one. What is written meanwhile is copied, too; what comes in the moment between the last look and the cut
+is lost, once in `LIMIT` bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from atoll.values.printable import plain
 
@@ -20,6 +22,9 @@ ENDED = 20
 """Logs kept per service."""
 LAST_LINES = 20
 _TAIL = 16 * 1024
+_MEANWHILE = 1024 * 1024
+_PASSES = 8
+"""How often what was written meanwhile is copied after the rest: some write faster than that."""
 
 
 def open_log(path: Path, owner: int | None = None) -> int:
@@ -53,19 +58,26 @@ def rotate(path: Path) -> None:
             younger = path.with_name(f"{path.name}.{number - 1}")
             if younger.exists():
                 younger.replace(path.with_name(f"{path.name}.{number}"))
-        path.with_name(f"{path.name}.1").write_bytes(_newest(path))
+        with path.open("rb") as written, path.with_name(f"{path.name}.1").open("wb") as kept:
+            _copy_newest(written, kept)
+            os.truncate(path, 0)
+            return
     with suppress(OSError):
         os.truncate(path, 0)
 
 
-def _newest(path: Path) -> bytes:
-    """The last `LIMIT` bytes, from the beginning of a line on."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - LIMIT))
-        if size > LIMIT:
-            file.readline(LIMIT)
-        return file.read(LIMIT)
+def _copy_newest(written: BinaryIO, kept: BinaryIO) -> None:
+    """The last `LIMIT` bytes, from the beginning of a line on, and what is written while they are copied."""
+    size = written.seek(0, os.SEEK_END)
+    written.seek(max(0, size - LIMIT))
+    if size > LIMIT:
+        written.readline(LIMIT)
+    kept.write(written.read(LIMIT))
+    for _ in range(_PASSES):
+        meanwhile = written.read(_MEANWHILE)
+        if not meanwhile:
+            return
+        kept.write(meanwhile)
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> tuple[str, ...]:

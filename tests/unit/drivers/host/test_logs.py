@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import os
 
+from atoll.drivers.host import logs
 from atoll.drivers.host.logs import is_full, last_lines, open_log, prune, rotate
 
 
@@ -19,6 +21,35 @@ def test_rotation_keeps_the_descriptor_of_the_writer(tmp_path):
     assert (tmp_path / "new/orders-r1-1.log.1").read_text() == "round 3\n"
     assert (tmp_path / "new/orders-r1-1.log.2").read_text() == "round 2\n"
     assert len(list(path.parent.iterdir())) == 3
+
+
+class Written(io.BytesIO):
+    """A log to which a line is added each time that its end was read, as often as there are any."""
+
+    def __init__(self, text: bytes, *added: bytes) -> None:
+        super().__init__(text)
+        self.added = list(added)
+
+    def read(self, size: int | None = -1) -> bytes:
+        found = super().read(size)
+        if self.added:
+            at = self.tell()
+            self.seek(0, os.SEEK_END)
+            self.write(self.added.pop(0))
+            self.seek(at)
+        return found
+
+
+def test_what_is_written_while_it_is_rotated_is_kept():
+    kept = io.BytesIO()
+    logs._copy_newest(Written(b"one\n", b"two\n", b"three\n"), kept)
+    assert kept.getvalue() == b"one\ntwo\nthree\n"
+
+
+def test_who_writes_faster_than_that_is_cut_off():
+    kept, source = io.BytesIO(), Written(b"", *(b"%d\n" % number for number in range(1000)))
+    logs._copy_newest(source, kept)
+    assert kept.getvalue() == b"".join(b"%d\n" % number for number in range(logs._PASSES))
 
 
 def test_rotating_what_is_not_there_is_nothing(tmp_path):

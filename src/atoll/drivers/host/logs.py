@@ -2,8 +2,8 @@
 What instances write: one file each, appended to by the instance itself, so that nothing is lost when nobody looks.
 
 Rotation copies and truncates, because the writing processes keep the file open: renaming it would let them go on
-writing into the old one. What is written meanwhile is copied, too; what comes in the moment between the last look and the cut
-is lost, once in `LIMIT` bytes.
+writing into the old one. What is written meanwhile is copied, too; what comes in the moment between the last look and
+the cut is lost, once in `LIMIT` bytes.
 """
 
 from __future__ import annotations

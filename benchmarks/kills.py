@@ -63,20 +63,17 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _oldest(system: System) -> Mapping[str, Any]:
-    return min(system.instances("web"), key=lambda i: i["started_at"])
-
-
-def _steady(system: System) -> bool:
-    """Whether one may be killed: what ends soon after it began counts as a crash, and crashes in a row wait."""
+def _victim(system: System) -> Mapping[str, Any] | None:
+    """One that may be killed: what ends soon after it began counts as a crash, and crashes in a row wait."""
     instances = system.instances("web")
-    return len(instances) == 3 and time.time() - _oldest(system)["started_at"] > GOOD_RUN + SLOWEST_START
+    oldest = min(instances, key=lambda i: i["started_at"])
+    served = time.time() - oldest["started_at"] > GOOD_RUN + SLOWEST_START
+    return oldest if len(instances) == 3 and served else None
 
 
 def kill_one(system: System, load: NamedLoad) -> float:
     """Milliseconds from the kill to the first answer of the replacement."""
-    until(lambda: _steady(system), seconds=30, what="three instances, one of which has served for a while")
-    oldest = _oldest(system)
+    oldest = until(lambda: _victim(system), seconds=30, what="three instances, one of which has served for a while")
     known = set(load.first)
     began = time.monotonic()
     os.kill(oldest["pid"], signal.SIGKILL)

@@ -20,8 +20,8 @@ from atoll.values.hashing import digest
 from atoll.values.nearest import nearest
 
 _PARTS = ("somebody asked for something else", "the file changed", "a source changed")
-_UNAPPLIED = "is not in what was applied last"
 """What a plan depends on, in the order in which its index holds it."""
+_UNAPPLIED = "is not in what was applied last"
 _LENGTH = 6
 
 

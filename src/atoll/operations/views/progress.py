@@ -35,7 +35,7 @@ def progress_view(service: str, pin: Pin, system: System) -> wire.ProgressView:
     return _view(service, found, stable, len(system.services[service].rollout.steps))
 
 
-def standing(
+def staged(
     releases: Iterable[wire.ReleaseView], on_their_way: Iterable[wire.ProgressView]
 ) -> tuple[wire.ReleaseView, ...]:
     """The releases, those that go in steps in the state that they are in on their way."""

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from atoll import wire
 from atoll.errors import Refused
 from atoll.operations.views.graph import graph
-from atoll.operations.views.progress import progress, standing
+from atoll.operations.views.progress import progress, staged
 from atoll.operations.views.status import status
 from atoll.server.api.answers import answer, body, guarded, number
 from atoll.server.api.flags import flag_routes
@@ -99,7 +99,7 @@ class _Handlers:
 
     async def releases(self, request: Request) -> Response:
         store, name = self._surface.store, self._service(request)
-        found = standing((*store.releases(name), *store.flags.releases.views(name)), _on_their_way(store))
+        found = staged((*store.releases(name), *store.flags.releases.views(name)), _on_their_way(store))
         return answer(sorted(found, key=lambda view: view.at, reverse=True))
 
     async def transitions(self, request: Request) -> Response:

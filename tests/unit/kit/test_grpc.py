@@ -1,4 +1,4 @@
-"""Streams of gRPC through the interceptors, against its real servers; calls with one answer are in test_http."""
+"""The interceptors of gRPC, against its real servers: streams, calls with one answer, and what a status says."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,8 @@ grpc = pytest.importorskip("grpc")
 from atoll.kit.integrations import grpc as ours  # noqa: E402 - only where it is installed
 
 WAIT = 20
+ROUNDED = WAIT + 0.1
+"""What gRPC makes of it at most: on the wire it rounds a time-out up, to a tenth of a second from ten on."""
 
 
 class Service:
@@ -139,7 +141,7 @@ def test_streams_of_a_sync_channel():
         with deadline(WAIT, "test"):
             assert list(answers(b"x")) == [b"x"] * 3
         assert service.begun == 2
-        assert all(0 < each <= WAIT for each in service.lefts)
+        assert all(0 < each <= ROUNDED for each in service.lefts), service.lefts
         assert service.metadata[-1]["x-envoy-max-retries"] == "0"
         assert total(iter([b"a", b"b"])) == b"2"
         assert list(echo(iter([b"a", b"b"]))) == [b"a", b"b"]
@@ -192,7 +194,7 @@ def test_a_sync_channel_without_a_policy_only_keeps_the_deadline():
             assert list(channel.unary_stream("/s/answers")(b"x")) == [b"x"] * 3
             assert channel.stream_unary("/s/sum")(iter([b"a"])) == b"1"
             assert list(channel.stream_stream("/s/echo")(iter([b"a"]))) == [b"a"]
-        assert all(0 < each <= WAIT for each in service.lefts)
+        assert all(0 < each <= ROUNDED for each in service.lefts), service.lefts
         assert list(channel.unary_stream("/s/answers")(b"x")) == [b"x"] * 3
         assert service.lefts[-1] == float("inf")
         with deadline(0, "gone"), pytest.raises(DeadlineExceeded):
@@ -225,7 +227,7 @@ def test_streams_of_an_asyncio_channel():
         async with deadline(WAIT, "test"):
             assert [each async for each in answers(b"x")] == [b"x"] * 3
         assert service.begun == 2
-        assert all(0 < each <= WAIT for each in service.lefts)
+        assert all(0 < each <= ROUNDED for each in service.lefts), service.lefts
         assert service.metadata[-1]["x-envoy-max-retries"] == "0"
         assert await total(requests(b"a", b"b")) == b"2"
         await settled(mine)
@@ -284,7 +286,7 @@ def test_an_asyncio_channel_without_a_policy_only_keeps_the_deadline():
                 assert [each async for each in channel.unary_stream("/s/answers")(b"x")] == [b"x"] * 3
                 assert await channel.stream_unary("/s/sum")(requests(b"a")) == b"1"
                 assert [each async for each in channel.stream_stream("/s/echo")(requests(b"a"))] == [b"a"]
-            assert all(0 < each <= WAIT for each in service.lefts)
+            assert all(0 < each <= ROUNDED for each in service.lefts), service.lefts
             with pytest.raises(grpc.RpcError):
                 await channel.stream_unary("/s/none")(requests(b"a"))
 
@@ -316,3 +318,91 @@ def test_a_cancelled_asyncio_stream_lets_its_permit_go():
             assert [each async for each in channel.unary_stream("/s/answers")(b"")] == []
 
     asyncio.run(main())
+
+
+def test_calls_with_one_answer():  # noqa: PLR0915 - a scenario in one piece
+    answers, lefts, metadata = [], [], []
+
+    def handle(request, context):
+        lefts.append(remaining())
+        metadata.append(dict(context.invocation_metadata()))
+        if answers:
+            context.abort(answers.pop(0), "told to")
+        return request
+
+    async def handle_async(request, context):
+        lefts.append(remaining())
+        metadata.append(dict(context.invocation_metadata()))
+        if answers:
+            await context.abort(answers.pop(0), "told to")
+        return request
+
+    def handlers(f):
+        return grpc.method_handlers_generic_handler("s", {"m": grpc.unary_unary_rpc_method_handler(f)})
+
+    mine = Policy("p", retry=Retry(2, base=0, cap=0), classify=ours.classify)
+    pool = ThreadPoolExecutor(2)
+    running = grpc.server(pool, interceptors=[ours.Server()])
+    running.add_generic_rpc_handlers((handlers(handle),))
+    port = running.add_insecure_port("127.0.0.1:0")
+    running.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as plain:
+            call = grpc.intercept_channel(plain, ours.Client(mine)).unary_unary("/s/m")
+            answers.append(grpc.StatusCode.UNAVAILABLE)
+            with deadline(WAIT, "test"):
+                assert call(b"x") == b"x"
+            assert len(lefts) == 2
+            assert all(0 < each <= ROUNDED for each in lefts), lefts
+            assert metadata[-1]["x-envoy-max-retries"] == "0"
+            answers.append(grpc.StatusCode.NOT_FOUND)
+            with pytest.raises(grpc.RpcError):
+                call(b"x")
+            assert not answers
+            with deadline(0, "gone"), pytest.raises(DeadlineExceeded):
+                call(b"x")
+            assert grpc.intercept_channel(plain, ours.Client()).unary_unary("/s/m")(b"y") == b"y"
+            with pytest.raises(grpc.RpcError):
+                plain.unary_unary("/s/none")(b"y")
+    finally:
+        running.stop(None).wait(10)
+        pool.shutdown()
+
+    async def main():
+        server = grpc.aio.server(interceptors=[ours.AsyncServer()])
+        server.add_generic_rpc_handlers((handlers(handle_async),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        lefts.clear()
+        try:
+            target = f"127.0.0.1:{port}"
+            async with grpc.aio.insecure_channel(target, interceptors=[ours.AsyncClient(mine)]) as channel:
+                answers.append(grpc.StatusCode.UNAVAILABLE)
+                async with deadline(WAIT, "test"):
+                    assert await channel.unary_unary("/s/m")(b"x") == b"x"
+                assert len(lefts) == 2
+                assert all(0 < each <= ROUNDED for each in lefts), lefts
+                with pytest.raises(grpc.RpcError):
+                    await channel.unary_unary("/s/none")(b"x")
+            async with grpc.aio.insecure_channel(target, interceptors=[ours.AsyncClient()]) as channel:
+                assert await channel.unary_unary("/s/m")(b"x") == b"x"
+        finally:
+            await server.stop(None)
+
+    asyncio.run(main())
+
+
+def test_what_a_grpc_status_says():
+    class Error(grpc.RpcError):
+        def __init__(self, name):
+            self.name = name
+
+        def code(self):
+            return grpc.StatusCode[self.name]
+
+    said = {
+        name: ours.classify(Error(name)).kind
+        for name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "NOT_FOUND", "INTERNAL")
+    }
+    assert list(said.values()) == ["retry", "throttled", "ignore", "ok", "fail"]
+    assert ours.classify(OSError()).kind == "retry"

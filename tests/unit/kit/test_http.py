@@ -1,6 +1,6 @@
 """HTTP's verdicts, the middlewares, and the client hooks against the real libraries."""
 
-# ruff: noqa: PLC0415, PLR0915 - optional libraries; scenarios in one piece
+# ruff: noqa: PLC0415 - optional libraries
 import asyncio
 import json
 import threading
@@ -267,106 +267,6 @@ def test_requests():
         assert session.get(url).status_code == 200
         assert "x-envoy-max-retries" not in seen[0]
     assert ours.classify(requests.ConnectionError()).kind == "retry"
-
-
-ROUNDED = 20.1
-"""What gRPC makes of 20 seconds at most: on the wire it rounds a time-out up, to a tenth of a second from ten on."""
-
-
-def test_grpc():
-    grpc = pytest.importorskip("grpc")
-    from concurrent.futures import ThreadPoolExecutor
-
-    from atoll.kit.integrations import grpc as ours
-
-    answers, lefts, metadata = [], [], []
-
-    def handle(request, context):
-        lefts.append(remaining())
-        metadata.append(dict(context.invocation_metadata()))
-        if answers:
-            context.abort(answers.pop(0), "told to")
-        return request
-
-    async def handle_async(request, context):
-        lefts.append(remaining())
-        metadata.append(dict(context.invocation_metadata()))
-        if answers:
-            await context.abort(answers.pop(0), "told to")
-        return request
-
-    def handlers(f):
-        return grpc.method_handlers_generic_handler("s", {"m": grpc.unary_unary_rpc_method_handler(f)})
-
-    mine = Policy("p", retry=Retry(2, base=0, cap=0), classify=ours.classify)
-    pool = ThreadPoolExecutor(2)
-    running = grpc.server(pool, interceptors=[ours.Server()])
-    running.add_generic_rpc_handlers((handlers(handle),))
-    port = running.add_insecure_port("127.0.0.1:0")
-    running.start()
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as plain:
-            call = grpc.intercept_channel(plain, ours.Client(mine)).unary_unary("/s/m")
-            answers.append(grpc.StatusCode.UNAVAILABLE)
-            with deadline(20, "test"):
-                assert call(b"x") == b"x"
-            assert len(lefts) == 2
-            assert all(0 < each <= ROUNDED for each in lefts), lefts
-            assert metadata[-1]["x-envoy-max-retries"] == "0"
-            answers.append(grpc.StatusCode.NOT_FOUND)
-            with pytest.raises(grpc.RpcError):
-                call(b"x")
-            assert not answers
-            with deadline(0, "gone"), pytest.raises(DeadlineExceeded):
-                call(b"x")
-            assert grpc.intercept_channel(plain, ours.Client()).unary_unary("/s/m")(b"y") == b"y"
-            with pytest.raises(grpc.RpcError):
-                plain.unary_unary("/s/none")(b"y")
-    finally:
-        running.stop(None).wait(10)
-        pool.shutdown()
-
-    async def main():
-        server = grpc.aio.server(interceptors=[ours.AsyncServer()])
-        server.add_generic_rpc_handlers((handlers(handle_async),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        lefts.clear()
-        try:
-            target = f"127.0.0.1:{port}"
-            async with grpc.aio.insecure_channel(target, interceptors=[ours.AsyncClient(mine)]) as channel:
-                answers.append(grpc.StatusCode.UNAVAILABLE)
-                async with deadline(20, "test"):
-                    assert await channel.unary_unary("/s/m")(b"x") == b"x"
-                assert len(lefts) == 2
-                assert all(0 < each <= ROUNDED for each in lefts), lefts
-                with pytest.raises(grpc.RpcError):
-                    await channel.unary_unary("/s/none")(b"x")
-            async with grpc.aio.insecure_channel(target, interceptors=[ours.AsyncClient()]) as channel:
-                assert await channel.unary_unary("/s/m")(b"x") == b"x"
-        finally:
-            await server.stop(None)
-
-    asyncio.run(main())
-
-
-def test_what_a_grpc_status_says():
-    grpc = pytest.importorskip("grpc")
-    from atoll.kit.integrations import grpc as ours
-
-    class Error(grpc.RpcError):
-        def __init__(self, name):
-            self.name = name
-
-        def code(self):
-            return grpc.StatusCode[self.name]
-
-    said = {
-        name: ours.classify(Error(name)).kind
-        for name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "NOT_FOUND", "INTERNAL")
-    }
-    assert list(said.values()) == ["retry", "throttled", "ignore", "ok", "fail"]
-    assert ours.classify(OSError()).kind == "retry"
 
 
 def test_prometheus():

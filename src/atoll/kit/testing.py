@@ -10,6 +10,7 @@ Everything here is process-wide while it lasts, like the clock it replaces.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -69,7 +70,10 @@ class _Loop(asyncio.SelectorEventLoop):
         self._virtual = time
 
     def time(self) -> float:
-        return self._virtual.now()
+        now = self._virtual.now()
+        # What is due before now + this runs; on a late clock a nanosecond more is no more, and nothing would run.
+        self._clock_resolution = math.ulp(now)
+        return now
 
 
 class VirtualTime:

@@ -44,6 +44,19 @@ def test_rate_refuses_what_is_too_much_and_says_when(clock):
     assert policy.state()["rate"] == {"passed": 4, "rejected": 1}
 
 
+@pytest.mark.parametrize("start", [0.0, 1000.0, *(number / 7 for number in range(30))])
+def test_a_burst_gets_through_whole_whatever_floats_say(start):
+    with virtual_time(start) as time:
+        policy = Policy("p", rate=Rate(10, per=1.0, burst=3))
+        for _ in range(3):
+            policy.run(int)
+        for _ in range(100):
+            time.advance(0.1)
+            policy.run(int)
+        with pytest.raises(RateExceeded):
+            policy.run(int)
+
+
 def test_rate_waits_its_turn(clock):
     policy = Policy("p", rate=Rate(10, wait=0.25))
 

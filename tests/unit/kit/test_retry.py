@@ -267,8 +267,9 @@ def test_every_call_is_counted_though_few_look_at_the_clock(calls):
         assert policy.state()["retry"]["recent_retries"] == granted
 
 
-def test_calls_that_nobody_looked_at_are_taken_to_have_come_evenly():
-    with virtual_time() as clock:
+@pytest.mark.parametrize("start", [0.0, 123.456, 12_345.678, 3e7 / 7])
+def test_calls_that_nobody_looked_at_are_taken_to_have_come_evenly(start):
+    with virtual_time(start) as clock:
         policy = Policy("p", retry=Retry(1, budget=RetryBudget(window=10)))
         for _ in range(100):
             policy.run(int)

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 
+import pytest
+
 from atoll.kit.testing import virtual_time
 
 
@@ -31,3 +33,10 @@ def test_real_sockets_work_beside_virtual_time():
         seen = time.run(main())
     assert seen == ["room", b"x"]
     assert time.now() - began == 2
+
+
+@pytest.mark.parametrize("start", [0.0, 2.0**25, 2.0**40])
+def test_a_sleep_ends_also_where_the_clock_is_so_late_that_a_nanosecond_more_is_no_more(start):
+    with virtual_time(start) as time:
+        time.run(asyncio.sleep(3600 * 24 * 365))
+        assert time.now() == pytest.approx(start + 3600 * 24 * 365)

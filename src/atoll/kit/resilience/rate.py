@@ -22,6 +22,9 @@ if {delay}:
     now = clock.now()
 {inner}"""
 
+_ROUNDING = 1e-6
+"""Seconds that a call may come too early, or the last one of a burst would, by what floats make of the others."""
+
 
 class RateLimiter:
     """
@@ -68,7 +71,7 @@ class RateLimiter:
         with self._lock:
             at = max(now - self._slack, self._next)
             delay = at - now
-            if delay <= 0.0:
+            if delay <= _ROUNDING:
                 self._next = at + self._interval
                 self.passed += 1
                 return 0.0

@@ -163,7 +163,7 @@ class Retrying:
     def _enter(self, now: float) -> None:
         window, used, passed = self._window, _LOOK - self.left, now - self._entered
         span = self._settings.budget.window
-        recent = used if passed <= span else int(used * span / passed)  # they came evenly, as far as anybody knows
+        recent = used if passed <= span else round(used * span / passed)  # evenly, as far as anybody knows
         window.good += used - recent
         if now >= window.turn:
             window.rotate(now)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from atoll import wire
+from atoll.engine.copying import Copying
 from atoll.engine.internal_errors import ADVICE
 from atoll.engine.parts import Parts
 from atoll.errors import AtollError, Failed
@@ -45,16 +46,18 @@ PATIENCE = 1.0
 class Changing:
     """Moves changes on. `system` and `pins` are what is wanted now."""
 
-    def __init__(self, parts: Parts, record: Callable[[Happening], None], poke: Callable[[], None]) -> None:
+    def __init__(
+        self, parts: Parts, record: Callable[[Happening], None], poke: Callable[[], None], copying: Copying
+    ) -> None:
         self._parts = parts
         self._record = record
         self._poke = poke
+        self._copying = copying
         self._task: asyncio.Task[None] | None = None
         self._preparing = 0
         self._again_at = 0.0
         self.intent, self.system = parts.store.system()
-        self.uncopied = self.intent > 0
-        """Whether there may be something done without a copy, as where the last control plane was killed."""
+        copying.due = self.intent > 0  # the last control plane may have been killed before it kept a copy
         self.pins: dict[str, Pin] = parts.store.pins()
         self.failing: Mapping[str, int] = parts.store.failing()
         """First releases that were given up and never served."""
@@ -346,18 +349,8 @@ class Changing:
             "",
             f"change {change.number} ({change.kind}) {state}" + (f": {reason}" if reason else ""),
         )
-        self.uncopied = self.uncopied or state == "done"
+        self._copying.due = self._copying.due or state == "done"
         self._poke()
-
-    def back_up(self) -> None:
-        """Keep a copy of the state where something was done since the last one; for a moment when nobody waits."""
-        if not self.uncopied:
-            return
-        self.uncopied = False
-        try:
-            self._parts.store.backup()
-        except (OSError, sqlite3.Error) as error:
-            self._say("error", "state", "", f"no copy of the state could be kept: {error}")
 
     def _say(self, level: str, kind: str, service: str, text: str) -> None:
         self._record(Happening(level, kind, service, service or "system", text))

@@ -16,6 +16,7 @@ from contextlib import suppress
 from atoll import wire
 from atoll.engine.changing import Changing, everything
 from atoll.engine.comparing import Comparing
+from atoll.engine.copying import Copying
 from atoll.engine.executing import Executor
 from atoll.engine.flag_releasing import FlagReleasing
 from atoll.engine.internal_errors import ADVICE
@@ -37,7 +38,7 @@ PERIOD = 1.0
 LOOK = 0.5
 """Seconds between two looks at a release that is judged: what fails in plain sight is out that much sooner."""
 QUIET = 0.1
-"""Seconds without news after which the state is copied, which takes as long as the disk does."""
+"""Seconds without news after which the state is copied."""
 UNTOLD = 10_000
 """Happenings that wait for a journal that cannot be written; the oldest are lost beyond that."""
 
@@ -61,7 +62,8 @@ class Engine:
         self._probing = Probing(parts.prober, parts.clock, self.poke)
         self._observer = Observer(parts, self._probing)
         self._executor = Executor(parts, self._pending.append, self.poke)
-        self.changing = Changing(parts, self._pending.append, self.poke)
+        self._copying = Copying(parts, self.record)
+        self.changing = Changing(parts, self._pending.append, self.poke, self._copying)
         self.comparing = Comparing(parts, self._pending.append)
         self.releasing = Releasing(parts, self._pending.append, self.comparing.verdict)
         self.flag_releasing = FlagReleasing(parts, self._pending.append, self.poke)
@@ -122,7 +124,7 @@ class Engine:
     async def close(self) -> None:
         """Stop acting. Instances and proxies go on."""
         await self.changing.close()
-        self.changing.back_up()
+        await self._copying.close()
         await self._probing.close()
         await self._executor.close()
         await self.parts.comparer.close()
@@ -147,13 +149,13 @@ class Engine:
         due = wake_at(self.blueprint, self.observed)
         if due is not None:
             pause = min(pause, max(0.0, due - self.parts.clock()))
-        if self.changing.uncopied:
+        if self._copying.due:
             pause = min(pause, QUIET)
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._wake.wait()
                 return
-        self.changing.back_up()
+        self._copying.begin()
 
     def _survive(self, error: Exception) -> None:
         """Tell of a turn that broke off."""

@@ -49,22 +49,20 @@ class Database:
         return self._connection.executemany(statement, rows)
 
     def copy(self, to: Path) -> None:
-        """Write all that is in it to another file, replaced in one step."""
-        beside = to.with_name(f"{to.name}.new")
-        beside.unlink(missing_ok=True)
-        beside.touch(mode=0o600)
-        with closing(sqlite3.connect(beside)) as target:
-            self._connection.backup(target)
-        beside.replace(to)
-
-    def tidy(self) -> None:
         """
-        Write the log back into the file, at a moment when nobody waits.
+        Write all that is in it to another file, replaced in one step, and the log back into this one.
 
-        SQLite does so by itself at a thousand pages, and that is in the middle of some change, for as long as the disk
-        takes. The log keeps its size and is written from its beginning again, which is quicker than to let it grow.
+        For a thread of its own: it takes as long as the disk does, and has a connection that nobody else waits for.
+        SQLite writes the log back by itself at a thousand pages, and that is in the middle of some change. It keeps its
+        size and is written from its beginning again, which is quicker than to let it grow.
+
+        Raises `sqlite3.Error` or `OSError`, as where the file is not the one that was opened.
         """
-        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with closing(sqlite3.connect(_uri(self._path, "rw"), uri=True, isolation_level=None)) as own:
+            if _identity(self._path) != self._identity[self._path]:
+                raise Displaced(f"another file is in the place of {self._path}")
+            _copy(own, to)
+            own.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         """Write everything and let go of the file."""
@@ -96,7 +94,7 @@ class Database:
     def _restore(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         whole = self._path.with_suffix(".db.restored")
-        self.copy(whole)
+        _copy(self._connection, whole)
         for path in _companions(self._path):
             path.unlink(missing_ok=True)  # or it would be played back into the new file
         whole.replace(self._path)
@@ -112,6 +110,19 @@ class Database:
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute("COMMIT")
         return {path: _identity(path) for path in (self._path, _companions(self._path)[0])}
+
+
+def _copy(source: sqlite3.Connection, to: Path) -> None:
+    beside = to.with_name(f"{to.name}.new")
+    beside.unlink(missing_ok=True)
+    beside.touch(mode=0o600)
+    with closing(sqlite3.connect(beside)) as target:
+        source.backup(target)
+    beside.replace(to)
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path))}?mode={mode}"
 
 
 def _companions(path: Path) -> tuple[Path, Path]:
@@ -185,7 +196,7 @@ def connect_to_look(path: Path) -> sqlite3.Connection:
     Raises `errors.Unavailable` where there is none, or where another version wrote it.
     """
     try:
-        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+        database = sqlite3.connect(_uri(path, "ro"), uri=True, isolation_level=None)
         at, known = database.execute("PRAGMA user_version").fetchone()[0], len(_scripts())
     except sqlite3.DatabaseError as error:
         raise Unavailable(f"the state in {path} cannot be read: {error}", hint=_advice(error)) from error

@@ -90,9 +90,8 @@ class Store:
         self._db.close()
 
     def backup(self) -> None:
-        """Keep a whole copy beside the file, replaced in one step."""
+        """Keep a whole copy beside the file, replaced in one step; for a thread of its own, see `Database.copy`."""
         self._db.copy(self._path.with_suffix(".db.backup"))
-        self._db.tidy()
 
     def keep(self) -> int:
         """

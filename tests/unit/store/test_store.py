@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 
@@ -226,6 +227,30 @@ def test_a_backup_writes_the_log_back_so_that_no_change_has_to(store, path, tmp_
     alone.write_bytes(path.read_bytes())  # without the log
     with closing(Store(alone)) as again:
         assert again.events()[0].text == "kept"
+
+
+def test_a_backup_in_a_thread_waits_for_no_change_and_no_change_for_it(store, path):
+    store.append([event("kept")])
+    with store._transaction() as db, ThreadPoolExecutor(1) as threads:
+        db.execute("UPDATE events SET text = 'half done'")
+        threads.submit(store.backup).result(20)
+    with closing(Store(path.with_suffix(".db.backup"))) as copy:
+        assert copy.events()[0].text == "kept"
+    assert store.events()[0].text == "half done"
+
+
+@pytest.mark.parametrize(("there", "why"), [("another", "another file is in the place"), ("nothing", "unable to open")])
+def test_what_is_in_the_place_of_the_state_is_not_copied(store, path, there, why):
+    store.append([event("kept")])
+    store.backup()
+    copy = path.with_suffix(".db.backup")
+    before = copy.read_bytes()
+    path.rename(path.with_name("moved"))
+    if there == "another":
+        path.write_bytes(before)
+    with pytest.raises(sqlite3.OperationalError, match=why):
+        store.backup()
+    assert copy.read_bytes() == before
 
 
 def test_events_are_numbered_filtered_and_read_on(store):

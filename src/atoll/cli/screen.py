@@ -13,7 +13,7 @@ from rich.text import Text
 
 from atoll import wire
 from atoll.errors import AtollError
-from atoll.plan.preview import Difference, Kind
+from atoll.plan.preview import Difference, FieldChange, Kind
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -77,8 +77,13 @@ def _show_difference(difference: Difference) -> None:
         soft_wrap=True,
     )
     for change in difference.changes:
-        before, after = change.before or "not set", change.after or "not set"
-        out.print(f"    {change.path}: {escape(before)} → {escape(after)}", soft_wrap=True)
+        out.print(f"    {change.path}: {escape(_field_change(change))}", soft_wrap=True)
+
+
+def _field_change(change: FieldChange) -> str:
+    if change.before == change.after:  # both are there, and neither is to be seen
+        return "changed (no value of it is shown)"
+    return f"{change.before or 'not set'} → {change.after or 'not set'}"
 
 
 def event_line(event: wire.Event) -> str:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from atoll.cli.places import FILE, file_option, json_option, places, system, system_file
-from atoll.cli.screen import as_json, out
+from atoll.cli.screen import as_json, out, show_table
 from atoll.errors import Refused
 from atoll.importers.detect import propose
 from atoll.model.explain import explain as explain_system
@@ -118,4 +118,4 @@ def explain(file: Path | None, subject: str, *, json_: bool) -> None:
         table.add_column(title, overflow="fold")
     for one in found:
         table.add_row(one.path.removeprefix("services."), escape(one.value), escape(one.origin), escape(one.meaning))
-    out.print(table)
+    show_table(table)

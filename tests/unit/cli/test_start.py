@@ -107,6 +107,12 @@ def test_explain_shows_where_a_value_came_from(atoll):
     assert atoll("explain", "orders.instances", "--json").items[0].value == "2"
 
 
+def test_explain_in_a_pipe_has_no_blanks_up_to_the_longest_sentence(atoll):
+    lines = atoll("explain", "orders").out.splitlines()
+    assert len(lines) > 10
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 def test_explain_of_what_is_not_there(atoll):
     said = atoll("explain", "ordrs")
     assert said.code == 2

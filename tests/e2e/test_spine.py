@@ -117,6 +117,31 @@ def test_a_release_that_never_gets_ready_changes_nothing(system):
     assert {i["name"] for i in system.instances("web")} == before
 
 
+@pytest.mark.parametrize("runtime", ["sandbox", "process"])
+def test_a_call_and_its_callee_are_there_until_the_release_that_has_them_is_gone(system, runtime):
+    system.source("orders")
+    main = system.source() / "main.py"
+    calling = main.read_text().replace("to_thread(call, query)", "to_thread(call, os.environ['ORDERS_URL'])")
+    main.write_text(calling)
+    web = WEB.format(instances=2).replace("source: app", f"source: app\n    runtime: {runtime}")
+    orders = ORDERS.replace("source: app", f"source: orders\n    runtime: {runtime}", 1).partition("  hidden:")[0]
+    system.write(web + orders)
+    system.run("up", "--detach")
+    with Load(system.port, path="/call", pause=0.02) as load:
+        load.wait(50)
+        system.write(web.replace("    calls: [orders]\n", ""))
+        main.write_text("import time; time.sleep(1); raise SystemExit('no database')\n")
+        assert system.run("apply", "--yes", ok=False).returncode == 1
+        assert len(system.instances("orders")) == 2
+        assert "goes when nothing may call it: web release 1 may" in system.run("status").stdout
+        load.wait(50)
+        main.write_text(calling.replace('if path == "/call":', 'if path == "/called":'))
+        system.run("apply", "--yes")
+        load.wait(50)
+        until(lambda: [s["name"] for s in system.status()["services"]] == ["web"], what="orders has gone")
+    assert load.failed == []
+
+
 def test_the_control_plane_may_die(system):
     shop(system)
     system.run("up", "--detach")

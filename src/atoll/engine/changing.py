@@ -32,6 +32,7 @@ from atoll.plan.observed import Observed
 from atoll.plan.past import choose, earlier, holding
 from atoll.plan.recipes import recipe
 from atoll.plan.releasing import Progress, Signal, State, begin, given_up, refuse_second
+from atoll.plan.retaining import dispensable, retain
 from atoll.policies import rolling
 from atoll.policies.verdict import Outcome
 from atoll.store.store import Change, may_be_cancelled
@@ -69,6 +70,7 @@ class Changing:
         self._give_way()
         self._judge(observed, blueprint)
         self._recover(observed, blueprint)
+        self._let_go(blueprint)
         for change in self._parts.store.open_changes():
             if change.state == "rolling":
                 self._finish(change, observed, blueprint)
@@ -166,6 +168,8 @@ class Changing:
         system = self._wanted(change)
         self._parts.store.move(change.number, "building")
         recipes = await self._recipes(change, system)
+        if change.kind == "apply":
+            system = retain(system, self.system, self.pins)
         removed = [name for name in self.pins if name not in system.services]
         self._free(recipes)
         self.pins |= self._parts.store.take_effect(
@@ -211,7 +215,8 @@ class Changing:
         if change.kind == "apply" or current is None:
             return asked
         chosen = {name: asked.services[name] for name in change.services if name in asked.services}
-        return replace(asked, services=dict(current.services) | chosen, gateway=current.gateway)
+        services = dict(current.services) | chosen
+        return replace(asked, services=services, gateway=current.gateway, retained=current.retained)
 
     async def _recipes(self, change: Change, system: System) -> list[Recipe]:
         if change.kind == "down":
@@ -295,6 +300,17 @@ class Changing:
                 self._parts.store.recover(name, release)
                 self._say("info", "release", name, f"release {release} serves after all")
                 self.failing = self._parts.store.failing()
+
+    def _let_go(self, blueprint: Blueprint) -> None:
+        """What was only kept for its callers goes after them."""
+        names = dispensable(self.system, self.pins, blueprint.workloads) if self.system is not None else ()
+        if self.system is not None and names:
+            left = {name: one for name, one in self.system.services.items() if name not in names}
+            retained = tuple(name for name in self.system.retained if name in left)
+            self._parts.store.let_go(replace(self.system, services=left, retained=retained), names, self._parts.clock())
+            self.recall()
+            for name in names:
+                self._say("info", "release", name, "no release is left that may call it, so it goes")
 
     def _finish(self, change: Change, observed: Observed, blueprint: Blueprint) -> None:
         # What was asked for while the end was being asked for goes with it.

@@ -268,7 +268,8 @@ class System:
     """
     Everything the file says.
 
-    `origins` maps a dotted field path (`services.orders.instances`) to where its
+    `retained` names services that the file has no more, and that something which runs may still call: see
+    `plan.retaining`. `origins` maps a dotted field path (`services.orders.instances`) to where its
     value came from; `warnings` are problems that do not make the file wrong.
     """
 
@@ -276,5 +277,6 @@ class System:
     gateway: Gateway
     services: Mapping[str, Service]
     directory: str
+    retained: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)

@@ -54,6 +54,8 @@ class Recipe:
 
     `artifact` is a digest and `argv` runs in it; `hosts` are names that lead to the outlet inside a sandbox: all
     services and that of the flags, so that an undeclared call gets the proxy's explanation and not a failed look-up.
+    `calls` is whom its instances may call for as long as they run, whatever the file says by then; None where an older
+    Atoll has not written that down, and the file decides.
     """
 
     service: str
@@ -67,6 +69,11 @@ class Recipe:
     drain: float
     grace: float
     hosts: tuple[str, ...] = ()
+    calls: tuple[Call, ...] | None = None
+
+    def may_call(self, service: str) -> bool:
+        """Whether its instances may call *service*, where the file allows it or did so when the release was made."""
+        return self.calls is None or any(call.service == service for call in self.calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,7 @@ class Workload:
     """
     One service in the target. `failures` is what a rollout must not forget where it has made room for something else.
 
+    `calls` is whom any of its instances may call, some of them perhaps as their release was made when the file said so.
     What the instances of the `guarded` releases call may change nothing: whatever they do, they do because of a copy.
 
     `check` is how the proxies ask its endpoints, of the stable release where it is split; None where they would have to

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from atoll.errors import Failed
-from atoll.model.system import Check, RuntimeKind, Service, System
+from atoll.model.system import Call, Check, RuntimeKind, Service, System
 from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Shadow, Split, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe_failure
@@ -172,7 +172,7 @@ class _Turn:
             runtime=self.service.runtime,
             instances=instances,
             routes=self.service.routes,
-            calls=self.service.calls,
+            calls=self._calls(instances),
             egress=self.service.egress,
             check=self._check(instances, split),
             protocol=self.service.protocol,
@@ -322,6 +322,19 @@ class _Turn:
         check = self.pin.target.health.ready if self.pin.target is not None else None
         return Split(stable.release, progress.release, progress.shown, self.service.rollout.key, both, check)
 
+    def _calls(self, instances: Iterable[Instance]) -> tuple[Call, ...]:
+        """
+        Whom the file allows to call, and whom a release that is still there was made to.
+
+        An instance that was good does not start to fail because the release after it needs less. How it calls is for
+        the file to say, as long as that says anything.
+        """
+        assert self.service is not None  # noqa: S101 - a removed service calls whom it called
+        declared = {call.service for call in self.service.calls}
+        found = (call for i in instances for call in i.recipe.calls or () if call.service not in declared)
+        former = {call.service: call for call in found}
+        return (*self.service.calls, *(former[name] for name in sorted(former)))
+
     def _check(self, instances: Iterable[Instance], split: Split | None) -> Check | None:
         """
         How the proxies ask the endpoints of the stable release, or of all, where these are all asked alike.
@@ -416,7 +429,8 @@ class _Turn:
         else:
             network = 0
             address = Address("127.0.0.1", self.book.port())
-            callees = [c.service for c in self.service.calls] + [FLAGS] * bool(self.service.flags)
+            calls = self.service.calls if recipe.calls is None else recipe.calls
+            callees = [call.service for call in calls] + [FLAGS] * bool(self.service.flags)
             outlets = tuple(Outlet(Address("127.0.0.1", self.book.port()), callee) for callee in callees)
             env = (("HOST", address.ip), ("PORT", str(address.port)), *_urls(outlets))
         now = self.observed.at

@@ -11,7 +11,8 @@ from atoll.model.explain import settings
 from atoll.model.system import SHADOW_THEN_CANARY, CallPolicy, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
-from atoll.plan.recipes import AROUND_PROXY, checks, environment
+from atoll.plan.recipes import AROUND_PROXY, checks, environment, same_callees
+from atoll.plan.retaining import retain
 
 
 class Kind(StrEnum):
@@ -71,6 +72,7 @@ def _differences(
     held: Collection[str],
 ) -> Iterator[Difference]:
     before = current.services if current is not None else {}
+    there = set(current.retained) if current is not None else set[str]()
     if current is not None and current.gateway != wanted.gateway:
         moves = "the gateway listens elsewhere at once; open connections to the old address are drained"
         yield Difference(
@@ -82,17 +84,20 @@ def _differences(
         )
     for name, service in wanted.services.items():
         pin = pins.get(name, Pin())
+        if name in there:
+            yield Difference(Kind.ADD, name, "stays, as part of the system", "it is in the file again")
         if name not in before or pin.newest is None:
             yield _added(service, held=name in held)
         else:
             digest = digests.get(name)
             reasons = () if name in held else _release_reasons(pin.newest, before[name], service, wanted, digest)
             yield from _service(before[name], service, tuple(reasons))
+    called = set(retain(wanted, current, pins).retained)
     for name, service in before.items():
-        if name not in wanted.services:
-            yield Difference(
-                Kind.REMOVE, name, f"drains and stops {_instances(service.instances)}", "it is not in the file any more"
-            )
+        if name not in wanted.services and name not in there:
+            when = ", once no release is left that may call it" if name in called else ""
+            effect = f"drains and stops {_instances(service.instances)}{when}"
+            yield Difference(Kind.REMOVE, name, effect, "it is not in the file any more")
 
 
 def _added(service: Service, *, held: bool) -> Difference:
@@ -180,6 +185,8 @@ def _release_reasons(
     told = [name for name in differing if name not in AROUND_PROXY] or differing
     if told:
         yield f"environment changed ({', '.join(told)})"
+    elif not same_callees(on, replace(on, calls=service.calls)):
+        yield "calls changed"
 
 
 def _instances(count: int) -> str:

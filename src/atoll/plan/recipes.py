@@ -31,6 +31,7 @@ def recipe(system: System, service: Service, *, artifact: str, argv: tuple[str, 
         drain=service.rollout.drain,
         grace=service.rollout.grace,
         hosts=tuple(sorted((*system.services, FLAGS))),
+        calls=service.calls,
     )
 
 
@@ -69,10 +70,17 @@ def same_content(one: Recipe, other: Recipe) -> bool:
     """
     Whether an instance of *one* may stay where *other* is wanted.
 
-    What is run in it belongs to an artifact. So does its health check to a release, as it decides whether that is good;
-    drain times act without a restart.
+    What is run in it belongs to an artifact. So does its health check to a release, as it decides whether that is good,
+    and whom it may call; drain times act without a restart.
     """
-    return _content(one) == _content(other)
+    return _content(one) == _content(other) and same_callees(one, other)
+
+
+def same_callees(one: Recipe, other: Recipe) -> bool:
+    """Whether both may call the same services, as far as that was written down; how they do is not the release's."""
+    if one.calls is None or other.calls is None:
+        return True
+    return {call.service for call in one.calls} == {call.service for call in other.calls}
 
 
 def _content(one: Recipe) -> tuple[object, ...]:

@@ -193,11 +193,7 @@ class Store:
         with self._transaction() as db:
             if db.execute("SELECT state FROM changes WHERE number = ?", (change.number,)).fetchone()[0] not in OPEN:
                 raise Conflict(f"change {change.number} is over: it takes no effect")
-            before = db.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
-            db.execute(
-                "INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change.number, wire.encode(system))
-            )
-            db.execute("DELETE FROM intents WHERE number <= ?", (before + 1 - SYSTEMS_KEPT,))
+            before = self._want(db, system, change.number, at)
             numbers: dict[str, int] = {}
             for recipe in recipes:
                 pin = self._release(db, recipe, at)
@@ -205,18 +201,35 @@ class Store:
                 self._keep_progress(db, recipe.service, pin.progress)
                 target = pin.target
                 numbers[recipe.service] = target.release if target is not None else 0
-            gone = [(name,) for name in removed]
-            db.executemany("DELETE FROM pins WHERE service = ?", gone)
-            db.executemany(
-                "UPDATE releases SET state = 'removed', note = 'the service was taken away before it was through'"
-                " WHERE service = ? AND state = 'rolling'",
-                gone,
-            )
+            self._remove(db, removed)
             db.execute(
                 "UPDATE changes SET state = 'rolling', before = ?, releases = ? WHERE number = ?",
                 (before, wire.encode(numbers), change.number),
             )
         return pins
+
+    def let_go(self, system: System, names: Iterable[str], at: float) -> None:
+        """Make *system* the wanted one, which lacks the services *names* that were kept for their callers."""
+        with self._transaction() as db:
+            change = db.execute("SELECT coalesce(max(change), 0) FROM intents").fetchone()[0]
+            self._want(db, system, change, at)
+            self._remove(db, names)
+
+    def _want(self, db: Database, system: System, change: int, at: float) -> int:
+        """Write down what is wanted from now on; returns the number of what was wanted until then."""
+        before: int = db.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
+        db.execute("INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change, wire.encode(system)))
+        db.execute("DELETE FROM intents WHERE number <= ?", (before + 1 - SYSTEMS_KEPT,))
+        return before
+
+    def _remove(self, db: Database, services: Iterable[str]) -> None:
+        gone = [(name,) for name in services]
+        db.executemany("DELETE FROM pins WHERE service = ?", gone)
+        db.executemany(
+            "UPDATE releases SET state = 'removed', note = 'the service was taken away before it was through'"
+            " WHERE service = ? AND state = 'rolling'",
+            gone,
+        )
 
     def reject(self, change: Change, note: str, reason: str, at: float) -> None:
         """

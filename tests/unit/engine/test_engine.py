@@ -14,6 +14,9 @@ from atoll.plan.observed import MeshSeen, Phase
 ONE = "{orders: {source: orders}}"
 TWO = "{orders: {source: orders, instances: 2}}"
 DARK = "{orders: {source: orders, instances: 2, run: better, release: {strategy: canary}}}"
+WEB = "{source: web, instances: 2, calls: [orders]}"
+CALLED = f"{{web: {WEB}, orders: {{source: orders}}}}"
+ALONE = "{web: {source: web, instances: 2, run: better}}"
 NEXT = "{orders: {source: orders, instances: 2, run: better}}"
 
 
@@ -36,6 +39,51 @@ def test_a_release_replaces_and_a_rollback_brings_back(live):
         assert await house.settle(house.ask(NEXT, "rollback")) == "done"
         assert house.store.pins()["orders"].stable.artifact == "orders-None"
         assert {n.split("-")[1] for n in house.running} == {"r3"}
+
+    live(story)
+
+
+def serving(house, service):
+    return [name for name in house.running if name.startswith(f"{service}-")]
+
+
+def test_a_removed_service_goes_after_those_that_were_made_to_call_it(live):
+    async def story(house):
+        assert await house.settle(house.ask(CALLED)) == "done"
+        number = house.ask(ALONE, names=("web", "orders"))
+        await house.until(lambda: "web-r2-3" in house.running, every=0.01)
+        while serving(house, "web") != ["web-r2-3", "web-r2-4"]:
+            assert serving(house, "orders") == ["orders-r1-1"]
+            called = {call.service for call in house.engine.blueprint.workloads["web"].calls}
+            assert called == {"orders"}
+            await asyncio.sleep(0.01)
+        assert await house.settle(number) == "done"
+        assert house.running == ["web-r2-3", "web-r2-4"]
+        assert house.store.system()[1].retained == ()
+        assert "orders" not in house.store.pins()
+        assert [t for t in house.texts("release") if "may call it" in t] == [
+            "no release is left that may call it, so it goes"
+        ]
+
+    live(story)
+
+
+def test_where_the_new_release_fails_the_old_one_has_whom_it_calls_also_after_a_restart(live):
+    async def story(house):
+        await house.settle(house.ask(CALLED))
+        house.runtime.broken["start"] = "exec format error"
+        assert await house.settle(house.ask(ALONE, names=("web", "orders"))) == "failed"
+        assert set(house.running) == {"web-r1-1", "web-r1-2", "orders-r1-1"}
+        assert house.store.system()[1].retained == ("orders",)
+        await house.sleep()
+        house.move_in()
+        await house.wake()
+        house.runtime.broken.clear()
+        house.runtime.end("orders-r1-1", code=3)
+        await house.until(lambda: serving(house, "orders") == ["orders-r1-2"])  # it is looked after as ever
+        assert await house.settle(house.ask(ALONE, "deploy", ("web",))) == "done"
+        assert house.store.system()[1].retained == ()
+        await house.until(lambda: serving(house, "orders") == [])
 
     live(story)
 

@@ -65,6 +65,23 @@ def test_a_call_has_an_edge_and_nothing_else_has(shop, namespaces, topology):
     assert rules == ["flags", "called oddly", "other services", "undeclared"]
 
 
+@pytest.mark.parametrize("runtime", ["sandbox", "process"])
+def test_a_release_may_call_whom_it_was_made_to_call_and_nobody_else(blueprint, namespaces, topology, runtime):
+    made = blueprint(SHOP.replace("{run: serve", f"{{run: serve, runtime: {runtime}"))
+    orders = made.workloads["orders"]
+    old, new = orders.instances
+    old = replace(old, recipe=replace(old.recipe, calls=orders.calls))
+    new = replace(new, recipe=replace(new.recipe, release=2, calls=()))
+    both = replace(made, workloads={**made.workloads, "orders": replace(orders, instances=(old, new))})
+    tables = items(translate(both, topology(), namespaces(both)).mesh, ir.MESH, ir.RouteTable)
+    found = {name: [h.name for h in table.hosts] for name, table in tables.items() if name.startswith("orders@")}
+    if runtime == "process":
+        assert found == {"orders@1->payments": ["payments"]}
+    else:
+        assert "payments" in found["orders@1"]
+        assert "payments" not in found["orders@2"]
+
+
 def test_only_who_may_ask_for_flags_has_a_way_to_the_control_plane(blueprint, namespaces, topology):
     made = blueprint(SHOP.replace("mail: {run: serve}", "mail: {run: serve, flags: [new-checkout]}"))
     mesh = translate(made, topology(), namespaces(made)).mesh

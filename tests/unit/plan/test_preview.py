@@ -73,8 +73,33 @@ def test_what_is_held_and_runs_no_more_starts_as_what_served_last():
 
 
 def test_a_service_goes():
-    found = difference(replace(NOW, services={"orders": ORDERS}))
-    assert (found.kind, found.subject, found.effect) == (Kind.REMOVE, "catalog", "drains and stops 1 instance")
+    before = system(CATALOG, replace(ORDERS, calls=()))
+    (found,) = preview(before, system(CATALOG), {"catalog": PINS["catalog"]}, SAME)
+    assert (found.kind, found.subject, found.effect) == (Kind.REMOVE, "orders", "drains and stops 2 instances")
+
+
+def test_a_service_goes_after_who_was_made_to_call_it():
+    release, gone = preview(NOW, system(replace(ORDERS, calls=())), PINS, SAME)
+    assert (release.kind, release.subject) == (Kind.RELEASE, "orders")
+    assert (gone.kind, gone.subject) == (Kind.REMOVE, "catalog")
+    assert gone.effect == "drains and stops 1 instance, once no release is left that may call it"
+
+
+def test_what_is_to_go_already_is_not_told_again_but_that_it_stays_is():
+    without = system(replace(ORDERS, calls=()))
+    leaving = replace(NOW, services={"orders": without.services["orders"], "catalog": CATALOG}, retained=("catalog",))
+    now = {"orders": Pin(recipe(NOW, without.services["orders"], artifact="a" * 64, argv=("run",)))}
+    assert preview(leaving, without, now | {"catalog": PINS["catalog"]}, SAME) == ()
+    found = preview(leaving, NOW, PINS, SAME)
+    assert ("catalog", "stays, as part of the system") in [(d.subject, d.effect) for d in found]
+
+
+def test_another_callee_makes_a_release_also_where_no_variable_tells_of_it():
+    plain = replace(ORDERS, runtime=RuntimeKind.PROCESS, env={"CATALOG_URL": "http://catalog"})
+    before, after = system(plain, CATALOG), system(replace(plain, calls=()), CATALOG)
+    pins = PINS | {"orders": Pin(recipe(before, plain, artifact="a" * 64, argv=("run",)))}
+    (found,) = preview(before, after, pins, SAME)
+    assert (found.kind, found.why) == (Kind.RELEASE, "calls changed")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from atoll.model.system import Call, Gateway, Health, Resources, RuntimeKind, Service, System
+from atoll.model.system import Call, CallPolicy, Gateway, Health, Resources, RuntimeKind, Service, System
 from atoll.plan.recipes import environment, recipe, same_content, url_variable
 
 ORDERS = Service("orders", source="orders", calls=(Call("stock-room"),), env={"LEVEL": "debug"})
@@ -70,3 +70,17 @@ def test_a_variable_is_made_of_a_name():
 def test_what_needs_a_restart(field, value, same):
     one = recipe(SHOP, ORDERS, artifact="abc", argv=("run",))
     assert same_content(one, replace(one, **{field: value})) is same
+
+
+def test_whom_it_may_call_belongs_to_a_release_and_how_does_not():
+    plain = replace(ORDERS, runtime=RuntimeKind.PROCESS, env={"STOCK_ROOM_URL": "http://stock-room"})
+    one = recipe(SHOP, plain, artifact="abc", argv=("run",))
+    assert one.calls == ORDERS.calls
+    other_policy = replace(plain, calls=(Call("stock-room", CallPolicy(timeout=1.0)),))
+    assert same_content(one, recipe(SHOP, other_policy, artifact="abc", argv=("run",)))
+    assert not same_content(one, recipe(SHOP, replace(plain, calls=()), artifact="abc", argv=("run",)))
+    unknown = replace(one, calls=None)  # as an older Atoll wrote it down
+    assert same_content(unknown, one)
+    assert unknown.may_call("anybody")
+    assert one.may_call("stock-room")
+    assert not one.may_call("catalog")

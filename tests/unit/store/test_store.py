@@ -439,3 +439,16 @@ def test_one_that_serves_after_all_is_like_any_other(store, release):
     store.promote("orders", 2)
     store.recover("orders", 1)  # too late: nothing changes
     assert [r.state for r in store.releases("orders")] == ["serving", "retired"]
+
+
+def test_what_was_kept_for_its_callers_is_let_go_in_one_step(store, shop, release):
+    release("v1")
+    release("v1", "catalog")
+    store.promote("orders", 1)
+    left = replace(shop, services={"orders": shop.services["orders"]})
+    before, _ = store.system()
+    store.let_go(left, ["catalog"], 9.0)
+    number, wanted = store.system()
+    assert (number > before, wanted) == (True, left)
+    assert [*store.pins()] == ["orders"]
+    assert [one.state for one in store.past("catalog")] == ["removed"]

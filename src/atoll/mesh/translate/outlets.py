@@ -53,11 +53,13 @@ def tables(workload: Workload, callees: Mapping[str, Callee], services: tuple[st
     *services* are the names of all there are: who calls one that it may not is told another thing than who calls none.
     """
     outlets = {(i.recipe.release, outlet.callee) for i in workload.instances for outlet in i.outlets}
-    for release in sorted({release for release, _ in outlets}):
-        way = _Way(workload, release, callees, services)
+    recipes = {i.recipe.release: i.recipe for i in workload.instances if i.outlets}
+    for release, recipe in sorted(recipes.items()):
+        calls = tuple(call for call in workload.calls if recipe.may_call(call.service))
+        way = _Way(workload, release, calls, callees, services)
         if (release, None) in outlets:
             yield way.table()
-        yield from (way.table_to(call) for call in workload.calls if (release, call.service) in outlets)
+        yield from (way.table_to(call) for call in calls if (release, call.service) in outlets)
         if (release, FLAGS) in outlets:
             yield way.table_to_flags()
 
@@ -79,6 +81,7 @@ class _Way:
 
     workload: Workload
     release: int
+    calls: tuple[Call, ...]
     callees: Mapping[str, Callee]
     services: tuple[str, ...]
 
@@ -95,10 +98,10 @@ class _Way:
         return Refusals(self.caller)
 
     def table(self) -> ir.RouteTable:
-        inner = tuple(self._inside(call) for call in self.workload.calls)
+        inner = tuple(self._inside(call) for call in self.calls)
         by_authority = groupby(sorted(self.workload.egress, key=edges.authority), edges.authority)
         outer = tuple(self._outside(authority, tuple(found)) for authority, found in by_authority)
-        reached = (FLAGS, *(call.service for call in self.workload.calls))
+        reached = (FLAGS, *(call.service for call in self.calls))
         refused = self.refusals.hosts(reached, self.services)
         hosts = (*inner, *outer, self._flags(FLAGS, f"{FLAGS}:80"), *refused)
         return ir.RouteTable(names.table(self.caller, self.release, None), hosts)

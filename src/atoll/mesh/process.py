@@ -36,8 +36,11 @@ STOP_SECONDS = 3.0
 STEADY = 10.0  # seconds of life after which the back-off begins anew
 LOG_LIMIT = 8 * 1024 * 1024
 TAIL = 5
-BASES = 1 << 28
-"""How many names Envoy has for the memory and the sockets that its epochs share: it takes ten times the number."""
+BASES = (1 << 31) // 10 - 1
+"""
+How many names Envoy has for the memory and the sockets that its epochs share: it takes ten times the number, and one
+that is negative then (32 bits) makes other names of both.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,8 @@ class EnvoyProcess:
             *("--concurrency", str(spec.workers)),
             *("--drain-time-s", str(DRAIN_SECONDS), "--parent-shutdown-time-s", str(HANDOVER_SECONDS)),
             *("--log-level", "warning"),
+            # Not abstract ones, as is Envoy's default: whoever speaks there gets its listening sockets, or ends it.
+            *("--socket-path", str(spec.run_dir / spec.name), "--socket-mode", "600"),
             *("--base-id", base, "--restart-epoch", str(epoch)),
         ]
 
@@ -288,10 +293,12 @@ class EnvoyProcess:
 
 
 def forget_memory(base_path: Path) -> None:
-    """Remove the shared memory that Envoy leaves behind when it ends, and the file that names it."""
+    """Remove what Envoy leaves behind when it ends: its sockets, its shared memory, and the file that names them."""
     with contextlib.suppress(OSError):
         base = base_path.read_text().strip()
         base_path.unlink()
+        for socket in base_path.parent.glob(f"{base_path.stem}_*_{base}?"):
+            socket.unlink()
         Path(f"/dev/shm/envoy_shared_memory_{base}0").unlink()  # noqa: S108 - the name is Envoy's
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from atoll.errors import AtollError, Unavailable
 from atoll.server.ground import enter_fabric, sweep
 from atoll.server.lock import hold
-from atoll.server.settings import Settings, settings
+from atoll.server.settings import Settings, refuse_strangers, settings
 
 
 def main() -> int:  # noqa: RET503 - it ends in exec
     """Run the control plane; the exit code says how it ended."""
     arguments = _arguments()
-    places = settings(arguments.state)
     try:
+        places = settings(arguments.state)
         if arguments.sweep:
             sys.stdout.write(sweep(places))
             return 0
@@ -49,9 +49,7 @@ def _directories(places: Settings) -> None:
         raise Unavailable(
             f"{error.filename} cannot be made: {error.strerror}", hint="make it possible for you"
         ) from error
-    owner = places.run.stat().st_uid
-    if owner != os.geteuid():
-        raise AtollError(f"{places.run} belongs to user {owner}: somebody else made it", hint="remove it")
+    refuse_strangers(places.run)
 
 
 def _close(directory: Path) -> None:

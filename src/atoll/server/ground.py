@@ -17,7 +17,7 @@ from pathlib import Path
 
 from atoll.drivers.host import cgroups
 from atoll.drivers.host.fabric import RECORD, ensure_anchor, enter, release
-from atoll.drivers.host.proc import INSTANCE, marked, pids
+from atoll.drivers.host.proc import INSTANCE, marked, owned, pids
 from atoll.mesh.process import forget_memory
 from atoll.server.settings import Settings
 
@@ -79,9 +79,10 @@ def sweep(places: Settings) -> str:
 
 
 def _left(places: Settings) -> set[int]:
-    """Instances, by their marker, and what has the run directory in its command line."""
+    """Instances, by their marker, and what has the run directory in its command line, if it is our user's."""
     ours = {pid for pid, value in marked(INSTANCE).items() if value.partition("/")[0] == places.identity}
-    return ours | ({pid for pid in pids() if str(places.run) in _command_line(pid)} - {os.getpid(), os.getppid()})
+    others = {pid for pid in pids() if str(places.run) in _command_line(pid) and owned(pid)}
+    return ours | (others - {os.getpid(), os.getppid()})
 
 
 def _sweep_groups(places: Settings) -> None:

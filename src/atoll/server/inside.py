@@ -21,9 +21,9 @@ def main() -> int:
     arguments = _arguments()
     if arguments.lock is not None:
         keep(arguments.lock)
-    places = settings(arguments.state)
     fabric = Fabric(arguments.fabric, rootless=arguments.rootless) if arguments.fabric else None
     try:
+        places = settings(arguments.state)
         hold_directory(places.run)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             over = runner.run(control_plane(places, fabric, arguments.lock))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from atoll.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,35 @@ class Settings:
 
 
 def settings(state: Path) -> Settings:
-    """The places that belong to a state directory; the same for everybody who names the same directory."""
+    """
+    The places that belong to a state directory; the same for everybody who names the same directory.
+
+    Raises `errors.Unavailable` where somebody else could put there what he likes: see `refuse_strangers`.
+    """
     whole = state.resolve()
     name = hashlib.sha256(str(whole).encode()).hexdigest()[:10]
-    return Settings(state=whole, run=_run_root() / name)
+    places = Settings(state=whole, run=_run_root() / name)
+    refuse_strangers(places.run)
+    return places
+
+
+def refuse_strangers(run: Path) -> None:
+    """
+    Raise `errors.Unavailable` where the run directory, or the one it is in, is somebody else's, or open to others.
+
+    Its name can be worked out by anybody, and below /tmp anybody can be there first: whoever answers at the socket
+    would be told everything that a file says.
+    """
+    for directory in (run.parent, run):
+        try:
+            found = directory.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            what = f"{directory} belongs to user {found.st_uid}: somebody else made it"
+            raise Unavailable(what, hint="remove it, or set XDG_RUNTIME_DIR to a directory of yours")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise Unavailable(f"others may write in {directory}", hint=f"chmod 700 {directory}")
 
 
 def _run_root() -> Path:

@@ -16,7 +16,7 @@ import pytest
 
 from atoll.errors import Unavailable
 from atoll.mesh import admin, envoy, ir, liveness
-from atoll.mesh.process import _start_time
+from atoll.mesh.process import _start_time, forget_memory
 from atoll.mesh.xds.bootstrap import bootstrap
 from atoll.model.system import Call, Gateway, Route
 
@@ -48,6 +48,22 @@ async def test_a_proxy_gets_nothing_of_our_environment(world, monkeypatch):
     pid = world.mesh._processes[ir.GATEWAY].pid
     given = Path(f"/proc/{pid}/environ").read_bytes().decode().strip("\0").split("\0")
     assert {entry.partition("=")[0] for entry in given} <= {"PWD", "_", "SHLVL", "OLDPWD"}
+
+
+async def test_a_proxy_can_be_taken_over_from_by_its_own_user_only(world):
+    """At sockets in the run directory: who speaks there gets what it listens on, or tells it to end."""
+    await world.publish()
+    for name in world.mesh._processes:
+        base = (world.root / f"{name}.base-id").read_text()
+        abstract = [
+            line for line in Path("/proc/net/unix").read_text().splitlines() if "@" in line and f"_{base}" in line
+        ]
+        assert abstract == []
+        found = [*world.root.glob(f"{name}_*_{base}0")]
+        assert {one.name.rpartition("_")[0] for one in found} >= {f"{name}_parent", f"{name}_child"}
+        assert {one.stat().st_mode & 0o777 for one in found} == {0o600}
+        forget_memory(world.root / f"{name}.base-id")
+        assert [*world.root.glob(f"{name}_*_{base}?")] == []
 
 
 async def test_a_proxy_that_dies_comes_back_with_the_last_good_configuration(world):

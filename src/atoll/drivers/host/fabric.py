@@ -154,7 +154,7 @@ def _found(run_dir: Path, record: _Record | None) -> tuple[int, int] | None:
         return record.pid, record.start_time
     for pid, value in proc.marked(ANCHOR).items():
         started = proc.start_time(pid)
-        if value == str(run_dir) and started is not None and pid != os.getpid():
+        if value == str(run_dir) and started is not None and pid != os.getpid() and proc.owned(pid):
             return pid, started
     return None
 
@@ -173,7 +173,8 @@ def _command(netns: Path, record: _Record | None, *, rootless: bool) -> list[str
 def _survivor(record: _Record | None) -> int | None:
     if record is None:
         return None
-    return next((pid for pid in proc.pids() if proc.namespace(pid, "mnt") == record.mounts), None)
+    found = (pid for pid in proc.pids() if proc.namespace(pid, "mnt") == record.mounts)
+    return next((pid for pid in found if proc.owned(pid)), None)
 
 
 def _start(run_dir: Path, command: list[str]) -> tuple[int, int]:

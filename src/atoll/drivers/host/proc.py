@@ -93,6 +93,22 @@ def marker(pid: int, variable: str) -> str | None:
     return None
 
 
+def owned(pid: int) -> bool:
+    """
+    Whether a process is of our user, whatever it may do, and sees the processes that we see.
+
+    What anybody may write on himself, a name or a variable, is believed of such a one only: not of other users', nor of
+    what runs in a sandbox.
+    """
+    try:
+        words = (_PROC / f"{pid}/status").read_text()
+    except OSError:
+        return False
+    users = next((line.split()[1:] for line in words.splitlines() if line.startswith("Uid:")), [])
+    here = namespace(os.getpid(), "pid")
+    return set(users) == {str(os.geteuid())} and here is not None and namespace(pid, "pid") == here
+
+
 def marked(variable: str) -> dict[int, str]:
     """All processes that carry *variable*, with its value. Processes of other users cannot be read and are left out."""
     found = ((pid, marker(pid, variable)) for pid in pids())

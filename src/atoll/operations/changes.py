@@ -230,9 +230,10 @@ class Desk:
         return change.view()
 
     async def _plan(self, system: System, text: str) -> wire.PlanView:
+        digests = await self.digests(system)
+        # Only now, as that takes a while, and with nothing to wait for until a change is queued: others change it, too.
         number, current = self.store.system()
         last = self.store.last_change()
-        digests = await self.digests(system)
         asked = f"{number} {last.number if last else 0}"
         index = _index(number, asked.encode(), text.encode(), wire.encode(dict(sorted(digests.items()))))
         pins = self.store.pins()

@@ -288,7 +288,8 @@ def _page(places: Settings) -> tuple[socket.socket, str]:
     """
     The dashboard's socket and token.
 
-    Both are the same after a restart of the control plane, so that an open page goes on.
+    Both are the same after a restart of the control plane, so that an open page goes on. Where somebody else has taken
+    the port meanwhile, an open page may have told him the token: there is another one then.
     """
     port, token = 0, secrets.token_urlsafe(24)
     with contextlib.suppress(OSError, ValueError):
@@ -297,7 +298,7 @@ def _page(places: Settings) -> tuple[socket.socket, str]:
     try:
         listener = socket.create_server(("127.0.0.1", port))
     except OSError:
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener, token = socket.create_server(("127.0.0.1", 0)), secrets.token_urlsafe(24)
     places.token.touch(mode=0o600)
     places.token.write_text(f"{listener.getsockname()[1]} {token}")
     return listener, token

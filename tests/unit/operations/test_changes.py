@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from atoll import wire
@@ -56,6 +59,24 @@ async def test_what_somebody_else_queued_since_is_a_conflict(desk, scene):
     await desk.apply(scene.request())
     with pytest.raises(Conflict, match=r"shown: somebody asked for something else$"):
         await desk.apply(scene.request(index=plan.index))
+
+
+async def test_what_somebody_queues_while_the_sources_are_read_is_a_conflict_too(desk, scene):
+    plan = await desk.plan(scene.request())
+    reading, read = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_):
+        reading.set()
+        await read.wait()
+        return {}
+
+    late = asyncio.create_task(replace(desk, digests=slowly).apply(scene.request(index=plan.index)))
+    await reading.wait()
+    await desk.apply(scene.request())
+    read.set()
+    with pytest.raises(Conflict, match=r"shown: somebody asked for something else$"):
+        await late
+    assert len(scene.store.open_changes()) == 1
 
 
 async def test_another_text_is_a_conflict(desk, scene):

@@ -133,12 +133,37 @@ def test_a_call_and_its_callee_are_there_until_the_release_that_has_them_is_gone
         main.write_text("import time; time.sleep(1); raise SystemExit('no database')\n")
         assert system.run("apply", "--yes", ok=False).returncode == 1
         assert len(system.instances("orders")) == 2
-        assert "goes when nothing may call it: web release 1 may" in system.run("status").stdout
+        assert "goes once nothing needs it (web release 1 may call it)" in system.run("status").stdout
         load.wait(50)
         main.write_text(calling.replace('if path == "/call":', 'if path == "/called":'))
         system.run("apply", "--yes")
         load.wait(50)
         until(lambda: [s["name"] for s in system.status()["services"]] == ["web"], what="orders has gone")
+    assert load.failed == []
+
+
+def test_another_name_and_a_new_callee_cost_no_request(system):
+    """Who answers is there until its heir serves, and a release waits for the new service that it calls."""
+    main = system.source() / "main.py"
+    calling = 'if "API_URL" in os.environ and path != "/healthz":'
+    main.write_text(
+        main.read_text().replace('if path == "/call":', calling).replace("call, query", "call, os.environ['API_URL']")
+    )
+    late = system.source("late") / "main.py"
+    late.write_text("import time; time.sleep(2)\n" + late.read_text())
+    service = "  {name}:\n    source: {source}\n    health: {{path: /healthz, interval: 500ms}}\n"
+    system.write(service.format(name="shop", source="app") + "    routes: [/]\n")
+    system.run("up", "--detach")
+    with Load(system.port, pause=0.02) as load:
+        load.wait(50)
+        system.write(service.format(name="store", source="late") + "    routes: [/]\n")
+        system.run("apply", "--yes")
+        until(lambda: [s["name"] for s in system.status()["services"]] == ["store"], what="shop has gone")
+        load.wait(50)
+        store = service.format(name="store", source="app") + "    routes: [/]\n    calls: [api]\n"
+        system.write(store + service.format(name="api", source="late"))
+        system.run("apply", "--yes")
+        load.wait(50)
     assert load.failed == []
 
 

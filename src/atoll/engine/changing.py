@@ -25,6 +25,7 @@ from atoll.model.load import loads
 from atoll.model.system import Gateway, System
 from atoll.plan.blueprint import Blueprint, Recipe
 from atoll.plan.decisions import Pin
+from atoll.plan.design import first_call
 from atoll.plan.diff import is_settled
 from atoll.plan.flag_release import flag_of
 from atoll.plan.happenings import Happening
@@ -32,9 +33,9 @@ from atoll.plan.observed import Observed
 from atoll.plan.past import choose, earlier, holding
 from atoll.plan.recipes import recipe
 from atoll.plan.releasing import Progress, Signal, State, begin, given_up, refuse_second
-from atoll.plan.retaining import dispensable, retain
+from atoll.plan.retaining import dispensable, never_served, retain
 from atoll.policies import rolling
-from atoll.policies.verdict import Outcome
+from atoll.policies.verdict import Outcome, Verdict
 from atoll.store.store import Change, may_be_cancelled
 from atoll.store.transitions import Transition
 from atoll.unforeseen import described, report
@@ -84,6 +85,16 @@ class Changing:
             return
         self._preparing = change.number
         self._task = asyncio.get_running_loop().create_task(self._prepare(change), name="change")
+
+    @property
+    def unborn(self) -> frozenset[str]:
+        """Services that have never served."""
+        return never_served(self.pins, self.failing)
+
+    @property
+    def _given_up(self) -> frozenset[str]:
+        """Services whose first release was given up, and is still the only one."""
+        return frozenset(name for name in self.unborn if self.pins[name].stable is not None)
 
     def recall(self) -> None:
         """Read what is wanted anew: something broke off, and may have been written down without being noted here."""
@@ -169,7 +180,7 @@ class Changing:
         self._parts.store.move(change.number, "building")
         recipes = await self._recipes(change, system)
         if change.kind == "apply":
-            system = retain(system, self.system, self.pins)
+            system = retain(system, self.system, self.pins, self.failing)
         removed = [name for name in self.pins if name not in system.services]
         self._free(recipes)
         self.pins |= self._parts.store.take_effect(
@@ -279,6 +290,8 @@ class Changing:
             if pin.target is None or pin.progress is not None or name not in self.system.services:
                 continue
             verdict = rolling.judge(self.system.services[name], pin, blueprint.workloads.get(name), observed)
+            if failing := first_call(pin, pin.target, self._given_up):
+                verdict = Verdict(Outcome.FAILED, f"it calls {failing}, whose first release was given up")
             release = pin.target.release
             if verdict.outcome is Outcome.DONE:
                 self.pins[name] = self._parts.store.promote(name, release)
@@ -303,14 +316,16 @@ class Changing:
 
     def _let_go(self, blueprint: Blueprint) -> None:
         """What was only kept for its callers goes after them."""
-        names = dispensable(self.system, self.pins, blueprint.workloads) if self.system is not None else ()
-        if self.system is not None and names:
+        if self.system is None or not self.system.retained:
+            return
+        names = dispensable(self.system, self.pins, blueprint.workloads, self.unborn)
+        if names:
             left = {name: one for name, one in self.system.services.items() if name not in names}
             retained = tuple(name for name in self.system.retained if name in left)
             self._parts.store.let_go(replace(self.system, services=left, retained=retained), names, self._parts.clock())
             self.recall()
             for name in names:
-                self._say("info", "release", name, "no release is left that may call it, so it goes")
+                self._say("info", "release", name, "nothing needs it any more, so it goes")
 
     def _finish(self, change: Change, observed: Observed, blueprint: Blueprint) -> None:
         # What was asked for while the end was being asked for goes with it.

@@ -184,7 +184,13 @@ class Engine:
         try:
             counting = self.flag_releasing.counting
             target = design(
-                system, self.changing.pins, self.observed, self.blueprint, self.parts.host, counting=counting
+                system,
+                self.changing.pins,
+                self.observed,
+                self.blueprint,
+                self.parts.host,
+                counting=counting,
+                unborn=self.changing.unborn,
             )
         except Failed as error:
             self.problems = (error.message,)

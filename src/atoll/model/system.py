@@ -106,6 +106,11 @@ class Route:
     hosts: tuple[str, ...] = ()
     policy: CallPolicy = ROUTE_POLICY
 
+    @property
+    def place(self) -> tuple[str, tuple[str, ...]]:
+        """What it stands for, however it is served: two routes of one place are the same door."""
+        return self.path, tuple(sorted(self.hosts))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

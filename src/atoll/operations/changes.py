@@ -238,9 +238,9 @@ class Desk:
         index = _index(number, asked.encode(), text.encode(), wire.encode(dict(sorted(digests.items()))))
         pins = self.store.pins()
         back = held(system, pins, digests, self.store.past)
-        differences = preview(current, system, pins, digests, back)
+        differences = preview(current, system, pins, digests, back, self.store.failing())
         kept = () if current is None else tuple(n for n in current.retained if n not in system.services)
-        stays = tuple(f"{name}: it is not in the file any more, and goes when nothing may call it" for name in kept)
+        stays = tuple(f"{name}: it is not in the file any more, and goes once nothing needs it" for name in kept)
         return wire.PlanView(index, differences, system.warnings, (*told(back), *stays))
 
     def _check(self, system: System) -> None:

@@ -9,11 +9,11 @@ between two steps finds the same step to take when it is back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from atoll.errors import Failed
-from atoll.model.system import Call, Check, RuntimeKind, Service, System
+from atoll.model.system import Call, Check, Route, RuntimeKind, Service, System
 from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Shadow, Split, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe_failure
@@ -68,9 +68,13 @@ def design(
     host: Host,
     *,
     counting: bool = False,
+    unborn: frozenset[str] = frozenset(),
 ) -> Blueprint:
     """
     Resolve intent into a target that leaves nothing to choose later; *counting* as in a Blueprint.
+
+    What is *unborn* has never served: a release that is the first to call it waits for it, and a service that is
+    retained keeps the routes that it takes over.
 
     Returns *parent* itself when nothing would change, and while the runtimes are silent: what cannot be seen may be
     there, and nothing may be decided about it. A workload that is settled and whose inputs are the same objects as
@@ -84,6 +88,7 @@ def design(
     workloads: dict[str, Workload] = {}
     head = (system.name, system.gateway, counting)
     farewell = "the service was removed" if system.services else "the system goes down"  # a file has one at least
+    held = frozenset(route.place for name in system.retained for route in system.services[name].routes)
     changed = (parent.system, parent.gateway, parent.counting) != head
     for name in _names(system, parent):
         service, before = system.services.get(name), parent.workloads.get(name)
@@ -93,7 +98,7 @@ def design(
             workloads[name] = before
             continue
         book = book or _Book(parent.cursor, _taken(parent, observed))
-        turn = _Turn(service, pin, seen, readiness, observed, host, book, farewell)
+        turn = _Turn(service, pin, seen, readiness, observed, host, book, farewell, unborn, held)
         after = turn.workload(before)
         if after is None:
             changed = True
@@ -139,6 +144,8 @@ class _Turn:
     host: Host
     book: _Book
     farewell: str
+    unborn: frozenset[str]
+    held: frozenset[tuple[str, tuple[str, ...]]]
     last_serial: int = 0
     failures: list[Failure] = field(default_factory=list)
 
@@ -171,7 +178,7 @@ class _Turn:
             service=self.service.name,
             runtime=self.service.runtime,
             instances=instances,
-            routes=self.service.routes,
+            routes=self._routes(),
             calls=self._calls(instances),
             egress=self.service.egress,
             check=self._check(instances, split),
@@ -228,7 +235,8 @@ class _Turn:
         if seen.phase is not Phase.RUNNING:
             return instance
         health = self.readiness.get(instance.name)
-        if health is not None and health.ready:
+        waits = first_call(self.pin, instance.recipe, self.unborn)
+        if health is not None and health.ready and not waits:
             return self._to(instance, Stage.SERVE, "")
         if health is not None and not health.live:
             return self._to(instance, Stage.STOP, health.reason)
@@ -236,7 +244,8 @@ class _Turn:
             return instance  # a control plane that has just come back has to ask before it judges
         startup = instance.recipe.health.startup
         if self.observed.at >= seen.started_at + startup:
-            return self._to(instance, Stage.STOP, f"not ready within {startup:g} s: {health.reason}")
+            why = f"it calls {waits}, which has never served" if health.ready else health.reason
+            return self._to(instance, Stage.STOP, f"not ready within {startup:g} s: {why}")
         return instance
 
     def _serve(self, instance: Instance) -> Instance:
@@ -321,6 +330,13 @@ class _Turn:
         both = progress.state is State.BAKING
         check = self.pin.target.health.ready if self.pin.target is not None else None
         return Split(stable.release, progress.release, progress.shown, self.service.rollout.key, both, check)
+
+    def _routes(self) -> tuple[Route, ...]:
+        """Its routes, but not yet those of a service before it that are served still, where it has never served."""
+        assert self.service is not None  # noqa: S101 - a removed service has none
+        if self.service.name not in self.unborn:
+            return self.service.routes
+        return tuple(route for route in self.service.routes if route.place not in self.held)
 
     def _calls(self, instances: Iterable[Instance]) -> tuple[Call, ...]:
         """
@@ -464,6 +480,18 @@ class _Turn:
                 for i in instances
             )
         )
+
+
+def first_call(pin: Pin, recipe: Recipe, unborn: Collection[str]) -> str:
+    """
+    A service among the *unborn* that this release calls and the stable one does not; empty where there is none.
+
+    A release that gets traffic before that serves would fail where the one before it does not.
+    """
+    if pin.stable is None or pin.stable.calls is None or recipe.release == pin.stable.release:
+        return ""
+    new = (call.service for call in recipe.calls or () if not pin.stable.may_call(call.service))
+    return next((service for service in new if service in unborn), "")
 
 
 _NO_PIN = Pin()

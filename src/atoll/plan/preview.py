@@ -12,7 +12,7 @@ from atoll.model.system import SHADOW_THEN_CANARY, CallPolicy, Service, System
 from atoll.plan.blueprint import Recipe
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import AROUND_PROXY, checks, environment, same_callees
-from atoll.plan.retaining import retain
+from atoll.plan.retaining import needs, retain
 
 
 class Kind(StrEnum):
@@ -55,13 +55,16 @@ def preview(
     pins: Mapping[str, Pin],
     digests: Mapping[str, str],
     held: Collection[str] = (),
+    failing: Mapping[str, int] | None = None,
 ) -> tuple[Difference, ...]:
     """
     Compare what was applied last with *wanted*; *digests* are the artifacts that the sources give now, by service.
 
-    The services in *held* get no new release (see `plan.past`). Empty where applying would change nothing.
+    The services in *held* get no new release (see `plan.past`), and the *failing* have never served. Empty where
+    applying would change nothing.
     """
-    return tuple(_differences(current, wanted, pins, digests, held))
+    changes = _differences(current, wanted, pins, digests, held)
+    return (*changes, *_removals(current, retain(wanted, current, pins, failing), pins))
 
 
 def _differences(
@@ -92,12 +95,16 @@ def _differences(
             digest = digests.get(name)
             reasons = () if name in held else _release_reasons(pin.newest, before[name], service, wanted, digest)
             yield from _service(before[name], service, tuple(reasons))
-    called = set(retain(wanted, current, pins).retained)
-    for name, service in before.items():
-        if name not in wanted.services and name not in there:
-            when = ", once no release is left that may call it" if name in called else ""
-            effect = f"drains and stops {_instances(service.instances)}{when}"
-            yield Difference(Kind.REMOVE, name, effect, "it is not in the file any more")
+
+
+def _removals(current: System | None, after: System, pins: Mapping[str, Pin]) -> Iterator[Difference]:
+    for name, service in current.services.items() if current is not None else ():
+        there = name in after.services and name not in after.retained
+        if there or (current is not None and name in current.retained):
+            continue
+        when = f", once nothing needs it ({needs(after, pins, {}, name)})" if name in after.retained else ""
+        effect = f"drains and stops {_instances(service.instances)}{when}"
+        yield Difference(Kind.REMOVE, name, effect, "it is not in the file any more")
 
 
 def _added(service: Service, *, held: bool) -> Difference:

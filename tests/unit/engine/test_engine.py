@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from atoll.engine import engine as module
+from atoll.plan.blueprint import Stage
 from atoll.plan.happenings import Happening
 from atoll.plan.observed import MeshSeen, Phase
 
@@ -61,9 +62,58 @@ def test_a_removed_service_goes_after_those_that_were_made_to_call_it(live):
         assert house.running == ["web-r2-3", "web-r2-4"]
         assert house.store.system()[1].retained == ()
         assert "orders" not in house.store.pins()
-        assert [t for t in house.texts("release") if "may call it" in t] == [
-            "no release is left that may call it, so it goes"
-        ]
+        assert [t for t in house.texts("release") if "needs it" in t] == ["nothing needs it any more, so it goes"]
+
+    live(story)
+
+
+def test_a_service_under_another_name_takes_the_route_over_once_it_serves(live):
+    async def story(house):
+        await house.settle(house.ask("{shop: {source: web, routes: [/]}}", names=("shop",)))
+        routes = lambda: {n: [r.path for r in w.routes] for n, w in house.engine.blueprint.workloads.items()}  # noqa: E731
+        house.runtime.broken["start"] = "exec format error"
+        renamed = "{store: {source: web, run: better, routes: [/]}}"
+        number = house.ask(renamed, names=("store", "shop"))
+        await house.until(lambda: house.store.change(number).state == "failed")
+        assert routes() == {"shop": ["/"], "store": []}
+        house.runtime.broken.clear()
+        better = renamed.replace("better", "best")
+        assert await house.settle(house.ask(better, names=("store",))) == "done"
+        await house.until(lambda: serving(house, "shop") == [])
+        assert routes() == {"store": ["/"]}
+        assert house.store.system()[1].retained == ()
+
+    live(story)
+
+
+def test_a_release_waits_for_the_new_service_that_it_is_the_first_to_call(live):
+    async def story(house):
+        await house.settle(house.ask("{web: {source: web, instances: 2}}", names=("web",)))
+        house.prober.words["/late"] = "connection refused"
+        late = "{web: {source: web, instances: 2, calls: [api]}, api: {source: api, health: /late}}"
+        number = house.ask(late, names=("web", "api"))
+        await house.until(lambda: house.engine.observed.readiness.get("web", {}).get("web-r2-3") is not None)
+        await asyncio.sleep(5)
+        stages = {i.name: i.stage for i in house.engine.blueprint.workloads["web"].instances}
+        assert stages == {"web-r1-1": Stage.SERVE, "web-r1-2": Stage.SERVE, "web-r2-3": Stage.START}
+        house.prober.words.clear()
+        assert await house.settle(number) == "done"
+        assert set(house.running) == {"web-r2-3", "web-r2-4", "api-r1-1"}
+
+    live(story)
+
+
+def test_a_release_whose_new_callee_fails_fails_with_it_and_the_old_one_goes_on(live):
+    async def story(house):
+        await house.settle(house.ask("{web: {source: web, instances: 2}}", names=("web",)))
+        house.prober.words["/never"] = "connection refused"
+        never = "{web: {source: web, calls: [api]}, api: {source: api, health: {path: /never, startup: 5s}}}"
+        number = house.ask(never, names=("web", "api"))
+        await house.until(lambda: house.store.change(number).state == "failed")
+        assert "web: release 2 was given up: it calls api, whose first release was given up" in (
+            house.store.change(number).reason
+        )
+        assert "web-r1-1" in house.running
 
     live(story)
 

@@ -82,7 +82,7 @@ def test_a_service_goes_after_who_was_made_to_call_it():
     release, gone = preview(NOW, system(replace(ORDERS, calls=())), PINS, SAME)
     assert (release.kind, release.subject) == (Kind.RELEASE, "orders")
     assert (gone.kind, gone.subject) == (Kind.REMOVE, "catalog")
-    assert gone.effect == "drains and stops 1 instance, once no release is left that may call it"
+    assert gone.effect == "drains and stops 1 instance, once nothing needs it (orders release 1 may call it)"
 
 
 def test_what_is_to_go_already_is_not_told_again_but_that_it_stays_is():

@@ -10,7 +10,7 @@ from atoll.model.system import Call, Gateway, Route, Service, System
 from atoll.plan.blueprint import Address, Instance, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.recipes import recipe
-from atoll.plan.retaining import callers, dispensable, retain
+from atoll.plan.retaining import dispensable, needs, never_served, retain
 
 
 def service(name, *calls, **more):
@@ -30,6 +30,7 @@ def pins(*services):
     return {one.name: Pin(release(one)) for one in services}
 
 
+NONE: frozenset[str] = frozenset()
 WEB, API, DB = service("web", "api"), service("api", "db", routes=(Route("/api"),)), service("db")
 BEFORE = system(WEB, API, DB)
 
@@ -66,21 +67,21 @@ def test_where_it_was_not_written_down_the_file_says_who_may_call():
 
 def test_who_calls_goes_before_whom_it_calls():
     there = system(service("web"), API, DB, retained=("api", "db"))
-    assert dispensable(there, pins(WEB, API, DB), {}) == ()
-    assert dispensable(there, pins(service("web"), API, DB), {}) == ("api",)
-    assert dispensable(system(service("web"), DB, retained=("db",)), pins(service("web"), DB), {}) == ("db",)
+    assert dispensable(there, pins(WEB, API, DB), {}, NONE) == ()
+    assert dispensable(there, pins(service("web"), API, DB), {}, NONE) == ("api",)
+    assert dispensable(system(service("web"), DB, retained=("db",)), pins(service("web"), DB), {}, NONE) == ("db",)
 
 
 def test_a_circle_goes_together_and_not_while_anybody_calls_into_it():
     one, other, third = service("one", "other"), service("other", "one", "third"), service("third")
     there = system(service("web"), one, other, third, retained=("one", "other", "third"))
-    assert dispensable(there, pins(service("web", "one"), one, other, third), {}) == ()
-    assert dispensable(there, pins(service("web"), one, other, third), {}) == ("one", "other", "third")
+    assert dispensable(there, pins(service("web", "one"), one, other, third), {}, NONE) == ()
+    assert dispensable(there, pins(service("web"), one, other, third), {}, NONE) == ("one", "other", "third")
 
 
 def test_nothing_is_retained_for_itself():
     there = system(service("web"), DB, retained=("db",))
-    assert dispensable(there, {"db": Pin(replace(release(DB), calls=(Call("db"),)))}, {}) == ("db",)
+    assert dispensable(there, {"db": Pin(replace(release(DB), calls=(Call("db"),)))}, {}, NONE) == ("db",)
 
 
 def test_an_instance_that_is_there_may_call_until_it_is_gone():
@@ -88,6 +89,39 @@ def test_an_instance_that_is_there_may_call_until_it_is_gone():
     recipe = release(service("web", "db"))
     old = Instance("web-r1-1", recipe, 1, 1, Address("10.0.0.1", 8080), (), (), Stage.DRAIN, 0.0)
     workload = Workload("web", recipe.runtime, (old,), (), (), ())
-    assert dispensable(there, pins(service("web"), DB), {"web": workload}) == ()
-    assert callers(there, pins(service("web"), DB), {"web": workload}, "db") == ("web release 1",)
-    assert dispensable(there, pins(service("web"), DB), {"web": replace(workload, instances=())}) == ("db",)
+    assert dispensable(there, pins(service("web"), DB), {"web": workload}, NONE) == ()
+    assert needs(there, pins(service("web"), DB), {"web": workload}, "db") == "web release 1 may call it"
+    assert dispensable(there, pins(service("web"), DB), {"web": replace(workload, instances=())}, NONE) == ("db",)
+
+
+SHOP, STORE = service("shop", routes=(Route("/"), Route("/old"))), service("store", routes=(Route("/"), Route("/new")))
+
+
+def test_who_answers_at_a_route_stays_until_the_one_that_takes_it_over_has_served():
+    before = system(SHOP)
+    kept = retain(system(STORE), before, pins(SHOP))
+    assert kept.retained == ("shop",)
+    assert [route.path for route in kept.services["shop"].routes] == ["/"]
+    there = pins(SHOP) | {"store": Pin(target=release(STORE))}
+    assert dispensable(kept, there, {}, frozenset({"store"})) == ()
+    assert needs(kept, there, {}, "shop") == "store, which takes over /, does not serve yet"
+    assert dispensable(kept, pins(SHOP, STORE), {}, NONE) == ("shop",)
+
+
+def test_nor_has_one_served_whose_first_release_was_given_up():
+    kept = retain(system(STORE), system(SHOP, STORE, retained=("shop",)), pins(SHOP, STORE), {"store": 1})
+    assert kept.retained == ("shop",)
+    assert dispensable(kept, pins(SHOP, STORE), {}, never_served(pins(SHOP, STORE), {"store": 1})) == ()
+    assert never_served(pins(SHOP, STORE), {"store": 4}) == NONE, "another one serves since"
+
+
+def test_a_route_that_goes_to_one_that_serves_already_moves_at_once():
+    before = system(SHOP, service("store"))
+    assert retain(system(STORE), before, pins(SHOP, service("store"))).retained == ()
+
+
+def test_a_route_for_another_host_is_another_door():
+    other = service("store", routes=(Route("/", ("b.example", "a.example")),))
+    assert retain(system(other), system(SHOP), pins(SHOP)).retained == ()
+    same = service("shop", routes=(Route("/", ("a.example", "b.example")),))
+    assert retain(system(other), system(same), pins(same)).retained == ("shop",)

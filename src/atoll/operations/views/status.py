@@ -10,7 +10,7 @@ from atoll.operations.snapshot import Snapshot
 from atoll.plan.blueprint import Instance, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Seen, describe_failure, describe_killed
-from atoll.plan.retaining import callers
+from atoll.plan.retaining import needs
 
 WAITS = {
     Stage.START: "starting",
@@ -101,8 +101,8 @@ def _why(
         yield from dict.fromkeys(i.reason for i in instances if i.reason and i.state != "ready")
     yield from (f"{i.name}: {i.reason}" for i in instances if i.reason and i.state == "ready")
     if snapshot.system is not None and name in snapshot.system.retained:
-        who = ", ".join(callers(snapshot.system, snapshot.pins, snapshot.blueprint.workloads, name))
-        yield f"is not in the file any more, and goes when nothing may call it: {who} may"
+        what = needs(snapshot.system, snapshot.pins, snapshot.blueprint.workloads, name)
+        yield f"is not in the file any more, and goes once nothing needs it ({what})"
     if not wanted and instances:
         yield "is leaving"
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from atoll.errors import Failed
-from atoll.model.system import Call, Check, Route, RuntimeKind, Service, System
+from atoll.model.system import Call, Check, RuntimeKind, Service, System
 from atoll.plan.blueprint import Address, Blueprint, Failure, Instance, Outlet, Recipe, Shadow, Split, Stage, Workload
 from atoll.plan.decisions import Pin
 from atoll.plan.observed import Observed, Phase, Readiness, Seen, describe_failure
@@ -73,8 +73,7 @@ def design(
     """
     Resolve intent into a target that leaves nothing to choose later; *counting* as in a Blueprint.
 
-    What is *unborn* has never served: a release that is the first to call it waits for it, and a service that is
-    retained keeps the routes that it takes over.
+    What is *unborn* has never served: a release that is the first to call it waits for it.
 
     Returns *parent* itself when nothing would change, and while the runtimes are silent: what cannot be seen may be
     there, and nothing may be decided about it. A workload that is settled and whose inputs are the same objects as
@@ -88,7 +87,6 @@ def design(
     workloads: dict[str, Workload] = {}
     head = (system.name, system.gateway, counting)
     farewell = "the service was removed" if system.services else "the system goes down"  # a file has one at least
-    held = frozenset(route.place for name in system.retained for route in system.services[name].routes)
     changed = (parent.system, parent.gateway, parent.counting) != head
     for name in _names(system, parent):
         service, before = system.services.get(name), parent.workloads.get(name)
@@ -98,7 +96,7 @@ def design(
             workloads[name] = before
             continue
         book = book or _Book(parent.cursor, _taken(parent, observed))
-        turn = _Turn(service, pin, seen, readiness, observed, host, book, farewell, unborn, held)
+        turn = _Turn(service, pin, seen, readiness, observed, host, book, farewell, unborn)
         after = turn.workload(before)
         if after is None:
             changed = True
@@ -145,7 +143,6 @@ class _Turn:
     book: _Book
     farewell: str
     unborn: frozenset[str]
-    held: frozenset[tuple[str, tuple[str, ...]]]
     last_serial: int = 0
     failures: list[Failure] = field(default_factory=list)
 
@@ -178,7 +175,7 @@ class _Turn:
             service=self.service.name,
             runtime=self.service.runtime,
             instances=instances,
-            routes=self._routes(),
+            routes=self.service.routes,
             calls=self._calls(instances),
             egress=self.service.egress,
             check=self._check(instances, split),
@@ -330,13 +327,6 @@ class _Turn:
         both = progress.state is State.BAKING
         check = self.pin.target.health.ready if self.pin.target is not None else None
         return Split(stable.release, progress.release, progress.shown, self.service.rollout.key, both, check)
-
-    def _routes(self) -> tuple[Route, ...]:
-        """Its routes, but not yet those of a service before it that are served still, where it has never served."""
-        assert self.service is not None  # noqa: S101 - a removed service has none
-        if self.service.name not in self.unborn:
-            return self.service.routes
-        return tuple(route for route in self.service.routes if route.place not in self.held)
 
     def _calls(self, instances: Iterable[Instance]) -> tuple[Call, ...]:
         """

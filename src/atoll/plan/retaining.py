@@ -28,7 +28,8 @@ def retain(
     """
     *wanted*, and the services of *before* that it lacks and another one was made to call.
 
-    And those whose routes go to one that has never served, as none of the *failing* has. They keep these routes only.
+    And those whose routes go to one that has never served, as none of the *failing* has. They keep these routes only,
+    and come before it: of two services with one route the first answers, and the proxies know the other one already.
     """
     there = before.services if before is not None else {}
     lost = {name: service for name, service in there.items() if name not in wanted.services}
@@ -37,7 +38,7 @@ def retain(
     taken = _places(wanted, new | never_served(pins, failing or {}))
     kept = {name: replace(s, routes=tuple(r for r in s.routes if r.place in taken)) for name, s in lost.items()}
     kept = {name: service for name, service in kept.items() if name in called or service.routes}
-    return replace(wanted, services={**wanted.services, **kept}, retained=tuple(sorted(kept)))
+    return replace(wanted, services={**kept, **wanted.services}, retained=tuple(sorted(kept)))
 
 
 def dispensable(

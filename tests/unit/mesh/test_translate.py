@@ -82,6 +82,19 @@ def test_a_release_may_call_whom_it_was_made_to_call_and_nobody_else(blueprint, 
         assert "payments" not in found["orders@2"]
 
 
+def test_of_two_services_with_one_route_the_first_answers_and_the_other_is_known(
+    blueprint, namespaces, topology
+):
+    made = blueprint("system: shop\nservices:\n  heir: {run: serve, routes: [/]}\n  old: {run: serve, routes: [/o]}\n")
+    heir, old = made.workloads["heir"], made.workloads["old"]
+    both = replace(made, workloads={"old": replace(old, routes=heir.routes), "heir": heir})
+    mesh = translate(both, topology(), namespaces(both)).mesh
+    table = items(mesh, ir.GATEWAY, ir.RouteTable)[names.GATEWAY]
+    ways = [rule for rule in table.hosts[0].rules if isinstance(rule, ir.Forward)]
+    assert [rule.cluster for rule in ways] == ["@gateway->old", "@gateway->heir"]
+    assert set(items(mesh, ir.GATEWAY, ir.Cluster)) == {"@gateway->old", "@gateway->heir"}
+
+
 def test_only_who_may_ask_for_flags_has_a_way_to_the_control_plane(blueprint, namespaces, topology):
     made = blueprint(SHOP.replace("mail: {run: serve}", "mail: {run: serve, flags: [new-checkout]}"))
     mesh = translate(made, topology(), namespaces(made)).mesh

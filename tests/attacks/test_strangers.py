@@ -48,7 +48,7 @@ def test_nobody_elses_process_is_taken_for_the_anchor(tmp_path):
 
 def test_nor_is_one_that_has_made_itself_root_in_a_namespace_or_cannot_see_our_processes(tmp_path):
     mark = {fabric.ANCHOR: str(tmp_path)}
-    for user, options in ((STRANGER, ["--user", "--map-root-user"]), (0, ["--pid", "--kill-child"])):
+    for user, options in ((STRANGER, ["--user", "--map-root-user", "--kill-child"]), (0, ["--pid", "--kill-child"])):
         command = ["unshare", "--fork", *options, "sleep", "600"]
         drop = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups"] if user else []
         process = subprocess.Popen([*drop, *command], env={"PATH": os.environ["PATH"], **mark})

@@ -72,7 +72,7 @@ def _told(view: wire.StatusView) -> object:
 def _screen(view: wire.StatusView) -> Group:
     word = "[green]as wanted[/green]" if view.converged else "[yellow]not as wanted yet[/yellow]"
     if view.converged and view.change is not None and view.change.state == "failed":
-        word = "[yellow]as it was before[/yellow]"  # what the failed change has asked for is not there
+        word = "[yellow]what served before goes on[/yellow]"  # routes, numbers and policies may be as was asked for
     if not view.services:
         word = "[dim]nothing is applied[/dim]"
     lines = [Text.from_markup(f"[bold]{view.system or '-'}[/bold]  {word}  [dim]gateway {view.gateway}[/dim]")]

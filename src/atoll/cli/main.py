@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 
@@ -50,8 +51,11 @@ for command in (
 
 def main() -> None:
     """Run the command line; every error that is ours is printed as a sentence with its mend."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it stays open to the end
     fit()
     try:
+        _here()
         atoll.main(standalone_mode=False)
         sys.stdout.flush()
     except AtollError as error:
@@ -69,6 +73,13 @@ def main() -> None:
             raise
         complain(Unavailable("there is no room where the output goes", hint="make room on that disk"))
         os._exit(_code(Unavailable))  # an ordinary exit would try to write the rest once more
+
+
+def _here() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise Unavailable("the directory that you are in was deleted", hint="go to one that is there") from error
 
 
 def _code(error: AtollError | type[AtollError]) -> int:

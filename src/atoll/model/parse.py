@@ -41,6 +41,8 @@ from atoll.values.protocols import Protocol
 from atoll.values.quantities import show_duration
 
 SMALLEST_MEMORY = 4 * 2**20
+LONGEST_VARIABLE = 128 * 2**10
+"""Bytes of an environment variable, its name and the zero at its end included (MAX_ARG_STRLEN of Linux)."""
 _SEGMENT = r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})"
 _ROUTE_PATH = re.compile(rf"/|(?:/{_SEGMENT}+)+/?")
 """RFC 3986, section 3.3, without empty segments: those never arrive, and without `*`: that is a habit from globs."""
@@ -238,6 +240,9 @@ def _env(section: Section) -> Iterator[tuple[str, str]]:
             section.notes.problem(value.place, f"{section.path}.env.{key.text} has to be text", "quote it")
         elif "\0" in value.text:
             section.notes.problem(value.place, f"{section.path}.env.{key.text} holds a zero byte")
+        elif len(f"{key.text}={value.text}".encode()) >= LONGEST_VARIABLE:
+            words = f"{section.path}.env.{key.text} is longer than Linux hands to a program (128 KiB with its name)"
+            section.notes.problem(value.place, words, "keep it in a file of the source")
         else:
             section.notes.set_at(f"{section.path}.env.{key.text}", key.place)
             yield key.text, "" if value.is_null else value.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from atoll import wire
@@ -72,7 +72,9 @@ class Desk:
         Raises `model.problems.InvalidSystem` for a wrong file.
         """
         system = loads(request.text, file=request.file, directory=request.directory)
-        return await self._plan(system, request.text)
+        plan = await self._plan(system, request.text)
+        refused = tuple(f"it would be refused now: {one}" for one in self._obstacles(system, plan))
+        return replace(plan, held=(*plan.held, *refused))
 
     async def apply(self, request: wire.ApplyRequest) -> wire.Receipt:
         """
@@ -242,6 +244,14 @@ class Desk:
         kept = () if current is None else tuple(n for n in current.retained if n not in system.services)
         stays = tuple(f"{name}: it is not in the file any more, and goes once nothing needs it" for name in kept)
         return wire.PlanView(index, differences, system.warnings, (*told(back), *stays))
+
+    def _obstacles(self, system: System, plan: wire.PlanView) -> Iterator[str]:
+        """Why applying this would be refused, as it is on this host or while something is on its way."""
+        yield from self.refusals(system)
+        try:
+            self._free(d.subject for d in plan.differences if d.kind is Kind.RELEASE)
+        except Refused as error:
+            yield error.message
 
     def _check(self, system: System) -> None:
         refusals = self.refusals(system)

@@ -82,9 +82,7 @@ def test_a_release_may_call_whom_it_was_made_to_call_and_nobody_else(blueprint, 
         assert "payments" not in found["orders@2"]
 
 
-def test_of_two_services_with_one_route_the_first_answers_and_the_other_is_known(
-    blueprint, namespaces, topology
-):
+def test_of_two_services_with_one_route_the_first_answers_and_the_other_is_known(blueprint, namespaces, topology):
     made = blueprint("system: shop\nservices:\n  heir: {run: serve, routes: [/]}\n  old: {run: serve, routes: [/o]}\n")
     heir, old = made.workloads["heir"], made.workloads["old"]
     both = replace(made, workloads={"old": replace(old, routes=heir.routes), "heir": heir})

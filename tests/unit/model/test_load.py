@@ -161,3 +161,10 @@ def test_any_shape_under_known_keys_is_a_system_or_problems(service: str, rest: 
 def test_odd_yaml(text: str) -> None:
     with pytest.raises(InvalidSystem):
         loads(text, file="f", directory="/d")
+
+
+def test_a_variable_that_linux_hands_to_no_program() -> None:
+    text = "system: shop\nservices:\n  web: {{source: web, env: {{LONG: {}}}}}\n"
+    loads(text.format("x" * (128 * 1024 - len("LONG=") - 1)), file="atoll.yaml", directory="/srv")
+    with pytest.raises(InvalidSystem, match=r"services\.web\.env\.LONG is longer than Linux hands to a program"):
+        loads(text.format("x" * (128 * 1024 - len("LONG="))), file="atoll.yaml", directory="/srv")

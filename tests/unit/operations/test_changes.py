@@ -133,7 +133,9 @@ async def test_what_this_host_cannot_run_is_refused_whole(desk, scene):
 
 async def test_a_plan_is_shown_also_where_this_host_could_not_run_it(desk, scene):
     scene.refusals = ("port 8080 is taken",)
-    assert (await desk.plan(scene.request())).differences
+    plan = await desk.plan(scene.request())
+    assert plan.differences
+    assert plan.held == ("it would be refused now: port 8080 is taken",)
 
 
 async def test_a_wrong_file_is_refused_with_every_problem(desk, scene):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import socket
 import threading
@@ -125,6 +126,19 @@ async def test_nothing_of_the_host_is_seen(ground, artifact):
     assert set(listing["/"]) <= allowed
     assert not {"shadow", "sudoers", "ssh", "passwd-", "gshadow"} & set(listing["/etc"])
     assert not any(name.startswith(("sd", "vd", "nvme", "mem", "kvm", "fuse", "loop")) for name in listing["/dev"])
+
+
+async def test_of_a_program_that_is_shown_alone_nothing_beside_it_is_seen(ground, artifact):
+    """As a Node.js in somebody's home is: the directories above are made for the sandbox and hold nothing else."""
+    program = ground.base / "alice" / "bin" / "node"
+    program.parent.mkdir(parents=True)
+    for file in (program, program.parent / "other", ground.base / "alice" / ".ssh"):
+        file.write_text("x")
+    shown = dataclasses.replace(artifact, mounts=(*artifact.mounts, str(program)))
+    assert await attack(ground, shown, "reads", str(program)) == {str(program): "allowed"}
+    assert await attack(ground, shown, "writes", str(program)) == {str(program): "EROFS"}
+    above = [str(program.parent), str(program.parent.parent)]
+    assert await attack(ground, shown, "listing", *above) == {above[0]: ["node"], above[1]: ["bin"]}
 
 
 async def test_nothing_but_its_own_temporary_places_can_be_written(ground, artifact):

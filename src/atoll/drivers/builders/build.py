@@ -62,14 +62,14 @@ class LocalBuilder:
     def digest(self, source: Path, run: str | None) -> str:
         """The digest the artifact would have; reads the source, builds nothing."""
         try:
-            return _order(source, run).digest
+            return self._order(source, run).digest
         except OSError as error:
             raise Failed(f"{source} could not be read: {error}") from error
 
     async def build(self, source: Path, run: str | None, *, progress: Callable[[str], None]) -> Artifact:
         """Build, or find what was built before from the same content."""
         try:
-            order = await asyncio.to_thread(_order, source, run)
+            order = await asyncio.to_thread(self._order, source, run)
             lock = self._locks.setdefault(order.digest, asyncio.Lock())
             async with lock, self._places:
                 found = self.find(order.digest)
@@ -90,7 +90,7 @@ class LocalBuilder:
             # The directory of all artifacts may have been moved since.
             self._known[digest] = replace(read, path=str(self._artifacts / digest / "app"))
         found = self._known[digest]
-        return found if all(Path(p).is_dir() for p in (found.path, *found.mounts)) else None
+        return found if Path(found.path).is_dir() and all(Path(p).exists() for p in found.mounts) else None
 
     async def sweep(self, keep: set[str]) -> None:
         """Delete artifacts that nobody needs, and what interrupted builds left behind."""
@@ -101,6 +101,17 @@ class LocalBuilder:
             if path.name not in keep and path.name not in self._building:
                 self._known.pop(path.name, None)
                 _delete(path)
+
+    def _order(self, source: Path, run: str | None) -> _Order:
+        order = _order(source, run)
+        for mount in order.recipe.mounts:
+            if self._artifacts.resolve().is_relative_to(mount):
+                raise Refused(
+                    f"{source} needs {mount} in its sandbox, and the state of this system is in there"
+                    f" ({self._artifacts.parent})",
+                    hint="keep the system in another directory, or install the language in one of its own",
+                )
+        return order
 
     async def _build(self, source: Path, order: _Order, progress: Callable[[str], None]) -> Artifact:
         beside = self._artifacts / f".{order.digest[:16]}.{os.getpid()}.{time.monotonic_ns()}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 from pathlib import Path
 
@@ -20,21 +22,58 @@ def detect(source: Path) -> BuildRecipe | None:
     manifest = source / "package.json"
     if not manifest.is_file():
         return None
-    node = shutil.which("node")
-    if node is None:
+    found = shutil.which("node")
+    if found is None:
         raise Unavailable("node is not installed, but a source needs it", hint="apt-get install nodejs npm")
     package = json_object(manifest)
-    prefix = str(Path(node).resolve().parent.parent)
+    node = Path(found).resolve()
+    mounts = prefix_mount(_shown(node, source))
+    alone = " alone" if mounts == (str(node),) else ""
     return BuildRecipe(
         kind="node",
-        identity=f"{VERSION} {Path(node).resolve()} {Path(node).resolve().stat().st_mtime_ns} {platform()}",
+        identity=f"{VERSION} {node} {node.stat().st_mtime_ns} {platform()}{alone}",
         steps=_steps(source, package),
         command=_command(source, package),
-        path=("{app}/node_modules/.bin", f"{prefix}/bin", *BASE_PATH.split(":")),
+        path=("{app}/node_modules/.bin", str(node.parent), *BASE_PATH.split(":")),
         env=(("NODE_ENV", "production"),),
-        mounts=prefix_mount(prefix),
+        mounts=mounts,
         looked_for=("scripts.start", "main", *ENTRY_FILES),
     )
+
+
+def _shown(node: Path, source: Path) -> str:
+    """
+    What a sandbox has to see of this Node.js: its installation, or the program alone, which needs nothing else.
+
+    What is two directories above the program may be anything: for `~/bin/node` it is a home. Raises `errors.Refused`
+    where the program is no whole Node.js but leads to one, as version managers have it.
+    """
+    prefix = node.parent.parent
+    if prefix_mount(str(prefix)) == () or (_is_installation(prefix, node) and not _is_private(prefix, source)):
+        return str(prefix)
+    if node.name != "node" or _is_script(node):
+        raise Refused(
+            f"node is {node}, which only leads to an installation of Node.js, so that no sandbox can be given it",
+            hint="put the `bin` directory of the installation itself first in PATH, or: apt-get install nodejs npm",
+        )
+    return str(node)
+
+
+def _is_installation(prefix: Path, node: Path) -> bool:
+    parts = (prefix / "lib" / "node_modules", prefix / "include" / "node")
+    return node.parent == prefix / "bin" and (prefix / "bin" / "node").is_file() and any(p.is_dir() for p in parts)
+
+
+def _is_private(prefix: Path, source: Path) -> bool:
+    """Whether people keep other things there: it is or holds a home, what programs keep in one, or the source."""
+    homes = {Path(user.pw_dir) for user in pwd.getpwall()} | {Path(os.environ.get("HOME", "/")).resolve()}
+    own = (source.resolve(), *homes, *(home / ".local" for home in homes))
+    return prefix.parent.name == "home" or any(place.is_relative_to(prefix) for place in own)
+
+
+def _is_script(node: Path) -> bool:
+    with node.open("rb") as file:
+        return file.read(2) == b"#!"
 
 
 def _steps(source: Path, package: dict[str, object]) -> tuple[Step, ...]:

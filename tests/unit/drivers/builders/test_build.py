@@ -176,6 +176,8 @@ async def test_an_artifact_whose_interpreter_is_gone_is_not_found(
     assert builds.find(made.digest) is not None
     (tmp_path / "python").rmdir()
     assert builds.find(made.digest) is None
+    (tmp_path / "python").touch()  # a program alone
+    assert builds.find(made.digest) is not None
 
 
 async def test_a_directory_that_cannot_be_written_fails_with_the_reason(source: Path, tmp_path: Path) -> None:

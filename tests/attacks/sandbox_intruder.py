@@ -62,6 +62,13 @@ def family(number):
         return errno.errorcode[error.errno]
 
 
+def pair(number):
+    """Of any kind that succeeds, else what the kinds are refused with where they agree."""
+    kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)
+    found = {syscall(53, 199, number, kind, 0, (ctypes.c_int * 2)()) for kind in kinds}
+    return "allowed" if "allowed" in found else " ".join(sorted(found))
+
+
 def setuid_program():
     found = [p for p in ("/usr/bin/su", "/usr/bin/passwd", "/usr/bin/newgrp", "/usr/bin/mount") if os.path.exists(p)]
     uids = set()
@@ -189,6 +196,7 @@ ATTACKS = {
     "identity": lambda: {"setuid": call(libc.setuid, 0), "setgid": call(libc.setgid, 0), "groups": os.getgroups()},
     "setuid_program": setuid_program,
     "families": lambda: {n: family(n) for n in (1, 2, 10, 17, 38, 40, 44)},
+    "pairs": lambda: {n: pair(n) for n in (1, 2, 10, 15, 16, 17, 21, 29, 30, 31, 38, 40, 43, 44)},
     "connects": lambda: {target: connects(target) for target in sys.argv[2:]},
     "abstract": lambda: connects_abstract(sys.argv[2]),
     "kill": lambda: {pid: call(libc.kill, int(pid), 9) for pid in sys.argv[2:]},

@@ -193,6 +193,15 @@ async def test_only_ordinary_sockets(ground, artifact):
     }  # fmt: skip
 
 
+async def test_only_unix_sockets_in_pairs(ground, artifact):
+    """socketpair(2) makes two sockets of any family before it finds that they have no pairs: loading the family's code
+    into the kernel and running it is all that an attack needs.
+    """
+    found = await attack(ground, artifact, "pairs")
+    assert found.pop("1") == "allowed"
+    assert set(found.values()) == {"EAFNOSUPPORT"}, found
+
+
 async def test_no_devices_and_no_terminal(ground, artifact):
     assert await attack(ground, artifact, "devices") == "EPERM"
     assert await attack(ground, artifact, "terminal") in {"ENXIO", "ENODEV"}

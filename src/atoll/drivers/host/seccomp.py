@@ -3,8 +3,8 @@ The system calls that a sandboxed program may not make, as a program for the ker
 
 The list follows Docker's default profile (everything that administers a machine, looks into other processes, or makes
 namespaces) and adds io_uring, which does file and network work past any filter and has been the richest source of
-kernel holes, and all socket families but unix, IP and netlink. What is not listed is allowed: a new, harmless call must
-not break a program.
+kernel holes, and all socket families but unix, IP and netlink (socketpair(2), which makes sockets of any family before
+it pairs them, is for unix alone). What is not listed is allowed: a new, harmless call must not break a program.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ DENIED: Mapping[str, tuple[int, int | None]] = {
 PERSONALITIES = (0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 """PER_LINUX, PER_LINUX32, each also with UNAME26, and the question which one it is: none makes memory executable."""
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (which address look-ups need)
+PAIRED = (1,)  # AF_UNIX: no other listed family has pairs
 TERMINAL = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX: typing into the terminal of who started it
 
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}
@@ -103,6 +104,7 @@ class Machine:
     clone: int
     clone3: int
     socket: int
+    socketpair: int
     ioctl: int
     personality: int
     fallocate: int
@@ -110,10 +112,26 @@ class Machine:
 
 MACHINES: Mapping[str, Machine] = {
     "x86_64": Machine(
-        audit=0xC000003E, column=0, clone=56, clone3=435, socket=41, ioctl=16, personality=135, fallocate=285
+        audit=0xC000003E,
+        column=0,
+        clone=56,
+        clone3=435,
+        socket=41,
+        socketpair=53,
+        ioctl=16,
+        personality=135,
+        fallocate=285,
     ),
     "aarch64": Machine(
-        audit=0xC00000B7, column=1, clone=220, clone3=435, socket=198, ioctl=29, personality=92, fallocate=47
+        audit=0xC00000B7,
+        column=1,
+        clone=220,
+        clone3=435,
+        socket=198,
+        socketpair=199,
+        ioctl=29,
+        personality=92,
+        fallocate=47,
     ),
 }
 
@@ -162,7 +180,8 @@ def _clone(machine: Machine) -> list[bytes]:
 
 
 def _socket(machine: Machine) -> list[bytes]:
-    return _only(machine.socket, FAMILIES, errno.EAFNOSUPPORT)
+    families = _only(machine.socket, FAMILIES, errno.EAFNOSUPPORT)
+    return families + _only(machine.socketpair, PAIRED, errno.EAFNOSUPPORT)
 
 
 def _personality(machine: Machine) -> list[bytes]:

@@ -57,6 +57,7 @@ def test_all_that_is_listed_is_denied(machine):
 def test_all_else_is_allowed(number, argument):
     for name, known in MACHINES.items():
         looked_at = {known.clone, known.clone3, known.socket, known.ioctl, known.personality, known.fallocate}
+        looked_at.add(known.socketpair)
         listed = {numbers[known.column] for numbers in DENIED.values()}
         if number not in looked_at | listed:
             assert verdict(name, number, argument, argument) == ALLOW
@@ -90,6 +91,12 @@ def test_sockets_of_listed_families_only(family):
     for machine, known in MACHINES.items():
         wanted = ALLOW if family in FAMILIES else ERRNO | errno.EAFNOSUPPORT
         assert verdict(machine, known.socket, family) == wanted
+
+
+@given(family=st.integers(0, 2**32 - 1) | st.integers(0, 60))
+def test_pairs_of_unix_sockets_only(family):
+    for machine, number in (("x86_64", 53), ("aarch64", 199)):
+        assert verdict(machine, number, family) == (ALLOW if family == 1 else ERRNO | errno.EAFNOSUPPORT)
 
 
 @given(persona=st.integers(0, 2**32 - 1) | st.sampled_from([*PERSONALITIES, 0x0400000, 0x0040000, 0x400008]))

@@ -132,13 +132,18 @@ async def _over(task: asyncio.Task[None] | None) -> None:
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
-    """Close its input, which ends it; make it end where that does not."""
+    """
+    Close its input, which ends it; make it end where that does not.
+
+    Who is cancelled here has no time for it, and stays cancelled: nobody would cancel it a second time.
+    """
     if process.stdin is not None:
         process.stdin.close()
     try:
-        async with asyncio.timeout(ENDING):
-            await process.wait()
-    except (TimeoutError, asyncio.CancelledError):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDING):
+                await process.wait()
+    finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()

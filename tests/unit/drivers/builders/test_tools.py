@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,39 @@ async def test_a_cancelled_tool_ends_with_its_children(tmp_path: Path) -> None:
     assert len(pids) == 2
     for pid in pids:
         await ended(pid)
+
+
+@pytest.mark.parametrize("leaves", ["sleep 600", "yes"])
+async def test_a_tool_that_has_ended_is_over_whoever_holds_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: str
+) -> None:
+    monkeypatch.setattr(tools, "LIMIT", 20.0)
+    lines = await run(tmp_path, f"echo built; {leaves} & echo $! > left; printf 'the end'")
+    await ended(int((tmp_path / "left").read_text()))
+    assert lines[0] == "built"
+    assert "the end" in "".join(lines)
+    assert b"the end" in (tmp_path / "log").read_bytes()
+
+
+async def test_a_failure_is_told_with_all_that_was_said_whoever_holds_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "LIMIT", 20.0)
+    with pytest.raises(Failed, match="code 3") as caught:
+        await run(tmp_path, "sleep 600 & echo the reason; exit 3")
+    assert "the reason" in caught.value.message
+
+
+async def test_a_daemon_in_a_session_of_its_own_does_not_hold_a_build_up_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "LIMIT", 20.0)
+    daemon = "setsid sh -c 'echo $$ > left; exec sleep 600' &"
+    try:
+        lines = await run(tmp_path, f"{daemon} until [ -s left ]; do sleep 0.01; done; echo built")
+    finally:
+        os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
+    assert lines == ["built"]
 
 
 async def ended(pid: int) -> None:

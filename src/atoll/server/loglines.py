@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from atoll import wire
 
@@ -69,17 +70,30 @@ def _end(path: Path, tail: int, *, whole: bool) -> tuple[list[str], int]:
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            data = b""
-            for start in _backwards(size):
-                file.seek(start)
-                data = file.read(size - len(data) - start) + data
-                if data.count(b"\n") > tail:
-                    break
+            data = _last(file, size, tail)
     except OSError:
         return [], 0
     if whole:
-        data, size = _whole(data), size - len(data) + len(_whole(data))
+        complete = _whole(data)
+        data, size = complete, size - len(data) + len(complete)
     return _split(data)[-tail:] if tail else [], size
+
+
+def _last(file: BinaryIO, size: int, tail: int) -> bytes:
+    """
+    The last pieces of the file, as many as hold the last lines.
+
+    Each piece is looked through once and they are joined once: a log may be hundreds of MiB without a line break.
+    """
+    pieces: list[bytes] = []
+    breaks, end = 0, size
+    for start in _backwards(size):
+        file.seek(start)
+        pieces.append(file.read(end - start))
+        breaks, end = breaks + pieces[-1].count(b"\n"), start
+        if breaks > tail:
+            break
+    return b"".join(reversed(pieces))
 
 
 def _backwards(size: int) -> Iterator[int]:

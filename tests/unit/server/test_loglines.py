@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from pathlib import Path
 
@@ -61,6 +62,37 @@ async def test_the_last_lines_of_a_file_of_many_pieces(tmp_path, log):
 async def test_a_long_line_is_whole(tmp_path, log, length):
     write(log, f"before\n{'x' * length}\nafter\n")
     assert await whole(tmp_path, tail=2) == ["x" * length, "after"]
+
+
+class Counted(bytes):
+    """Bytes of a file that know how many of them were looked through or copied."""
+
+    work = 0
+
+    def count(self, *arguments):
+        Counted.work += len(self)
+        return super().count(*arguments)
+
+    def __add__(self, other):
+        Counted.work += len(self) + len(other)
+        return Counted(super().__add__(other))
+
+
+class CountedFile(io.BytesIO):
+    def open(self, _mode):
+        return self
+
+    def read(self, *arguments):
+        return Counted(super().read(*arguments))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_log_without_line_breaks_is_gone_through_once(monkeypatch, whole):
+    monkeypatch.setattr(Counted, "work", 0)
+    size = 100 * CHUNK
+    text, at = loglines._end(CountedFile(b"progress 42%\r" * (size // 13)), 100, whole=whole)
+    assert (len(text), at) == ((0, 0) if whole else (1, size // 13 * 13))
+    assert size // 13 * 13 <= Counted.work <= 2 * size
 
 
 async def test_the_last_words_of_who_died_without_a_line_break_are_shown(tmp_path, log):

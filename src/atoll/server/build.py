@@ -55,6 +55,7 @@ from atoll.unforeseen import persist
 from atoll.values.network import COMPARING
 
 PERIOD = 1.0  # seconds between looks after the lock's file
+_BEFORE_ALL = -1  # no event has a lower number; after 0 the journal gives the newest ones only
 LOOK = 0.1  # seconds between looks whether the last change is over: who waits for it sees that, mostly
 
 
@@ -264,22 +265,27 @@ def _lost(engine: Engine) -> Iterator[str]:
 
 
 async def _follow(engine: Engine, after: int) -> AsyncIterator[wire.Event]:
-    queue: asyncio.Queue[wire.Event] = asyncio.Queue(maxsize=10_000)
+    """
+    Every event after that number, or from now on where it is 0.
 
-    def hear(event: wire.Event) -> None:
-        with contextlib.suppress(asyncio.QueueFull):
-            queue.put_nowait(event)
+    All are read from the journal, and what is heard says only that there are new ones: so none is lost between old and
+    new ones, and none of those that a slow reader has not taken yet.
+    """
+    store, news = engine.parts.store, asyncio.Event()
+
+    def hear(_: wire.Event) -> None:
+        news.set()
 
     engine.listeners.append(hear)
     try:
-        last = after
-        for event in engine.parts.store.events(after) if after else ():
-            last = event.number
-            yield event
+        last = after or max((event.number for event in store.events(limit=1)), default=_BEFORE_ALL)
         while True:
-            event = await queue.get()
-            if event.number > last:
-                yield event
+            news.clear()
+            while events := store.events(last):
+                for event in events:
+                    yield event
+                last = events[-1].number
+            await news.wait()
     finally:
         engine.listeners.remove(hear)
 

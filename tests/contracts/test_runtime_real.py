@@ -368,6 +368,22 @@ async def test_a_log_over_its_size_is_rotated_while_it_is_written(ground, monkey
         ]
 
 
+async def test_the_log_of_a_quiet_one_outlives_the_crashes_of_others(ground):
+    async with control_plane(ground) as runtime:
+        quiet = await run(ground, runtime, "serve")
+        for number in range(100, 100 + 2 * logs.ENDED):  # all of them newer
+            (ground.log_dir / f"orders-r1-{number}.log").write_text("crashed")
+        artifact = ground.artifact(PROGRAM)
+        crashed = ground.instance(artifact, "exit", "1", number=2)
+        await runtime.create(crashed, 1)
+        await runtime.start(crashed, artifact, 1)
+        await ended(runtime, crashed.name)
+        await runtime.remove(crashed.name, 1)
+        assert len(list(ground.log_dir.glob("*.log"))) == logs.ENDED + 1
+        await runtime.stop(quiet.name, 10.0, 1)
+        assert (await ended(runtime, quiet.name)).exit.log[-1] == "told to end"
+
+
 async def test_without_a_place_for_the_log_it_says_so_and_can_be_tried_again(ground):
     async with control_plane(ground) as runtime:
         artifact = ground.artifact(PROGRAM)

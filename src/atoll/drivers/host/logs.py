@@ -9,6 +9,7 @@ the cut is lost, once in `LIMIT` bytes.
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,7 @@ LIMIT = 10 * 1024 * 1024
 KEPT = 3
 """Files per instance in all: the one that is written, `.1` and `.2`."""
 ENDED = 20
-"""Logs kept per service."""
+"""Logs kept per service of instances that are no more."""
 LAST_LINES = 20
 _TAIL = 16 * 1024
 _MEANWHILE = 1024 * 1024
@@ -96,10 +97,15 @@ def last_lines(path: Path, count: int = LAST_LINES) -> tuple[str, ...]:
     return tuple(plain(line) for line in text.splitlines()[-count:])
 
 
-def prune(directory: Path, service: str, keep: int = ENDED) -> None:
-    """Delete the logs of all but the last *keep* instances of *service*."""
+def prune(directory: Path, service: str, recorded: Container[str], keep: int = ENDED) -> None:
+    """
+    Delete the logs of all but the last *keep* instances of *service* that are no more.
+
+    Those of the *recorded* ones stay, however long they have been silent: who runs has the file open and would go on
+    writing where nobody can read it, and its size would be bounded by nobody.
+    """
     logs = [path for path in directory.glob(f"{service}-r*.log") if path.stem.rsplit("-r", 1)[0] == service]
-    for path in sorted(logs, key=_age)[:-keep]:
+    for path in sorted((path for path in logs if path.stem not in recorded), key=_age)[:-keep]:
         for one in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, KEPT))):
             one.unlink(missing_ok=True)
 

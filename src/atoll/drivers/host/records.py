@@ -87,7 +87,7 @@ class Ledger:
 
     def known(self) -> set[str]:
         """The instances of all runtimes that have a record."""
-        return {path.stem for path in self.directory.glob("*.json")}
+        return {path.stem for path in self.directory.glob("*.json")} | self.records.keys()
 
     def write(self, record: Record) -> Record:
         """Remember *record*. Raises `errors.Unavailable` where the disk does not take it."""

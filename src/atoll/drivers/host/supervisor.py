@@ -192,7 +192,7 @@ class Supervisor:
         await self._unmake(record)
         for memory in (self._statuses, self._last_words, self._checked, self._killed):
             memory.pop(name, None)
-        await asyncio.to_thread(logs.prune, self._log_dir, record.service)
+        await asyncio.to_thread(logs.prune, self._log_dir, record.service, self._ledger.known())
 
     async def observe(self) -> Mapping[str, Seen]:
         """Every instance, by name. Also the moment at which logs are rotated and limits are looked at."""

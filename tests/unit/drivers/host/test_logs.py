@@ -72,12 +72,22 @@ def test_old_logs_of_a_service_go_and_others_stay(tmp_path):
         for name in (f"orders-r1-{number}.log", f"orders-r1-{number}.log.1", f"orders-rx-r1-{number}.log"):
             (tmp_path / name).write_text("x")
             os.utime(tmp_path / name, (number, number))
-    prune(tmp_path, "orders", keep=2)
+    prune(tmp_path, "orders", set(), keep=2)
     left = {path.name for path in tmp_path.iterdir()}
     assert {name for name in left if name.startswith("orders-r1")} == {
         "orders-r1-3.log", "orders-r1-3.log.1", "orders-r1-4.log", "orders-r1-4.log.1"
     }  # fmt: skip
     assert sum(name.startswith("orders-rx") for name in left) == 5
+
+
+def test_the_log_of_one_that_is_there_stays_however_silent_it_is(tmp_path):
+    for number in range(5):
+        (tmp_path / f"orders-r1-{number}.log").write_text("x")
+        (tmp_path / f"orders-r1-{number}.log.1").write_text("x")
+        os.utime(tmp_path / f"orders-r1-{number}.log", (number, number))
+    prune(tmp_path, "orders", {"orders-r1-0"}, keep=2)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"orders-r1-{number}.log{end}" for number in (0, 3, 4) for end in ("", ".1")}
 
 
 def test_what_was_written_beyond_the_limit_since_the_last_look_is_not_kept(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import signal
+import threading
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -16,8 +17,9 @@ import pytest
 
 from atoll.drivers.host import cgroups, fabric, logs, proc, supervisor
 from atoll.drivers.host.commands import run as tool
+from atoll.drivers.host.files import write_atomically
 from atoll.drivers.host.records import Record
-from atoll.errors import AtollError, Failed, Unavailable
+from atoll.errors import AtollError, Conflict, Failed, Unavailable
 from atoll.model.system import Resources
 from atoll.plan.observed import Phase
 from atoll.testing.grounds import process_ground, sandbox_ground, why_no_sandboxes
@@ -405,6 +407,103 @@ async def test_without_a_place_for_records_it_says_so(ground):
         with pytest.raises(Unavailable, match="record of orders-r1-1"):
             await runtime.create(ground.instance(ground.artifact(PROGRAM), "serve"), 1)
         (ground.run_dir / "instances").unlink()
+
+
+def a_disk_that_is_full(monkeypatch, *, of):
+    """From the record on that tells *of* something, none can be written; as long as the patch lasts."""
+    full = []
+
+    def write(path, content):
+        if path.suffix == ".json" and (full or of in content):
+            full.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_atomically(path, content)
+
+    monkeypatch.setattr("atoll.drivers.host.records.write_atomically", write)
+    return full
+
+
+async def test_one_whose_start_could_not_be_recorded_is_known_and_can_be_ended_and_removed(ground, monkeypatch):
+    async with control_plane(ground) as runtime:
+        full = a_disk_that_is_full(monkeypatch, of=b'"main":{')
+        with suppress(Unavailable):
+            await run(ground, runtime, "serve")
+        assert full
+        name = "orders-r1-1"
+        seen = (await runtime.observe())[name]
+        assert (seen.phase, seen.pid in alive(ground)) == (Phase.RUNNING, True)
+        with pytest.raises(Conflict, match="runs"):
+            await runtime.remove(name, 1)
+        await runtime.stop(name, 10.0, 1)
+        assert (await ended(runtime, name)).exit.code == 0
+        await runtime.remove(name, 1)
+        assert await runtime.observe() == {}
+        assert alive(ground) == []
+
+
+async def test_one_whose_start_could_not_be_recorded_is_found_by_the_next_control_plane(ground, monkeypatch):
+    with monkeypatch.context() as patch:
+        async with control_plane(ground) as runtime:
+            a_disk_that_is_full(patch, of=b'"main":{')
+            with suppress(Unavailable):
+                await run(ground, runtime, "serve")
+            pid = (await runtime.observe())["orders-r1-1"].pid
+            assert pid in alive(ground)
+            async with control_plane(ground) as still_full:
+                assert (await still_full.observe())["orders-r1-1"].pid == pid
+    async with control_plane(ground) as runtime:
+        assert (await runtime.observe())["orders-r1-1"].pid == pid
+        await runtime.stop("orders-r1-1", 10.0, 1)
+        await ended(runtime, "orders-r1-1")
+
+
+async def test_a_start_that_breaks_off_leaves_nothing_running_and_can_be_tried_again(ground, monkeypatch):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, "serve")
+        await runtime.create(instance, 1)
+        launch = runtime._place.launch
+
+        def break_off(what):
+            launch(what)
+            raise RuntimeError("nobody foresaw this")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime._place, "launch", break_off)
+            with pytest.raises(RuntimeError):
+                await runtime.start(instance, artifact, 1)
+
+        async def gone():
+            return not alive(ground)
+
+        await until(gone, "what was started to end")
+        await runtime.start(instance, artifact, 1)
+        await text_in_log(runtime, instance.name, "up")
+
+
+async def test_one_that_is_being_started_cannot_be_removed(ground, monkeypatch):
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, "serve")
+        await runtime.create(instance, 1)
+        launch, begun, go_on = runtime._place.launch, threading.Event(), threading.Event()
+
+        def slow(what):
+            begun.set()
+            assert go_on.wait(60)
+            return launch(what)
+
+        monkeypatch.setattr(runtime._place, "launch", slow)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(runtime.start(instance, artifact, 1))
+            try:
+                assert await asyncio.to_thread(begun.wait, 60)
+                with pytest.raises(Conflict, match="runs"):
+                    await runtime.remove(instance.name, 1)
+            finally:
+                go_on.set()
+        await text_in_log(runtime, instance.name, "up")
+        assert (await runtime.observe())[instance.name].phase is Phase.RUNNING
 
 
 async def test_an_artifact_that_is_gone_is_named(ground):

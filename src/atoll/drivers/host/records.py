@@ -6,6 +6,7 @@ A control plane that is killed between two steps leaves a record that says how f
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,6 +105,18 @@ class Ledger:
     def change(self, name: str, **changes: object) -> Record:
         """Remember the record of *name* with these fields changed."""
         return self.write(replace(self.records[name], **changes))  # type: ignore[arg-type]  # checked by the tests
+
+    def keep(self, name: str, **changes: object) -> Record:
+        """
+        Like `change`, for what has happened already: it is known here from now on, even where the disk is full.
+
+        What the file lacks then comes with the next change that can be written, or is found out again by whoever reads
+        it next.
+        """
+        record = self.records[name] = replace(self.records[name], **changes)  # type: ignore[arg-type]  # as above
+        with suppress(Unavailable):
+            self.write(record)
+        return record
 
     def forget(self, name: str) -> None:
         """Remove a record."""

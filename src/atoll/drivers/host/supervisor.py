@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -159,13 +159,15 @@ class Supervisor:
             raise Failed(f"{instance.name} has no place to run in yet")
         if record.launching:
             return
-        self._ledger.change(instance.name, launching=time.time(), generation=generation)
+        record = self._ledger.change(instance.name, launching=time.time(), generation=generation)
         try:
             launched = await asyncio.to_thread(self._launch, instance, artifact)
-        except (AtollError, OSError):
-            self._ledger.change(instance.name, launching=0.0)
+        except Exception as error:
+            if not isinstance(error, AtollError | OSError):  # nobody foresaw it: the program may run
+                await asyncio.to_thread(self._kill_launch, record)
+            self._ledger.keep(instance.name, launching=0.0)
             raise
-        self._ledger.change(instance.name, main=launched.main, keeper=launched.keeper, watcher=launched.watcher)
+        self._ledger.keep(instance.name, main=launched.main, keeper=launched.keeper, watcher=launched.watcher)
         self._follow(instance.name)
 
     async def stop(self, name: str, grace: float, generation: int) -> None:
@@ -177,7 +179,7 @@ class Supervisor:
         deadline = time.time() + grace
         if record.deadline and record.deadline <= deadline:
             return
-        record = self._ledger.change(name, deadline=deadline, generation=generation)
+        record = self._ledger.keep(name, deadline=deadline, generation=generation)  # a full disk keeps nobody alive
         _terminate(record)
         asyncio.get_running_loop().call_later(grace, self._advance, name)
 
@@ -187,7 +189,7 @@ class Supervisor:
         record = self._ledger.records.get(name)
         if record is None:
             return
-        if record.main is not None and record.exit is None:
+        if record.launching and record.exit is None:  # also while it is being started: its process would be nobody's
             raise Conflict(f"{name} still runs", hint="stop it first")
         await self._unmake(record)
         for memory in (self._statuses, self._last_words, self._checked, self._killed):
@@ -284,10 +286,10 @@ class Supervisor:
             return
         found = self._place.recover(record, self._marker(record.name))
         if found is not None:
-            self._ledger.change(record.name, main=found.main, keeper=found.keeper, watcher=found.watcher)
+            self._ledger.keep(record.name, main=found.main, keeper=found.keeper, watcher=found.watcher)
         else:
-            self._kill(record)
-            self._ledger.change(record.name, launching=0.0)
+            self._kill_launch(record)
+            self._ledger.keep(record.name, launching=0.0)
 
     def _end_strays(self) -> None:
         known = self._ledger.known()
@@ -362,10 +364,7 @@ class Supervisor:
         code, number = self._place.ended(record, status)
         oom = code != 0 and not record.deadline and self._group(record.name).oom_kills() > 0
         last = logs.last_lines(self.log(record.name))
-        ended = replace(record, exit=Exit(time.time(), code, number, oom, last))
-        self._ledger.records[record.name] = ended
-        with suppress(Unavailable):  # the disk is full: it is known here as long as we live, and found out again then
-            self._ledger.write(ended)
+        self._ledger.keep(record.name, exit=Exit(time.time(), code, number, oom, last))
         self._changed()
 
     def _left(self, record: Record) -> bool:
@@ -381,6 +380,15 @@ class Supervisor:
         for pid in self._members(record):
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+
+    def _kill_launch(self, record: Record) -> None:
+        """End what a start that broke off may have left. It is marked from the first, and in its group soon after."""
+        wanted = self._marker(record.name)
+        for pid, marker in proc.marked(proc.INSTANCE).items():
+            if marker == wanted:
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        self._kill(record)
 
     def _members(self, record: Record) -> tuple[int, ...]:
         """Its processes: the members of its control group; without one its session, and all that carry its marker."""

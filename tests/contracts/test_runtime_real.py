@@ -587,6 +587,138 @@ async def test_what_runs_without_a_record_is_ended(ground, damage):
         await text_in_log(runtime, again.name, "up")
 
 
+def stuck(ground, name):
+    """What keeps a control group from being removed, as a process that hangs in the kernel does; returns its end."""
+    group = cgroups.create(cgroups.host_tree(), ground.system, name, Resources())
+    inside = [path / "inside" for path in set(group.directories.values())]
+    for path in inside:
+        path.mkdir()
+    return lambda: [path.rmdir() for path in inside]
+
+
+async def test_a_stray_that_cannot_be_removed_keeps_nobody_from_starting_and_is_tried_again(ground, monkeypatch):
+    needs("pids")
+    monkeypatch.setattr(supervisor, "BUSY", 0.1)
+    monkeypatch.setattr(supervisor, "BETWEEN_TRIES", 0.01, raising=False)
+    release, number = stuck(ground, "orders-r1-9"), len(ground.processes().notes())
+    try:
+        async with control_plane(ground) as runtime:
+            await run(ground, runtime, "serve")
+            assert any("orders-r1-9" in note and "busy" in note for note in runtime.notes())
+            assert set(await runtime.observe()) == {"orders-r1-1"}
+            release()
+
+            async def gone():
+                return "orders-r1-9" not in cgroups.names(cgroups.host_tree(), ground.system)
+
+            await until(gone, "the stray's group to be removed")
+
+            async def forgotten():
+                return not any("orders-r1-9" in note for note in runtime.notes())
+
+            await until(forgotten, "its note to go")
+            assert len(runtime.notes()) <= number
+            assert (await runtime.observe())["orders-r1-1"].phase is Phase.RUNNING
+    finally:
+        with suppress(OSError):
+            release()
+
+
+async def test_one_half_made_that_cannot_be_removed_keeps_nobody_from_starting_and_is_not_lost(ground, monkeypatch):
+    needs("pids")
+    monkeypatch.setattr(supervisor, "BUSY", 0.1)
+    async with control_plane(ground) as runtime:
+        artifact = ground.artifact(PROGRAM)
+        instance = ground.instance(artifact, "serve")
+        await runtime.create(instance, 1)
+    rewrite(ground, instance.name, made=False)
+    release = stuck(ground, instance.name)
+    record = ground.run_dir / "instances" / f"{instance.name}.json"
+    try:
+        async with control_plane(ground) as runtime:
+            assert any(instance.name in note for note in runtime.notes())
+            assert await runtime.observe() == {}
+        release()
+        monkeypatch.setattr(supervisor, "BETWEEN_TRIES", 0.01, raising=False)
+        release = stuck(ground, instance.name)
+        async with control_plane(ground) as runtime:
+            assert record.exists()
+            release()
+
+            async def gone():
+                return not record.exists() and not any(instance.name in note for note in runtime.notes())
+
+            await until(gone, "what was half made to be removed")
+            await runtime.create(instance, 1)
+            await runtime.start(instance, artifact, 1)
+            await text_in_log(runtime, instance.name, "up")
+    finally:
+        with suppress(OSError):
+            release()
+
+
+async def test_one_that_takes_the_name_of_what_resists_is_an_instance_like_any_other(ground, monkeypatch):
+    needs("pids")
+    monkeypatch.setattr(supervisor, "BUSY", 0.1)
+    monkeypatch.setattr(supervisor, "BETWEEN_TRIES", 0.01, raising=False)
+    release = stuck(ground, "orders-r1-1")
+    try:
+        async with control_plane(ground) as runtime:
+            instance = await run(ground, runtime, "serve")
+
+            async def known():
+                return not any(instance.name in note for note in runtime.notes())
+
+            await until(known, "it to be taken for an instance")
+            assert (await runtime.observe())[instance.name].phase is Phase.RUNNING
+    finally:
+        release()
+
+
+async def test_a_place_that_resists_keeps_nobody_from_starting(ground, monkeypatch):
+    if not ground.fabric:
+        pytest.skip("a plain process has no namespace")
+    monkeypatch.setattr(supervisor, "BETWEEN_TRIES", 0.01, raising=False)
+    odd = ground.run_dir / "netns" / "orders-r1-9"
+    (odd / "in the way").mkdir(parents=True)
+    (ground.run_dir / "netns" / "orders-r1-8").touch()
+    async with control_plane(ground) as runtime:
+        assert any("orders-r1-9" in note for note in runtime.notes())
+        assert not (ground.run_dir / "netns" / "orders-r1-8").exists()
+        shutil.rmtree(odd)
+
+        async def forgotten():
+            return not any("orders-r1-9" in note for note in runtime.notes())
+
+        await until(forgotten, "its note to go")
+
+
+async def test_a_place_that_could_not_be_made_nor_taken_back_says_why_it_could_not_be_made(ground, monkeypatch):
+    needs("pids")
+    monkeypatch.setattr(supervisor, "BUSY", 0.1)
+    monkeypatch.setattr(supervisor, "BETWEEN_TRIES", 0.01, raising=False)
+    async with control_plane(ground) as runtime:
+        instance = ground.instance(ground.artifact(PROGRAM), "serve")
+        release = stuck(ground, instance.name)
+
+        def refuse(_instance):
+            raise Failed("there is no room for it")
+
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(runtime._place, "make", refuse)
+                with pytest.raises(Failed, match="no room"):
+                    await runtime.create(instance, 1)
+        finally:
+            release()
+
+        async def gone():
+            return instance.name not in cgroups.names(cgroups.host_tree(), ground.system)
+
+        await until(gone, "what was made of it to be removed")
+        assert await runtime.observe() == {}
+
+
 async def test_an_end_that_nobody_watched_is_found(ground):
     async with control_plane(ground) as runtime:
         instance = await run(ground, runtime, "serve")

@@ -24,6 +24,7 @@ from atoll.errors import AtollError, Conflict, Failed, Unavailable
 from atoll.plan.blueprint import Instance
 from atoll.plan.observed import Exit, Phase, Seen
 from atoll.ports import Artifact, Usage
+from atoll.unforeseen import persist
 
 AGAIN = 0.02
 """Seconds until the next look at an instance that is ending."""
@@ -33,6 +34,8 @@ BETWEEN_CHECKS = 5.0
 """Seconds between two looks at what somebody may have changed behind our back."""
 BUSY = 2.0
 """Seconds that a control group may still look busy after its last process."""
+BETWEEN_TRIES = 5.0
+"""Seconds until what could not be removed is tried again: a process that hangs in the kernel may end at last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,12 @@ class Place(Protocol):
         """Remove the place, as far as it is there."""
         ...
 
-    def sweep(self, known: set[str]) -> None:
-        """Remove places that belong to no instance that is known."""
+    def names(self) -> set[str]:
+        """The instances, known or not, of which a place is there."""
+        ...
+
+    def discard(self, name: str) -> None:
+        """Remove the place of an instance of which nothing is known but its name. Raises `OSError`."""
         ...
 
     def notes(self, limits: cgroups.Tree) -> tuple[str, ...]:
@@ -115,10 +122,17 @@ class Supervisor:
         self._ending: set[str] = set()
         self._checked: dict[str, tuple[float, str]] = {}
         self._killed: dict[str, int] = {}
+        self._resisting: dict[str, str] = {}
+        self._tidying: asyncio.Task[None] | None = None
+        self._clearing = asyncio.Lock()
         self._changed: Callable[[], None] = lambda: None
 
     async def prepare(self, changed: Callable[[], None]) -> None:
-        """Adopt what is recorded, end what is marked as ours and is not recorded."""
+        """
+        Adopt what is recorded, end what is marked as ours and is not recorded.
+
+        What cannot be removed keeps nobody from going on: `notes` tell of it, and it is tried again.
+        """
         self._changed = changed
         try:
             self._ledger.load()
@@ -127,29 +141,32 @@ class Supervisor:
         for name, record in list(self._ledger.records.items()):
             self._newest = max(self._newest, record.generation)
             if not record.made:
-                await asyncio.to_thread(self._kill, record)
-                await self._unmake(record)
+                await self._take_back(name)
                 continue
             await asyncio.to_thread(self._adopt, record)
             self._follow(name)
-        await asyncio.to_thread(self._end_strays)
+        strays = await asyncio.to_thread(self._end_strays)
+        until = time.monotonic() + BUSY  # for all of them together: a disk that hangs may hold many
+        for name in strays:
+            await self._take_back(name, until)
 
     async def create(self, instance: Instance, generation: int) -> None:
         """Make its place and its control group."""
         self._fence(generation, instance.name)
-        record = self._ledger.records.get(instance.name)
-        if record is not None and record.made:
-            return
-        record = self._ledger.write(_record(self._place.kind, instance, generation))
-        self._making.add(instance.name)
+        async with self._clearing:  # what is being cleared may go by that name
+            record = self._ledger.records.get(instance.name)
+            if record is not None and record.made:
+                return
+            self._ledger.write(_record(self._place.kind, instance, generation))
+            self._making.add(instance.name)
         try:
             await asyncio.to_thread(self._make, instance)
-        except (AtollError, OSError):
-            await self._unmake(record)
+            self._ledger.change(instance.name, made=True)
+        except Exception:
+            await self._take_back(instance.name)
             raise
         finally:
             self._making.discard(instance.name)
-        self._ledger.change(instance.name, made=True)
 
     async def start(self, instance: Instance, artifact: Artifact, generation: int) -> None:
         """Run it in its place."""
@@ -204,8 +221,8 @@ class Supervisor:
         states = {record.name: _state(record) for record in self._ledger.records.values()}
         for name in [name for name, state in states.items() if not state or self._ledger.records[name].deadline]:
             self._advance(name)
-        # A place that is being made right now is neither there nor damaged: it shows when it is whole.
-        whole = (r for r in self._ledger.records.values() if r.name not in self._making)
+        # A place that is half made is neither there nor damaged: it shows when it is whole, or is taken back by us.
+        whole = (r for r in self._ledger.records.values() if r.made)
         return {record.name: self._seen(record, states[record.name]) for record in whole}
 
     async def usage(self) -> Mapping[str, Usage]:
@@ -214,8 +231,10 @@ class Supervisor:
         return await asyncio.to_thread(self._usages, running)
 
     def notes(self) -> tuple[str, ...]:
-        """What weakens a promise on this host."""
-        return (*self._place.notes(self._tree), *sessions.notes())
+        """What weakens a promise on this host, and what could not be removed so far."""
+        words = "cannot be removed so far, and it is tried again"
+        left = (f"what is left of {name} {words}: {why}" for name, why in self._resisting.items())
+        return (*self._place.notes(self._tree), *sessions.notes(), *left)
 
     def log(self, name: str) -> Path:
         """Where the instance's output goes."""
@@ -230,6 +249,9 @@ class Supervisor:
 
     async def close(self) -> None:
         """Let go; all instances go on."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.wait({self._tidying})
         self._watch.close()
         self._changed = lambda: None
 
@@ -262,7 +284,7 @@ class Supervisor:
 
     def _clear(self, record: Record) -> None:
         self._place.clear(record)
-        _remove_group(self._group(record.name))
+        _remove_group(self._group(record.name), time.monotonic() + BUSY)
 
     def _launch(self, instance: Instance, artifact: Artifact) -> Launched:
         recipe = instance.recipe
@@ -291,17 +313,59 @@ class Supervisor:
             self._kill_launch(record)
             self._ledger.keep(record.name, launching=0.0)
 
-    def _end_strays(self) -> None:
+    async def _take_back(self, name: str, until: float = 0.0) -> None:
+        """
+        Remove what there is of half an instance, or of a stray, whose group may be busy *until* then.
+
+        What resists is kept in mind, see `_tidy`.
+        """
+        record = self._ledger.records.get(name)
+        try:
+            if record is None:
+                await asyncio.to_thread(self._clear_stray, name, until)
+            else:
+                await asyncio.to_thread(self._kill, record)
+                await self._unmake(record)
+        except (AtollError, OSError) as error:
+            self._resisting[name] = str(error)
+            if self._tidying is None or self._tidying.done():
+                self._tidying = asyncio.create_task(persist("removing what is left of instances", self._tidy))
+        else:
+            self._resisting.pop(name, None)
+
+    async def _tidy(self) -> None:
+        """Try again what could not be removed until nothing is left of it."""
+        while self._resisting:
+            await asyncio.sleep(BETWEEN_TRIES)
+            for name in list(self._resisting):
+                async with self._clearing:
+                    await self._try_again(name)
+
+    async def _try_again(self, name: str) -> None:
+        record = self._ledger.records.get(name)
+        if record is not None and record.made:
+            del self._resisting[name]  # an instance has that name again: it is removed as they all are
+        elif name not in self._making:
+            await self._take_back(name)
+
+    def _clear_stray(self, name: str, until: float) -> None:
+        group = self._group(name)
+        group.kill()
+        _remove_group(group, until)
+        self._place.discard(name)
+
+    def _end_strays(self) -> set[str]:
+        """Kill what is ours and belongs to no instance; the names of those of which something has to be removed."""
         known = self._ledger.known()
         for pid, marker in proc.marked(proc.INSTANCE).items():
             system, _, name = marker.partition("/")
             if system == self._system and name not in known:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
-        for name in cgroups.names(self._tree, self._system) - known:
+        strays = (cgroups.names(self._tree, self._system) | self._place.names()) - known
+        for name in strays:  # all of them, before one is waited for
             self._group(name).kill()
-            _remove_group(self._group(name))
-        self._place.sweep(known)
+        return strays
 
     # --- from running to ended ----------------------------------------------------------------------------------
 
@@ -494,9 +558,8 @@ def _terminate(record: Record) -> None:
             os.killpg(group, number)
 
 
-def _remove_group(group: cgroups.Group) -> None:
-    """The kernel lets go of a group a moment after its last process."""
-    until = time.monotonic() + BUSY
+def _remove_group(group: cgroups.Group, until: float) -> None:
+    """The kernel lets go of a group a moment after its last process. Raises `errors.Failed` if not *until* then."""
     while True:
         try:
             group.remove()

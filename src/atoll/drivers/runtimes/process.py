@@ -87,11 +87,13 @@ class Processes:
         """Remove its home."""
         shutil.rmtree(self._homes / record.name, ignore_errors=True)
 
-    def sweep(self, known: set[str]) -> None:
-        """Remove homes that belong to nobody."""
-        for path in self._homes.iterdir() if self._homes.is_dir() else ():
-            if path.name not in known:
-                shutil.rmtree(path, ignore_errors=True)
+    def names(self) -> set[str]:
+        """Whose homes are there."""
+        return {path.name for path in self._homes.iterdir()} if self._homes.is_dir() else set()
+
+    def discard(self, name: str) -> None:
+        """Remove a home."""
+        shutil.rmtree(self._homes / name, ignore_errors=True)
 
     def notes(self, limits: cgroups.Tree) -> tuple[str, ...]:
         """What is weaker here than promised."""

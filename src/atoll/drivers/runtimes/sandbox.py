@@ -121,12 +121,15 @@ class Sandboxes:
         fabric.unlink(record.network, record.netns, self._fabric)
         self._status_file(record.name).unlink(missing_ok=True)
 
-    def sweep(self, known: set[str]) -> None:
-        """Remove namespaces of instances that nobody knows; their links go with them."""
+    def names(self) -> set[str]:
+        """Whose namespaces are there."""
         directory = self._run_dir / "netns"
-        for path in directory.iterdir() if directory.is_dir() else ():
-            if path.name not in known and str(path) != self._fabric and path.name != fabric.NAME:
-                fabric.discard(str(path))
+        found = directory.iterdir() if directory.is_dir() else ()
+        return {path.name for path in found if str(path) != self._fabric and path.name != fabric.NAME}
+
+    def discard(self, name: str) -> None:
+        """Remove a namespace; its link goes with it."""
+        fabric.discard(str(self._run_dir / "netns" / name))
 
     def notes(self, limits: cgroups.Tree) -> tuple[str, ...]:
         """What is weaker here than promised."""

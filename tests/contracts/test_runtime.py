@@ -136,6 +136,18 @@ async def test_who_ignores_sigterm_is_killed_after_the_grace(bench):
         assert (await until(runtime, instance.name, Phase.EXITED)).exit.signal == 9
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_the_grace_lasts_as_long_as_it_lasts_whoever_sets_the_clock(bench, monkeypatch, hours):
+    async with bench.control_plane() as runtime:
+        short, long = [await started(bench, runtime, "stubborn", number=number) for number in (1, 2)]
+        await runtime.stop(short.name, 0.3, 1)
+        await runtime.stop(long.name, 600.0, 1)
+        right = time.time
+        monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+        assert (await until(runtime, short.name, Phase.EXITED)).exit.signal == 9
+        assert (await runtime.observe())[long.name].phase is Phase.STOPPING
+
+
 async def test_what_runs_cannot_be_removed_and_what_ended_is_forgotten(bench):
     async with bench.control_plane() as runtime:
         instance = await started(bench, runtime)
@@ -197,6 +209,21 @@ async def test_a_promise_to_end_it_passes_to_the_next_control_plane(bench):
         await runtime.stop(instance.name, 0.5, 1)
     async with bench.control_plane() as runtime:
         await until(runtime, instance.name, Phase.EXITED)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_promise_to_end_it_is_kept_by_the_next_control_plane_with_another_clock(bench, monkeypatch, hours):
+    if bench.machine is not None:
+        pytest.skip("a fake one has no memory of its own")
+    async with bench.control_plane() as runtime:
+        short, long = [await started(bench, runtime, "stubborn", number=number) for number in (1, 2)]
+        await runtime.stop(short.name, 0.3, 1)
+        await runtime.stop(long.name, 600.0, 1)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+    async with bench.control_plane() as runtime:
+        await until(runtime, short.name, Phase.EXITED)
+        assert (await runtime.observe())[long.name].phase is Phase.STOPPING
 
 
 async def test_what_runs_is_counted(bench):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ def boot() -> str:
     with suppress(OSError):
         return _BOOT.read_text().strip()
     return ""
+
+
+def uptime() -> float:
+    """Seconds since this boot, those that the machine slept included: nobody sets this clock. For what outlives us."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def start_time(pid: int) -> int | None:

@@ -34,8 +34,8 @@ class Record:
 
     `made` is set once its place is complete, `launching` (an instant) before its program is started. `main` is the
     program; `keeper` is the process whose end ends all others (the first one of a pid namespace), `watcher` the one
-    that knows the exit code; a plain process has neither. `deadline` is set once it was asked to end: then it is made
-    to.
+    that knows the exit code; a plain process has neither. `kill_at` is set once it was asked to end: then it is made
+    to, whatever becomes of the clock on the wall (`proc.uptime`: records mean nothing after a reboot either).
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Record:
     main: Process | None = None
     keeper: Process | None = None
     watcher: Process | None = None
-    deadline: float = 0.0
+    kill_at: float = 0.0
     exit: Exit | None = None
 
 

@@ -193,10 +193,10 @@ class Supervisor:
         record = self._ledger.records.get(name)
         if record is None or record.main is None or record.exit is not None:
             return
-        deadline = time.time() + grace
-        if record.deadline and record.deadline <= deadline:
+        kill_at = proc.uptime() + grace
+        if record.kill_at and record.kill_at <= kill_at:
             return
-        record = self._ledger.keep(name, deadline=deadline, generation=generation)  # a full disk keeps nobody alive
+        record = self._ledger.keep(name, kill_at=kill_at, generation=generation)  # a full disk keeps nobody alive
         _terminate(record)
         asyncio.get_running_loop().call_later(grace, self._advance, name)
 
@@ -219,7 +219,7 @@ class Supervisor:
         if full:
             await asyncio.to_thread(_rotate, full)
         states = {record.name: _state(record) for record in self._ledger.records.values()}
-        for name in [name for name, state in states.items() if not state or self._ledger.records[name].deadline]:
+        for name in [name for name, state in states.items() if not state or self._ledger.records[name].kill_at]:
             self._advance(name)
         # A place that is half made is neither there nor damaged: it shows when it is whole, or is taken back by us.
         whole = (r for r in self._ledger.records.values() if r.made)
@@ -377,9 +377,9 @@ class Supervisor:
         for process in (record.main, record.keeper, record.watcher):
             if process is not None:
                 self._watch.add(process, lambda status, process=process: self._heard(name, process, status))  # type: ignore[misc]  # the default binds it
-        if record.deadline:
+        if record.kill_at:
             _terminate(record)
-            asyncio.get_running_loop().call_later(max(0.0, record.deadline - time.time()), self._advance, name)
+            asyncio.get_running_loop().call_later(max(0.0, record.kill_at - proc.uptime()), self._advance, name)
 
     def _heard(self, name: str, process: Process, status: int | None) -> None:
         record = self._ledger.records.get(name)
@@ -392,12 +392,12 @@ class Supervisor:
         record = self._ledger.records.get(name)
         if record is None or record.main is None or record.exit is not None:
             return
-        overdue = record.deadline and time.time() >= record.deadline
+        overdue = record.kill_at and proc.uptime() >= record.kill_at
         if _alive(record.main) and not overdue:
             return
         if not _alive(record.main) and _alive(record.watcher):
-            since = self._last_words.setdefault(name, time.time())
-            if time.time() < since + LAST_WORD:
+            since = self._last_words.setdefault(name, time.monotonic())
+            if time.monotonic() < since + LAST_WORD:
                 self._again(name)
                 return
         if _alive(record.main):
@@ -405,7 +405,7 @@ class Supervisor:
                 os.kill(record.main.pid, signal.SIGKILL)  # alone at first, so that its end is written down
             self._again(name)
         elif self._left(record):
-            if overdue or not record.deadline:
+            if overdue or not record.kill_at:
                 self._kill(record)
             self._again(name)
         else:
@@ -426,7 +426,7 @@ class Supervisor:
         if status is None and record.main is not None:
             status = self._watch.collect(record.main)
         code, number = self._place.ended(record, status)
-        oom = code != 0 and not record.deadline and self._group(record.name).oom_kills() > 0
+        oom = code != 0 and not record.kill_at and self._group(record.name).oom_kills() > 0
         last = logs.last_lines(self.log(record.name))
         self._ledger.keep(record.name, exit=Exit(time.time(), code, number, oom, last))
         self._changed()
@@ -531,7 +531,7 @@ def _phase(record: Record) -> Phase:
         return Phase.EXITED
     if record.main is None:
         return Phase.CREATED
-    return Phase.STOPPING if record.deadline else Phase.RUNNING
+    return Phase.STOPPING if record.kill_at else Phase.RUNNING
 
 
 def _state(record: Record) -> str:

@@ -55,6 +55,11 @@ def test_a_stopped_one_is_told_from_a_sleeping_one(child):
     assert proc.state(child.pid, started + 1) == ""
 
 
+def test_uptime_is_the_clock_that_processes_start_by(child):
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert proc.start_time(child.pid) / ticks <= proc.uptime() < proc.start_time(child.pid) / ticks + 60
+
+
 def test_markers_are_found(child):
     assert proc.marker(child.pid, "MARK_OF_TEST") == "a=b/c"
     assert proc.marker(child.pid, "MARK_OF") is None

@@ -9,8 +9,9 @@ from atoll.model.system import Service
 from atoll.operations.snapshot import Snapshot
 from atoll.plan.blueprint import Instance, Stage, Workload
 from atoll.plan.decisions import Pin
+from atoll.plan.design import first_call
 from atoll.plan.observed import Observed, Phase, Seen, describe_failure, describe_killed
-from atoll.plan.retaining import needs
+from atoll.plan.retaining import needs, never_served
 
 WAITS = {
     Stage.START: "starting",
@@ -141,8 +142,17 @@ def _state(snapshot: Snapshot, instance: Instance, seen: Seen | None) -> tuple[s
         return "waiting", f"starts again in {wait:.0f} s, {instance.crashes} in a row failed: {instance.reason}"
     if seen is None or seen.phase is Phase.CREATED:
         return word, instance.reason
+    return ("unready" if instance.served else word), _not_served(snapshot, instance)
+
+
+def _not_served(snapshot: Snapshot, instance: Instance) -> str:
+    """Why an instance that runs gets no traffic."""
     health = snapshot.observed.readiness.get(instance.recipe.service, {}).get(instance.name)
-    return ("unready" if instance.served else word), (health.reason if health is not None else instance.reason)
+    pin = snapshot.pins.get(instance.recipe.service, Pin())
+    callee = first_call(pin, instance.recipe, never_served(snapshot.pins, {}))
+    if health is not None and health.ready and callee:
+        return f"it is ready, and waits for {callee}, which it calls and which has never served"
+    return health.reason if health is not None else instance.reason
 
 
 def _lost(seen: Seen | None) -> str:

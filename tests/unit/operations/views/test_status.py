@@ -74,6 +74,23 @@ def test_a_rollout_says_from_where_to_where_and_what_the_new_ones_wait_for(scene
     assert view.instances[-1].state == "starting"
 
 
+def test_what_waits_for_a_new_callee_says_so(scene, of):
+    scene.steady()
+    stable, target = replace(scene.recipe("orders", 1), calls=()), scene.recipe("orders", 2)
+    scene.pins |= {"orders": Pin(stable, target), "payments": Pin(target=scene.recipe("payments", 1))}
+    scene.run("orders", 3, release=2, stage=Stage.START)
+    scene.readiness["orders"] = {"orders-r2-3": Readiness(True, scene.at, "")}
+    assert of().instances[-1].reason == "it is ready, and waits for payments, which it calls and which has never served"
+
+
+def test_what_is_retained_says_what_it_is_there_for(scene, of):
+    scene.steady()
+    scene.system = replace(scene.system, retained=("payments",))
+    assert of("payments").why == (
+        "is not in the file any more, and goes once nothing needs it (orders release 1 may call it)"
+    )
+
+
 def test_a_first_release_replaces_nothing(scene, of):
     scene.pins["orders"] = Pin(None, scene.recipe("orders", 1))
     assert of().why == "release 1 is rolling out"

@@ -5,6 +5,9 @@ The order is make before break: clusters, then their endpoints, then listeners, 
 last. Of each type only one response is under way at a time; what changes meanwhile goes with the next. So an answer
 is always about a known set of resources. A set that is refused, or not answered in time, is cut in half and sent
 again, until it is known which resource it is: Envoy does not always say, and one bad resource may not hold up others.
+
+What was sent and not acknowledged is in the proxy or is not. So it is sent again if it is wanted, and removed if it is
+not, whatever was acknowledged before; and a removal is repeated until it is answered.
 """
 
 from __future__ import annotations
@@ -80,6 +83,7 @@ class _Lane:
     greeted: bool = False  # without a first answer, be it empty, a proxy waits for 15 s before it goes on
     names: set[str] = field(default_factory=set)  # what was asked for, where that is by name
     known: dict[str, str] = field(default_factory=dict)  # versions the proxy has
+    unsure: set[str] = field(default_factory=set)  # sent or removed, not acknowledged: what the proxy has is open
     pending: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)  # clusters that a refused route table may still lead to
     parts: deque[frozenset[str]] = field(default_factory=deque)  # halves of a set that was refused
@@ -87,6 +91,19 @@ class _Lane:
 
     def asked(self, name: str) -> bool:
         return self.kind not in BY_NAME or name in self.names
+
+    def lacks(self, resource: Resource, *, refused: bool) -> bool:
+        """
+        Whether the proxy may not have this version.
+
+        While a newer one is *refused* what was known before counts as what it has. Sending that too, to a proxy that
+        answers nothing, would begin the waiting anew each time.
+        """
+        known = self.known.get(resource.name) == resource.version
+        return not known or (resource.name in self.unsure and not refused)
+
+    def may_have(self, name: str) -> bool:
+        return name in self.known or name in self.unsure
 
     @property
     def busy(self) -> bool:
@@ -150,6 +167,7 @@ class Stream:
         for name in request.resource_names_unsubscribe:
             lane.names.discard(name)
             lane.known.pop(name, None)
+            lane.unsure.discard(name)
         if request.response_nonce:
             self._answer(lane, request, now)
         return self._advance(now)
@@ -184,14 +202,16 @@ class Stream:
             self._give_up(lane, flight, request.error_detail.message or "refused without a reason", now)
             return
         lane.flight = None
+        lane.unsure.difference_update(flight.sent, flight.removed)
         for name, resource in flight.sent.items():
             if lane.asked(name):
                 lane.known[name] = resource.version
             self._ledger.good[lane.kind, name] = resource
-            self._ledger.refused.pop((lane.kind, name), None)
+            self._forgive((lane.kind, name), resource.version)
         for name in flight.removed:
             lane.known.pop(name, None)
             self._ledger.good.pop((lane.kind, name), None)
+            self._ledger.refused.pop((lane.kind, name), None)
 
     def _give_up(self, lane: _Lane, flight: _Flight, words: str, now: float) -> None:
         lane.flight = None
@@ -209,6 +229,8 @@ class Stream:
             self._ledger.refused[lane.kind, name] = Refusal(resource.version, words, began)
             if not words:
                 lane.pending.add(name)
+        if not words:
+            lane.pending.update(flight.removed)  # until it is answered: there is nothing to fall back to
 
     # --- what to send -------------------------------------------------------------------------------------------
 
@@ -250,10 +272,11 @@ class Stream:
         removals: list[str] = []
         for name in list(lane.pending):
             key = (lane.kind, name)
-            resource = self._ledger.effective(key, self._snapshot.resources.get(key))
-            if resource is not None and lane.asked(name) and lane.known.get(name) != resource.version:
+            wanted = self._snapshot.resources.get(key)
+            resource = self._ledger.effective(key, wanted)
+            if resource is not None and lane.asked(name) and lane.lacks(resource, refused=resource is not wanted):
                 upserts[name] = resource
-            elif resource is None and name in lane.known and lane.kind not in BY_NAME:
+            elif wanted is None and lane.may_have(name) and lane.kind not in BY_NAME:
                 removals.append(name)
             else:
                 lane.pending.discard(name)
@@ -300,6 +323,7 @@ class Stream:
         lane.greeted = True
         self._counter += 1
         nonce = str(self._counter)
+        lane.unsure.update(upserts, removals)
         size = len(upserts) + len(removals)
         lane.flight = _Flight(nonce, upserts, tuple(removals), now + PATIENCE + size * PER_RESOURCE)
         head = DeltaDiscoveryResponse(type_url=lane.kind, nonce=nonce, removed_resources=removals)

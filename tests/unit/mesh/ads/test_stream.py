@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from envoy.service.discovery.v3.discovery_pb2 import Resource as Sent
 from hypothesis import given, settings
@@ -34,6 +35,8 @@ class Proxy:
     stream: Stream
     bad: set[str] = field(default_factory=set)
     silent: bool = False
+    busy: bool = False  # hears everything, and does and answers it only when it has time (see `catch_up`)
+    unheard: list[bytes] = field(default_factory=list)
     has: dict[tuple[Kind, str], str] = field(default_factory=dict)
     told: list[tuple[Kind, tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
     now: float = 0.0
@@ -57,22 +60,36 @@ class Proxy:
             self.now = min(end, self.now + 0.5)
             self._take(self.stream.tick(self.now))
 
+    def catch_up(self) -> None:
+        """Do all that was not done, in order; what an answer leads to comes after the rest."""
+        self.busy = True
+        while self.unheard:
+            self._take(self._do(DeltaDiscoveryResponse.FromString(self.unheard.pop(0))))
+        self.busy = False
+
     def _take(self, responses: list[bytes]) -> None:
         while responses:
             response = DeltaDiscoveryResponse.FromString(responses.pop(0))
             kind = Kind(response.type_url)
             names = tuple(sorted(r.name for r in response.resources))
             self.told.append((kind, names, tuple(response.removed_resources)))
-            if self.silent:
+            if self.busy:
+                self.unheard.append(response.SerializeToString())
+            if self.silent or self.busy:
                 continue
-            reply = DeltaDiscoveryRequest(type_url=kind, response_nonce=response.nonce)
-            if any(r.version in self.bad for r in response.resources):
-                reply.error_detail.message = "something in it is bad"
-            else:
-                self.has |= {(kind, r.name): r.version for r in response.resources}
-                for name in response.removed_resources:
-                    self.has.pop((kind, name), None)
-            responses += self.stream.hear(reply, self.now)
+            responses += self._do(response)
+
+    def _do(self, response: DeltaDiscoveryResponse) -> list[bytes]:
+        """What it makes of a response, and what its answer leads to."""
+        kind = Kind(response.type_url)
+        reply = DeltaDiscoveryRequest(type_url=kind, response_nonce=response.nonce)
+        if any(r.version in self.bad for r in response.resources):
+            reply.error_detail.message = "something in it is bad"
+        else:
+            self.has |= {(kind, r.name): r.version for r in response.resources}
+            for name in response.removed_resources:
+                self.has.pop((kind, name), None)
+        return self.stream.hear(reply, self.now)
 
 
 def started(first: Snapshot | None = None, ledger: Ledger | None = None) -> Proxy:
@@ -173,6 +190,21 @@ def test_a_new_process_gets_the_last_good_version_of_what_is_bad():
     assert fresh.stream.settled()
 
 
+def test_that_the_last_good_version_was_taken_does_not_end_the_refusal():
+    ledger = Ledger()
+    first = snapshot(1, *FULL)
+    proxy = started(first, ledger)
+    proxy.bad = {"bad"}
+    second = snapshot(2, *FULL[:3], made(R, "a", "bad"), last=first)
+    proxy.offer(second)
+    fresh = started(second, ledger)
+    assert fresh.has[R, "a"] == "1"
+    assert ledger.refused[R, "a"].words
+    fresh.offer(Snapshot(2, second.resources, frozenset()), ledger.reopen(module.RETRY))
+    assert fresh.has[R, "a"] == "bad"
+    assert ledger.refused == {}
+
+
 def test_while_a_route_table_is_refused_no_cluster_goes():
     first = snapshot(1, *FULL)
     proxy = started(first)
@@ -222,6 +254,75 @@ def test_an_answer_to_something_older_is_ignored():
     assert not proxy.stream.settled()
 
 
+@pytest.mark.parametrize(("kind", "name"), [(C, "a->b"), (L, "a1")])
+def test_a_removal_that_is_answered_late_stays_wanted_until_it_is_answered(kind, name):
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.busy = True
+    proxy.offer(snapshot(2, *(r for r in FULL if r.name != name), last=first))
+    proxy.wait(module.PATIENCE * 3)
+    assert not proxy.stream.settled()
+    assert name in proxy.stream.known(kind)
+    proxy.catch_up()
+    assert (kind, name) not in proxy.has
+    assert name not in proxy.stream.known(kind)
+    assert (proxy.stream.generation, proxy.stream.settled()) == (2, True)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(C, "a->b"), (L, "a1")])
+def test_what_is_wanted_again_before_its_removal_was_answered_is_sent_again(kind, name):
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.busy = True
+    second = snapshot(2, *(r for r in FULL if r.name != name), last=first)
+    proxy.offer(second)
+    proxy.wait(module.PATIENCE + 1)
+    proxy.offer(snapshot(3, *FULL, last=second))
+    proxy.wait(module.PATIENCE + 1)
+    proxy.catch_up()
+    assert proxy.has[kind, name] == proxy.stream.known(kind)[name] == "1"
+    assert proxy.stream.generation == 3
+
+
+def test_a_version_that_was_taken_back_before_it_was_answered_is_replaced():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.busy = True
+    second = snapshot(2, *FULL[:2], made(L, "a1", "2", "a"), FULL[3], last=first)
+    proxy.offer(second)
+    proxy.wait(module.PATIENCE + 1)
+    proxy.offer(snapshot(3, *FULL, last=second))
+    proxy.wait(module.PATIENCE + 1)
+    proxy.catch_up()
+    assert proxy.has[L, "a1"] == "1"
+
+
+@pytest.mark.parametrize("late", [module.PATIENCE + 1, module.SILENCE + 2 * module.PATIENCE])
+def test_an_addition_that_is_not_wanted_any_more_before_it_was_answered_is_removed(late):
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.busy = True
+    second = snapshot(2, *FULL, made(L, "a2", "1", "a"), last=first)
+    proxy.offer(second)
+    proxy.wait(late)
+    proxy.offer(snapshot(3, *FULL, last=second))
+    proxy.wait(module.PATIENCE + 1)
+    assert proxy.stream.generation < 3
+    proxy.catch_up()
+    assert (L, "a2") not in proxy.has
+    assert proxy.stream.generation == 3
+    assert proxy.stream._ledger.refused == {}
+
+
+def test_what_is_refused_after_a_restart_of_ours_does_not_take_away_what_works():
+    ledger = Ledger()
+    for _ in range(2):  # with the second stream it is known to be bad, and there is no good one to send
+        proxy = Proxy(Stream(ledger, snapshot(1, made(L, "a1", "bad"))), bad={"bad"}, has={(L, "a1"): "1"})
+        proxy.ask(L, a1="1")
+        assert proxy.has == {(L, "a1"): "1"}
+        assert proxy.stream.settled()
+
+
 CHANGES = st.lists(
     st.dictionaries(
         st.sampled_from([(C, "a->b"), (C, "a->c"), (E, "b"), (E, "c"), (L, "a1"), (L, "a2"), (R, "a")]),
@@ -253,3 +354,28 @@ def test_whatever_is_offered_the_proxy_ends_with_all_that_is_good(changes):
     if not any(k is R and v == "bad" for (k, _), v in wanted.items()):
         assert {key for key in proxy.has if key[0] in {C, L}} <= set(wanted)
     assert proxy.stream.settled()
+
+
+@settings(max_examples=150, deadline=None)
+@given(CHANGES, st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 1.0, 4.0, 8.0, 40.0])), min_size=6, max_size=6))
+def test_however_late_a_proxy_answers_it_ends_with_what_is_wanted_and_nothing_else(changes, pace):
+    proxy = started()
+    proxy.ask(E, "c")
+    last = None
+    for generation, ((busy, wait), wanted) in enumerate(zip(pace, changes, strict=False), start=1):
+        if not busy:
+            proxy.catch_up()
+        proxy.busy = busy
+        good = (made(k, n, v, n[-1] if k is C else "") for (k, n), v in wanted.items() if v != "bad")
+        last = snapshot(generation, *good, last=last)
+        proxy.offer(last)
+        proxy.wait(wait)
+    proxy.catch_up()
+    proxy.offer(Snapshot(last.generation, last.resources, frozenset()), proxy.stream._ledger.reopen(proxy.now + 10))
+    proxy.wait(60)
+    lacks = {key for key, resource in last.resources.items() if proxy.has.get(key) != resource.version}
+    assert lacks == set()
+    assert {key for key in proxy.has if key[0] in {C, L}} == {key for key in last.resources if key[0] in {C, L}}
+    for kind in (C, L):
+        assert proxy.stream.known(kind) == {name: version for (k, name), version in proxy.has.items() if k is kind}
+    assert (proxy.stream.generation, proxy.stream.settled()) == (last.generation, True)

@@ -2,9 +2,10 @@
 One proxy's stream, without I/O: what to send next, and what the proxy has made of what was sent.
 
 The order is make before break: clusters, then their endpoints, then listeners, then routes, and clusters are removed
-last. Of each type only one response is under way at a time; what changes meanwhile goes with the next. So an answer
-is always about a known set of resources. A set that is refused, or not answered in time, is cut in half and sent
-again, until it is known which resource it is: Envoy does not always say, and one bad resource may not hold up others.
+last. Of each type only one response is under way at a time; what changes meanwhile goes with the next, as does what
+was too much for one. So an answer is always about a known set of resources. A set that is refused, or not answered in
+time, is cut in half and sent again, until it is known which resource it is: Envoy does not always say, and one bad
+resource may not hold up others.
 
 What was sent and not acknowledged is in the proxy or is not. So it is sent again if it is wanted, and removed if it is
 not, whatever was acknowledged before; and a removal is repeated until it is answered.
@@ -26,6 +27,7 @@ BY_NAME = (Kind.RUNTIME, Kind.TOKENS, Kind.ENDPOINTS, Kind.ROUTES)
 PATIENCE = 3.0  # seconds for an answer, and a little more for each resource
 PER_RESOURCE = 0.005
 SILENCE = 20.0  # seconds after which no answer counts as a refusal: Envoy itself gives up waiting after 15
+LARGE = 4 * 1024 * 1024  # bytes of resources in one response; only a single one may be larger
 RETRY = 5.0  # seconds before what was refused is tried again
 WILDCARD = "*"
 
@@ -258,6 +260,7 @@ class Stream:
             if any(chosen):
                 upserts, removals = chosen
                 break
+        upserts = _fitting(upserts)
         lane.pending.difference_update(upserts, removals)
         if lane.kind is Kind.CLUSTER:
             self._repeat_endpoints(upserts.values())
@@ -283,6 +286,8 @@ class Stream:
                 self._forgive(key, lane.known.get(name))
         if lane.kind in {Kind.LISTENER, Kind.ROUTES} and self._clusters_under_way():
             upserts = {}
+        if lane.kind is Kind.ROUTES and self._listeners_wait():
+            upserts = {}
         if lane.kind is Kind.CLUSTER and removals and not self._routes_in_place():
             if any(kind is Kind.ROUTES for kind, _ in self._ledger.refused):
                 lane.held.update(removals)
@@ -306,6 +311,16 @@ class Stream:
             wanted.update(lane.flight.sent)
         return any((Kind.CLUSTER, name) not in self._ledger.refused for name in wanted)
 
+    def _listeners_wait(self) -> bool:
+        """
+        Listeners that were too much for one response go before any routes.
+
+        A proxy that starts is ready once the listeners it knows have their routes, and then its predecessor lets go.
+        """
+        assert self._snapshot is not None  # noqa: S101 - see _due
+        waiting = [(Kind.LISTENER, name) for name in self._lanes[Kind.LISTENER].pending]
+        return any(key in self._snapshot.resources and key not in self._ledger.refused for key in waiting)
+
     def _routes_in_place(self) -> bool:
         """No route leads to a cluster that is to go: the proxy has every table as it is wanted, none was refused."""
         refused = any(kind is Kind.ROUTES for kind, _ in self._ledger.refused)
@@ -328,3 +343,15 @@ class Stream:
         lane.flight = _Flight(nonce, upserts, tuple(removals), now + PATIENCE + size * PER_RESOURCE)
         head = DeltaDiscoveryResponse(type_url=lane.kind, nonce=nonce, removed_resources=removals)
         return bytes(head.SerializeToString()) + b"".join(delimited(2, r.wire) for r in upserts.values())
+
+
+def _fitting(upserts: dict[str, Resource]) -> dict[str, Resource]:
+    """As many as go into one response, and at least one. The others are still pending, and go once it is answered."""
+    room = LARGE
+    chosen: dict[str, Resource] = {}
+    for name, resource in upserts.items():
+        room -= len(resource.wire)
+        if chosen and room < 0:
+            break
+        chosen[name] = resource
+    return chosen

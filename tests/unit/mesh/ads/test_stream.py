@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from envoy.service.discovery.v3.discovery_pb2 import Resource as Sent
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atoll.mesh.ads import stream as module
@@ -70,6 +70,7 @@ class Proxy:
     def _take(self, responses: list[bytes]) -> None:
         while responses:
             response = DeltaDiscoveryResponse.FromString(responses.pop(0))
+            assert len(response.resources) == 1 or sum(r.ByteSize() for r in response.resources) <= module.LARGE
             kind = Kind(response.type_url)
             names = tuple(sorted(r.name for r in response.resources))
             self.told.append((kind, names, tuple(response.removed_resources)))
@@ -244,6 +245,48 @@ def test_silence_is_refusal_in_the_end_and_routes_do_not_wait_that_long():
     assert "no answer within" in proxy.stream._ledger.refused[C, "a->c"].words
 
 
+def test_what_is_too_much_for_one_response_goes_on_once_it_is_answered_and_in_order(monkeypatch):
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.ask(R, "b", "c", "d")
+    proxy.told.clear()
+    clusters, listeners = [made(C, f"a->{n}", "1") for n in range(5)], [made(L, f"b{n}", "1") for n in range(3)]
+    tables = [made(R, name, "2") for name in "abcd"]
+    monkeypatch.setattr(module, "LARGE", 2 * len(clusters[0].wire))
+    proxy.busy = True
+    proxy.offer(snapshot(2, *clusters, *listeners, *tables, last=first))
+    assert [(kind, len(names)) for kind, names, _ in proxy.told] == [(C, 2), (L, 0)]
+    assert not proxy.stream.settled()
+    proxy.catch_up()
+    told = [(kind, len(names), removed) for kind, names, removed in proxy.told]
+    assert told[0] == (C, 2, ())
+    assert told[1] == (L, 0, ("a1",))
+    assert told[2:4] == [(C, 2, ()), (C, 1, ())]
+    assert [kind for kind, _, _ in told[4:]] == [L, L, R, R, C]
+    assert told[-1] == (C, 0, ("a->b",))
+    assert (proxy.stream.generation, proxy.stream.settled()) == (2, True)
+
+
+def test_routes_wait_for_the_listeners_that_were_too_much_for_one_response(monkeypatch):
+    listeners = [made(L, f"a{n}", "1", "a") for n in range(3)]
+    monkeypatch.setattr(module, "LARGE", 2 * len(listeners[0].wire))
+    proxy = Proxy(Stream(Ledger(), snapshot(1, *listeners, made(R, "a", "1"))), busy=True)
+    proxy.ask(C)
+    proxy.ask(L)
+    proxy.ask(R, "a")
+    proxy.catch_up()
+    assert [(kind, len(names)) for kind, names, _ in proxy.told] == [(C, 0), (L, 2), (L, 1), (R, 1)]
+
+
+def test_what_is_too_large_goes_alone(monkeypatch):
+    large = made(L, "a" * 1000, "1")
+    monkeypatch.setattr(module, "LARGE", 100)
+    proxy = started(snapshot(1, made(L, "a1", "1"), large, made(L, "a2", "1")))
+    assert (L, (large.name,), ()) in proxy.told
+    assert len(proxy.has) == 3
+    assert proxy.stream.settled()
+
+
 def test_an_answer_to_something_older_is_ignored():
     first = snapshot(1, *FULL)
     proxy = started(first)
@@ -333,9 +376,13 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(CHANGES)
-def test_whatever_is_offered_the_proxy_ends_with_all_that_is_good(changes):
+SIZES = st.sampled_from([1, 30, module.LARGE])  # one resource a response, two or three, all
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(CHANGES, SIZES)
+def test_whatever_is_offered_the_proxy_ends_with_all_that_is_good(monkeypatch, changes, size):
+    monkeypatch.setattr(module, "LARGE", size)
     proxy = started()
     proxy.ask(E, "c")
     proxy.bad = {"bad"}
@@ -356,9 +403,13 @@ def test_whatever_is_offered_the_proxy_ends_with_all_that_is_good(changes):
     assert proxy.stream.settled()
 
 
-@settings(max_examples=150, deadline=None)
-@given(CHANGES, st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 1.0, 4.0, 8.0, 40.0])), min_size=6, max_size=6))
-def test_however_late_a_proxy_answers_it_ends_with_what_is_wanted_and_nothing_else(changes, pace):
+PACES = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 1.0, 4.0, 8.0, 40.0])), min_size=6, max_size=6)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(CHANGES, PACES, SIZES)
+def test_however_late_a_proxy_answers_it_ends_with_what_is_wanted_and_nothing_else(monkeypatch, changes, pace, size):
+    monkeypatch.setattr(module, "LARGE", size)
     proxy = started()
     proxy.ask(E, "c")
     last = None

@@ -14,7 +14,7 @@ not, whatever was acknowledged before; and a removal is repeated until it is ans
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
@@ -59,6 +59,11 @@ class Ledger:
         if resource is None or refusal is None or refusal.version != resource.version:
             return resource
         return self.good.get(key) if refusal.words and not refusal.again else resource
+
+    def prune(self, wanted: Container[Key]) -> None:
+        """Let go of what is not wanted any more: what is asked for by name is never removed, only not asked for."""
+        for key in [key for key in self.good if key not in wanted]:
+            del self.good[key]
 
     def reopen(self, now: float) -> list[Key]:
         """Let what was refused a while ago be sent once more; returns what that is."""
@@ -242,8 +247,9 @@ class Stream:
         # Once more for clusters: the routes that held up their removal may just have turned out to be in place.
         lanes = [self._lanes[kind] for kind in (*ORDER, Kind.CLUSTER)]
         responses = [response for lane in lanes for response in self._next(lane, now)]
-        if self.settled():
+        if self.settled() and self.generation != self._snapshot.generation:
             self.generation = self._snapshot.generation
+            self._ledger.prune(self._snapshot.resources)
         return responses
 
     def _next(self, lane: _Lane, now: float) -> Iterator[bytes]:

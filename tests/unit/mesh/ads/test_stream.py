@@ -287,6 +287,22 @@ def test_what_is_too_large_goes_alone(monkeypatch):
     assert proxy.stream.settled()
 
 
+def test_of_what_is_not_wanted_any_more_no_good_version_is_kept():
+    ledger = Ledger()
+    last = snapshot(1, *FULL)
+    proxy = started(last, ledger)
+    for release in range(2, 6):  # each has a route table of its own, and the one before is asked for no more
+        table = f"a@{release}"
+        last = snapshot(release, *FULL[:2], made(L, "a1", str(release), table), made(R, table, "1"), last=last)
+        proxy.offer(last)
+        proxy.ask(R, table)
+        proxy.stream.hear(DeltaDiscoveryRequest(type_url=R, resource_names_unsubscribe=["a", f"a@{release - 1}"]), 0.0)
+        assert {name for kind, name in ledger.good if kind is R} <= {table, f"a@{release - 1}"}
+    proxy.offer(snapshot(6, *FULL, last=last))
+    proxy.ask(R, "a")
+    assert set(ledger.good) == {(r.kind, r.name) for r in FULL}
+
+
 def test_an_answer_to_something_older_is_ignored():
     first = snapshot(1, *FULL)
     proxy = started(first)

@@ -148,11 +148,12 @@ def _state(snapshot: Snapshot, instance: Instance, seen: Seen | None) -> tuple[s
 def _not_served(snapshot: Snapshot, instance: Instance) -> str:
     """Why an instance that runs gets no traffic."""
     health = snapshot.observed.readiness.get(instance.recipe.service, {}).get(instance.name)
+    if health is None:
+        return instance.reason
     pin = snapshot.pins.get(instance.recipe.service, Pin())
-    callee = first_call(pin, instance.recipe, never_served(snapshot.pins, {}))
-    if health is not None and health.ready and callee:
-        return f"it is ready, and waits for {callee}, which it calls and which has never served"
-    return health.reason if health is not None else instance.reason
+    callee = first_call(pin, instance.recipe, never_served(snapshot.pins, {})) if health.ready else ""
+    waits = f"it is ready, and waits for {callee}, which it calls and which has never served"
+    return waits if callee else health.reason
 
 
 def _lost(seen: Seen | None) -> str:

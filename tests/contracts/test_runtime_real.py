@@ -682,15 +682,34 @@ async def test_a_place_that_resists_keeps_nobody_from_starting(ground, monkeypat
     odd = ground.run_dir / "netns" / "orders-r1-9"
     (odd / "in the way").mkdir(parents=True)
     (ground.run_dir / "netns" / "orders-r1-8").touch()
+    try:
+        async with control_plane(ground) as runtime:
+            assert any("orders-r1-9" in note for note in runtime.notes())
+            assert not (ground.run_dir / "netns" / "orders-r1-8").exists()
+            shutil.rmtree(odd)
+
+            async def forgotten():
+                return not any("orders-r1-9" in note for note in runtime.notes())
+
+            await until(forgotten, "its note to go")
+    finally:
+        shutil.rmtree(odd, ignore_errors=True)
+
+
+async def test_the_link_of_a_stray_is_free_at_once(ground):
+    if not ground.fabric:
+        pytest.skip("a plain process has no link")
     async with control_plane(ground) as runtime:
-        assert any("orders-r1-9" in note for note in runtime.notes())
-        assert not (ground.run_dir / "netns" / "orders-r1-8").exists()
-        shutil.rmtree(odd)
-
-        async def forgotten():
-            return not any("orders-r1-9" in note for note in runtime.notes())
-
-        await until(forgotten, "its note to go")
+        instance = ground.instance(ground.artifact(PROGRAM), "serve")
+        await runtime.create(instance, 1)
+    (ground.run_dir / "instances" / f"{instance.name}.json").unlink()
+    held = os.open(instance.outlets[0].netns, os.O_RDONLY)  # so that the kernel does not take the namespace away
+    try:
+        async with control_plane(ground) as runtime:
+            await runtime.create(instance, 1)
+            assert (await runtime.observe())[instance.name].altered == ""
+    finally:
+        os.close(held)
 
 
 async def test_a_place_that_could_not_be_made_nor_taken_back_says_why_it_could_not_be_made(ground, monkeypatch):

@@ -227,8 +227,8 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                 "protocol",
                 Shape.CHOICE,
                 "The version of HTTP that it is spoken to in. `http1` translates for callers that speak HTTP/2, `http2`"
-                " for those that speak HTTP/1.1. It acts on all instances at once: before the program speaks another one"
-                " only, release one that speaks both.",
+                " for those that speak HTTP/1.1. It acts on all instances at once: before the program speaks another"
+                " one only, release one that speaks both.",
                 "auto",
                 "what the caller speaks; HTTP/1.1, HTTP/2, gRPC and WebSocket all pass",
                 choices=("auto", "http1", "http2"),
@@ -254,8 +254,8 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
             Field(
                 "calls",
                 Shape.LIST,
-                "Services (and `https://hosts` outside) that it may call, and how. A release keeps the services that it was"
-                " made to call until it is gone; how, and hosts outside, act at once.",
+                "Services (and `https://hosts` outside) that it may call, and how. A release keeps the services that it"
+                " was made to call until it is gone; how, and hosts outside, act at once.",
                 reason="may call nobody",
                 section="call",
                 short="a list of names, or a mapping with policies",

@@ -211,8 +211,8 @@ class _Turn:
         if seen is None:
             not_yet_made = instance.stage is Stage.START and not instance.served
             return instance if not_yet_made else None
-        if seen.phase is Phase.EXITED:
-            return None
+        if seen.phase is Phase.EXITED or (seen.phase is Phase.CREATED and seen.altered):
+            return None  # of what has not begun only the place has to go: there is nothing to stop
         return self._step(instance, seen)
 
     def _step(self, instance: Instance, seen: Seen) -> Instance:
@@ -503,7 +503,7 @@ def _ending(after: Instance | None, seen: Seen | None) -> str:
     if after is not None:
         return after.reason
     if seen is None or seen.exit is None:
-        return "it vanished"
+        return (seen.altered if seen is not None else "") or "it vanished"
     return describe_failure(seen.exit)
 
 

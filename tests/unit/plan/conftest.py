@@ -75,8 +75,8 @@ class Desk:
         self.blueprint = design(system, pins, self.observed, self.blueprint, Host("/run/x"))
         return self.blueprint
 
-    def created(self, name: str) -> None:
-        self.seen = self.seen | {name: Seen(name, "orders", Phase.CREATED, 0, 0.0)}
+    def created(self, name: str, *, altered: str = "") -> None:
+        self.seen = self.seen | {name: Seen(name, "orders", Phase.CREATED, 0, 0.0, altered=altered)}
 
     def running(self, name: str, *, altered: str = "") -> None:
         self.seen = self.seen | {name: Seen(name, "orders", Phase.RUNNING, 7, self.now, altered=altered)}

@@ -7,9 +7,11 @@ import pytest
 
 from atoll.errors import Failed
 from atoll.model.system import Check, Compare, Health, Operation, Route, RuntimeKind
+from atoll.plan.actions import Remove
 from atoll.plan.blueprint import Shadow, Split, Stage
 from atoll.plan.decisions import Pin
 from atoll.plan.design import FIRST_PORT, PORTS, Host, design, wake_at
+from atoll.plan.diff import diff
 from atoll.plan.releasing import COMPARED, Progress, State
 
 
@@ -105,6 +107,17 @@ def test_what_hangs_is_stopped_and_replaced(desk, trouble):
         one.running("orders-r1-1", altered="somebody stopped it")
     one.design()
     assert one.stages == {"orders-r1-1": Stage.STOP, "orders-r1-2": Stage.SERVE, "orders-r1-3": Stage.START}
+
+
+def test_what_is_damaged_before_it_begins_is_taken_away_and_replaced(desk):
+    """There is nothing to stop: what is told to end and does not run would stay for ever."""
+    one = desk(instances=1)
+    one.design()
+    one.created("orders-r1-1", altered="its namespace is gone")
+    one.design()
+    (second,) = one.instances
+    assert (second.name, second.stage, second.reason) == ("orders-r1-2", Stage.START, "its namespace is gone")
+    assert Remove("orders-r1-1", "orders", "it has ended") in diff(one.blueprint, one.observed)
 
 
 def test_a_crash_is_replaced_at_once_and_the_next_one_later(desk):

@@ -132,6 +132,14 @@ def unlink(network: int, netns: str, fabric: str) -> None:
     discard(netns)
 
 
+def cut(netns: str) -> None:
+    """Remove a namespace and the link in it, as far as they are there, where the number of the link is not known."""
+    with suppress(Failed):  # there is none, or no namespace
+        # The kernel would take it away, too, but some time after the namespace, and its number may be wanted by then.
+        run(["nsenter", f"--net={netns}", "--", "ip", "link", "del", "eth0"], what="the link could not be removed")
+    discard(netns)
+
+
 def discard(netns: str) -> None:
     """Remove the name of a namespace, as far as it is there."""
     with suppress(OSError):

@@ -97,7 +97,7 @@ class Place(Protocol):
         ...
 
     def discard(self, name: str) -> None:
-        """Remove the place of an instance of which nothing is known but its name. Raises `OSError`."""
+        """Remove the place of one of which only the name is known. Raises `errors.AtollError` or `OSError`."""
         ...
 
     def notes(self, limits: cgroups.Tree) -> tuple[str, ...]:

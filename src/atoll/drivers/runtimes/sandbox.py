@@ -128,8 +128,8 @@ class Sandboxes:
         return {path.name for path in found if str(path) != self._fabric and path.name != fabric.NAME}
 
     def discard(self, name: str) -> None:
-        """Remove a namespace; its link goes with it."""
-        fabric.discard(str(self._run_dir / "netns" / name))
+        """Remove a namespace and its link."""
+        fabric.cut(str(self._run_dir / "netns" / name))
 
     def notes(self, limits: cgroups.Tree) -> tuple[str, ...]:
         """What is weaker here than promised."""

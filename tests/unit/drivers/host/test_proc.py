@@ -12,14 +12,17 @@ import pytest
 
 from atoll.drivers.host import proc
 
+MARK = f"MARK_OF_TEST_{os.getpid()}"
+"""One of our own: what is marked is looked for on the whole machine, and other tests run there too."""
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 
 
 @pytest.fixture
 def child():
-    process = subprocess.Popen(["sleep", "600"], env={"MARK_OF_TEST": "a=b/c", "PATH": os.environ["PATH"]})
+    process = subprocess.Popen(["sleep", "600"], env={MARK: "a=b/c", "PATH": os.environ["PATH"]})
     deadline = time.monotonic() + 10
-    while proc.marker(process.pid, "MARK_OF_TEST") is None:  # not executed yet
+    while proc.marker(process.pid, MARK) is None:  # not executed yet
         assert time.monotonic() < deadline
     yield process
     process.kill()
@@ -44,7 +47,7 @@ def test_a_zombie_is_not_alive(child):
     child.kill()
     until(lambda: proc.start_time(child.pid) is None)
     assert not proc.alive(child.pid, started)
-    assert child.pid not in proc.marked("MARK_OF_TEST")
+    assert child.pid not in proc.marked(MARK)
 
 
 def test_a_stopped_one_is_told_from_a_sleeping_one(child):
@@ -61,9 +64,9 @@ def test_uptime_is_the_clock_that_processes_start_by(child):
 
 
 def test_markers_are_found(child):
-    assert proc.marker(child.pid, "MARK_OF_TEST") == "a=b/c"
+    assert proc.marker(child.pid, MARK) == "a=b/c"
     assert proc.marker(child.pid, "MARK_OF") is None
-    assert proc.marked("MARK_OF_TEST") == {child.pid: "a=b/c"}
+    assert proc.marked(MARK) == {child.pid: "a=b/c"}
 
 
 def test_children_are_found(child):

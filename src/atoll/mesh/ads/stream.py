@@ -79,6 +79,7 @@ class _Flight:
     sent: dict[str, Resource]
     removed: tuple[str, ...]
     deadline: float
+    early: set[str] = field(default_factory=set)  # to be sent once more, whatever the answer
 
 
 @dataclass(slots=True)
@@ -111,6 +112,13 @@ class _Lane:
 
     def may_have(self, name: str) -> bool:
         return name in self.known or name in self.unsure
+
+    def repeat(self, name: str) -> None:
+        """Send it whatever the proxy has, and whatever it says about what is under way: that may come too early."""
+        self.known.pop(name, None)
+        self.pending.add(name)
+        if self.flight is not None:
+            self.flight.early.add(name)
 
     @property
     def busy(self) -> bool:
@@ -170,7 +178,7 @@ class Stream:
                 lane.names.add(name)
                 lane.pending.add(name)
                 if name not in request.initial_resource_versions:
-                    lane.known.pop(name, None)
+                    lane.repeat(name)
         for name in request.resource_names_unsubscribe:
             lane.names.discard(name)
             lane.known.pop(name, None)
@@ -211,7 +219,7 @@ class Stream:
         lane.flight = None
         lane.unsure.difference_update(flight.sent, flight.removed)
         for name, resource in flight.sent.items():
-            if lane.asked(name):
+            if lane.asked(name) and name not in flight.early:
                 lane.known[name] = resource.version
             self._ledger.good[lane.kind, name] = resource
             self._forgive((lane.kind, name), resource.version)
@@ -337,8 +345,7 @@ class Stream:
         lane = self._lanes[Kind.ENDPOINTS]
         for cluster in clusters:
             if cluster.refers in lane.names:
-                lane.known.pop(cluster.refers, None)
-                lane.pending.add(cluster.refers)
+                lane.repeat(cluster.refers)
 
     def _send(self, lane: _Lane, upserts: dict[str, Resource], removals: list[str], now: float) -> bytes:
         lane.greeted = True

@@ -145,6 +145,32 @@ def test_a_cluster_is_always_followed_by_its_endpoints():
     assert proxy.told == [(C, ("a->b",), ()), (E, ("b",), ())]
 
 
+def test_endpoints_that_are_under_way_go_once_more_for_a_cluster_that_is_sent_meanwhile():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.told.clear()
+    proxy.busy = True
+    second = snapshot(2, FULL[0], made(E, "b", "2"), *FULL[2:], last=first)
+    proxy.offer(second)
+    proxy.offer(snapshot(3, made(C, "a->b", "2", "b"), made(E, "b", "2"), *FULL[2:], last=second))
+    proxy.catch_up()
+    assert proxy.told == [(E, ("b",), ()), (C, ("a->b",), ()), (E, ("b",), ())]
+    assert (proxy.stream.known(E)["b"], proxy.stream.generation) == ("2", 3)
+
+
+def test_what_is_asked_for_again_while_it_is_under_way_goes_once_more():
+    first = snapshot(1, *FULL)
+    proxy = started(first)
+    proxy.told.clear()
+    proxy.busy = True
+    proxy.offer(snapshot(2, *FULL[:3], made(R, "a", "2"), last=first))
+    proxy.stream.hear(DeltaDiscoveryRequest(type_url=R, resource_names_unsubscribe=["a"]), 0.0)
+    proxy.ask(R, "a")
+    proxy.catch_up()
+    assert proxy.told == [(R, ("a",), ()), (R, ("a",), ())]
+    assert (proxy.stream.known(R), proxy.stream.generation) == ({"a": "2"}, 2)
+
+
 def test_routes_wait_for_clusters_and_clusters_go_last():
     first = snapshot(1, *FULL)
     proxy = started(first)

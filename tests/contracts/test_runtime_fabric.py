@@ -144,3 +144,33 @@ def test_where_it_cannot_be_made_it_says_why(run_dir):
     (run_dir / "netns/fabric").mkdir()
     with pytest.raises(AtollError, match="fabric"):
         fabric.ensure_anchor(run_dir, rootless=False)
+
+
+HASTY = """
+import sys, threading
+from pathlib import Path
+from atoll.drivers.host import fabric
+from atoll.drivers.host.syscalls import enter_network
+
+def look(netns):
+    while not netns.exists() or netns.stat().st_dev == netns.parent.stat().st_dev:
+        pass
+    enter_network(str(netns))
+    here = Path("/proc/thread-self/net")
+    if "127.0.0.1" not in (here / "fib_trie").read_text() or "eth0" not in (here / "dev").read_text():
+        print(netns.name)
+
+for number in range(1, 6):
+    netns = Path(sys.argv[1]) / f"hasty-{number}"
+    hasty = threading.Thread(target=look, args=(netns,))
+    hasty.start()
+    fabric.link(netns.name, number, str(netns), sys.argv[2])
+    hasty.join()
+    fabric.unlink(number, str(netns), sys.argv[2])
+"""
+
+
+def test_a_namespace_is_there_only_once_a_door_can_be_opened_in_it(run_dir, rootless):
+    """In the moment in which its loopback gets its address, Linux refuses to bind to that."""
+    anchor = fabric.ensure_anchor(run_dir, rootless=rootless)
+    assert inside(anchor, rootless, sys.executable, "-c", HASTY, str(run_dir / "netns"), anchor.netns) == ""

@@ -44,6 +44,8 @@ mount --bind /proc/self/ns/net "$1"
 echo ready
 exec sleep infinity >/dev/null 2>&1
 """
+# Under its name only once it is ready: whoever sees it there, as the mesh does, opens a door on its loopback at once.
+_LINK = 'ip -batch - && exec mount --bind /proc/self/ns/net "$1"'
 _AGAIN = "echo ready; exec sleep infinity >/dev/null 2>&1"
 
 
@@ -120,7 +122,7 @@ def link(name: str, network: int, netns: str, fabric: str) -> None:
         f"link set v{network} up\n"
     )
     what = f"the network namespace of {name} could not be made"
-    run(["unshare", f"--net={netns}", "--", "ip", "-batch", "-"], what=what, given=inside)
+    run(["unshare", "--net", "--", "sh", "-c", _LINK, "sh", netns], what=what, given=inside)
     run(["nsenter", f"--net={fabric}", "--", "ip", "-batch", "-"], what=what, given=outside)
 
 

@@ -119,3 +119,21 @@ async def test_who_follows_from_now_on_gets_what_comes_and_nothing_before(journa
     await asyncio.wait([coming], timeout=0.01)
     last = journal.write(1500)
     assert [*await coming, *await taken(following, last - before - 1)] == list(range(before + 1, last + 1))
+
+
+def test_an_open_page_goes_on_after_a_restart_but_whoever_took_its_port_meanwhile_has_learnt_nothing(tmp_path):
+    places = Settings(tmp_path / "state", tmp_path)
+    first, token = build._page(places)
+    port = first.getsockname()[1]
+    first.close()
+    again, same = build._page(places)
+    assert (again.getsockname()[1], same) == (port, token)
+    again.close()
+    with socket.create_server(("127.0.0.1", port)):
+        other, another = build._page(places)
+        assert other.getsockname()[1] != port
+        assert another != token
+        other.close()
+    third, kept = build._page(places)
+    assert kept == another
+    third.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from atoll import wire
 from atoll.server import build
 from atoll.server.build import _Ending, _follow
+from atoll.server.settings import Settings
 from atoll.store.store import Store
 
 

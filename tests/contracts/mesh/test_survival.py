@@ -282,6 +282,22 @@ async def test_a_hot_restart_under_load_loses_nothing(world):
     assert (await world.outside("/")).status == 200
 
 
+async def test_many_epochs_follow_each_other_though_their_names_repeat_after_three(world):
+    await world.publish()
+    gateway = world.mesh._processes[ir.GATEWAY]
+    for epoch in range(1, 5):
+
+        async def there(epoch=epoch) -> bool:
+            try:
+                said = json.loads(await admin.ask(world.root / "gateway.admin.sock", "/server_info"))
+            except Unavailable:  # neither has the socket, for a moment
+                return False
+            return (said["command_line_options"]["restart_epoch"], said["state"]) == (epoch, "LIVE")
+
+        gateway.hot_restart()
+        await world.until(there, f"epoch {epoch} is there")
+
+
 async def test_the_failures_of_an_instance_are_its_own_and_outlive_a_hot_restart(world):
     world.service("payments", instances=2, routes=(Route("/"),))
     await world.publish()

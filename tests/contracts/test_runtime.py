@@ -136,14 +136,24 @@ async def test_who_ignores_sigterm_is_killed_after_the_grace(bench):
         assert (await until(runtime, instance.name, Phase.EXITED)).exit.signal == 9
 
 
+async def both_told_to_end(bench, runtime):
+    """Two that ignore it, the first one with a short grace and the other with a long one."""
+    short, long = [await started(bench, runtime, "stubborn", number=number) for number in (1, 2)]
+    await runtime.stop(short.name, 0.3, 1)
+    await runtime.stop(long.name, 600.0, 1)
+    return short, long
+
+
+def move_the_clock(monkeypatch, hours):
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_the_grace_lasts_as_long_as_it_lasts_whoever_sets_the_clock(bench, monkeypatch, hours):
     async with bench.control_plane() as runtime:
-        short, long = [await started(bench, runtime, "stubborn", number=number) for number in (1, 2)]
-        await runtime.stop(short.name, 0.3, 1)
-        await runtime.stop(long.name, 600.0, 1)
-        right = time.time
-        monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+        short, long = await both_told_to_end(bench, runtime)
+        move_the_clock(monkeypatch, hours)
         assert (await until(runtime, short.name, Phase.EXITED)).exit.signal == 9
         assert (await runtime.observe())[long.name].phase is Phase.STOPPING
 
@@ -216,11 +226,8 @@ async def test_a_promise_to_end_it_is_kept_by_the_next_control_plane_with_anothe
     if bench.machine is not None:
         pytest.skip("a fake one has no memory of its own")
     async with bench.control_plane() as runtime:
-        short, long = [await started(bench, runtime, "stubborn", number=number) for number in (1, 2)]
-        await runtime.stop(short.name, 0.3, 1)
-        await runtime.stop(long.name, 600.0, 1)
-    right = time.time
-    monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+        short, long = await both_told_to_end(bench, runtime)
+    move_the_clock(monkeypatch, hours)
     async with bench.control_plane() as runtime:
         await until(runtime, short.name, Phase.EXITED)
         assert (await runtime.observe())[long.name].phase is Phase.STOPPING

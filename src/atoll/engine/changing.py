@@ -286,11 +286,12 @@ class Changing:
     def _judge(self, observed: Observed, blueprint: Blueprint) -> None:
         if self.system is None:
             return
+        given_up_first = self._given_up
         for name, pin in list(self.pins.items()):
             if pin.target is None or pin.progress is not None or name not in self.system.services:
                 continue
             verdict = rolling.judge(self.system.services[name], pin, blueprint.workloads.get(name), observed)
-            if failing := first_call(pin, pin.target, self._given_up):
+            if failing := first_call(pin, pin.target, given_up_first):
                 verdict = Verdict(Outcome.FAILED, f"it calls {failing}, whose first release was given up")
             release = pin.target.release
             if verdict.outcome is Outcome.DONE:

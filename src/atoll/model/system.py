@@ -273,9 +273,9 @@ class System:
     """
     Everything the file says.
 
-    `retained` names services that the file has no more, and that something which runs may still call: see
-    `plan.retaining`. `origins` maps a dotted field path (`services.orders.instances`) to where its
-    value came from; `warnings` are problems that do not make the file wrong.
+    `retained` names services that the file has no more, and that something still needs: see `plan.retaining`. `origins`
+    maps a dotted field path (`services.orders.instances`) to where its value came from; `warnings` are problems that do
+    not make the file wrong.
     """
 
     name: str

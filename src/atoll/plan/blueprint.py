@@ -71,6 +71,10 @@ class Recipe:
     hosts: tuple[str, ...] = ()
     calls: tuple[Call, ...] | None = None
 
+    def allowed(self, declared: tuple[Call, ...]) -> tuple[Call, ...]:
+        """Whom its instances may call, where *declared* is what the file says."""
+        return declared if self.calls is None else self.calls
+
     def may_call(self, service: str) -> bool:
         """Whether its instances may call *service*, where the file allows it or did so when the release was made."""
         return self.calls is None or any(call.service == service for call in self.calls)

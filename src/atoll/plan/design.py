@@ -435,7 +435,7 @@ class _Turn:
         else:
             network = 0
             address = Address("127.0.0.1", self.book.port())
-            calls = self.service.calls if recipe.calls is None else recipe.calls
+            calls = recipe.allowed(self.service.calls)
             callees = [call.service for call in calls] + [FLAGS] * bool(self.service.flags)
             outlets = tuple(Outlet(Address("127.0.0.1", self.book.port()), callee) for callee in callees)
             env = (("HOST", address.ip), ("PORT", str(address.port)), *_urls(outlets))

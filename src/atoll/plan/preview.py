@@ -64,7 +64,7 @@ def preview(
     applying would change nothing.
     """
     changes = _differences(current, wanted, pins, digests, held)
-    return (*changes, *_removals(current, retain(wanted, current, pins, failing), pins))
+    return (*changes, *_removals(current, wanted, retain(wanted, current, pins, failing), pins))
 
 
 def _differences(
@@ -97,10 +97,12 @@ def _differences(
             yield from _service(before[name], service, tuple(reasons))
 
 
-def _removals(current: System | None, after: System, pins: Mapping[str, Pin]) -> Iterator[Difference]:
-    for name, service in current.services.items() if current is not None else ():
-        there = name in after.services and name not in after.retained
-        if there or (current is not None and name in current.retained):
+def _removals(current: System | None, wanted: System, after: System, pins: Mapping[str, Pin]) -> Iterator[Difference]:
+    """What is not *wanted* any more and was not told to go before; *after* has it as long as something needs it."""
+    if current is None:
+        return
+    for name, service in current.services.items():
+        if name in wanted.services or name in current.retained:
             continue
         when = f", once nothing needs it ({needs(after, pins, {}, name)})" if name in after.retained else ""
         effect = f"drains and stops {_instances(service.instances)}{when}"

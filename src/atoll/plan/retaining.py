@@ -94,7 +94,7 @@ def _places(system: System, names: Collection[str]) -> frozenset[tuple[str, tupl
 
 
 def _callees(service: Service, recipes: Iterable[Recipe]) -> set[str]:
-    return {call.service for one in recipes for call in (service.calls if one.calls is None else one.calls)}
+    return {call.service for one in recipes for call in one.allowed(service.calls)}
 
 
 def _pinned(name: str, pins: Mapping[str, Pin]) -> Iterator[Recipe]:

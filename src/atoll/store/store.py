@@ -241,8 +241,9 @@ class Store:
         with self._transaction() as db:
             before = db.execute("SELECT system FROM intents WHERE number = ?", (change.before,)).fetchone()
             if before is not None:
-                db.execute("INSERT INTO intents (at, change, system) VALUES (?, ?, ?)", (at, change.number, before[0]))
-                names = [(name,) for name in wire.decode(before[0], System).services]
+                system = wire.decode(before[0], System)
+                self._want(db, system, change.number, at)
+                names = [(name,) for name in system.services]
                 db.executemany(
                     "INSERT OR IGNORE INTO pins (service, stable) SELECT service, max(number) FROM releases"
                     " WHERE service = ? AND state IN ('serving', 'failing') GROUP BY service",

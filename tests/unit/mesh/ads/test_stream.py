@@ -203,13 +203,19 @@ def test_one_bad_resource_is_found_among_many_and_holds_up_none():
     assert proxy.stream.generation == 2
 
 
-def test_a_new_process_gets_the_last_good_version_of_what_is_bad():
-    ledger = Ledger()
+def refusing(ledger: Ledger) -> tuple[Proxy, Snapshot]:
+    """A proxy that was offered a route table which it refuses, and what it was offered."""
     first = snapshot(1, *FULL)
     proxy = started(first, ledger)
     proxy.bad = {"bad"}
     second = snapshot(2, *FULL[:3], made(R, "a", "bad"), last=first)
     proxy.offer(second)
+    return proxy, second
+
+
+def test_a_new_process_gets_the_last_good_version_of_what_is_bad():
+    ledger = Ledger()
+    proxy, second = refusing(ledger)
     assert proxy.has[R, "a"] == "1"
     fresh = started(second, ledger)
     fresh.bad = {"bad"}
@@ -219,11 +225,7 @@ def test_a_new_process_gets_the_last_good_version_of_what_is_bad():
 
 def test_that_the_last_good_version_was_taken_does_not_end_the_refusal():
     ledger = Ledger()
-    first = snapshot(1, *FULL)
-    proxy = started(first, ledger)
-    proxy.bad = {"bad"}
-    second = snapshot(2, *FULL[:3], made(R, "a", "bad"), last=first)
-    proxy.offer(second)
+    _, second = refusing(ledger)
     fresh = started(second, ledger)
     assert fresh.has[R, "a"] == "1"
     assert ledger.refused[R, "a"].words
